@@ -1,0 +1,134 @@
+"""The door from Trio to the native part: ports, instances, messages in, events out.
+
+A *port* is an address with a mailbox: an agent's (a wasm instance stands behind it) or a host port (Python receives from it: attached agents, waiting
+clients). A port outlives its instances: a restart keeps the mailbox. All methods are called from one thread, the one that runs Trio, and none blocks
+but `stop`. Nothing here is async: wait for `wake_fd` to become readable, then call `drain()`.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from caxton._fast.envelope import Envelope
+from caxton._fast.wasm.engine import Engine
+from caxton._fast.wasm.module import Module
+
+# events of drain(): (kind, port, a, b)
+EVENT_STARTED: Final[int]      # instance is up and its init returned 0                (port, capabilities JSON: bytes, spawn ns: int)
+EVENT_EXITED: Final[int]       # instance is gone                                      (port, reason code: int, text: str)
+EVENT_DRAINED: Final[int]      # drain() asked for, mailbox empty and no turn running  (port, 0, None)
+EVENT_MAIL: Final[int]         # host port has mail                                    (port, waiting: int, None)
+EVENT_CALL: Final[int]         # guest waits in a slow host call                       (port, call id: int, (name: str, request: bytes))
+EVENT_LOG: Final[int]          # guest wrote a line                                    (port, stream: int 1|2, (text: str, at_us: int))
+EVENT_TIMER: Final[int]        # turn committed a timer                                (port, timer id: int, due_us: int, 0 = cancelled)
+EVENT_STATE: Final[int]        # turn committed key-value changes                      (port, 0, list[(key: bytes, value: bytes | None)])
+EVENT_SUBSCRIBE: Final[int]    # guest subscribed                                      (port, 0, filter JSON: bytes)
+EVENT_UNDELIVERED: Final[int]  # accepted from a guest, then not deliverable           (port of the sender, send error code, Envelope)
+EVENT_HEALTH: Final[int]       # answer to check_health()                              (port, code: 0 = healthy, None)
+
+# reasons of EVENT_EXITED
+EXIT_NORMAL: Final[int]        # stop() / shutdown export returned
+EXIT_TRAP: Final[int]
+EXIT_TIMEOUT: Final[int]
+EXIT_INIT: Final[int]          # init returned non-zero, or instantiation failed
+EXIT_KILLED: Final[int]        # drop()
+EXIT_MEMORY: Final[int]        # message did not fit into the guest's memory
+
+# send errors (also what a guest's send_message returns)
+SEND_INVALID: Final[int]
+SEND_NO_RECEIVER: Final[int]
+SEND_MAILBOX_FULL: Final[int]
+SEND_TOO_LARGE: Final[int]
+SEND_STOPPED: Final[int]
+SEND_HOPS: Final[int]
+
+class Receipt:
+    message_id: str
+    delivered_to: int
+
+class PortStatistics:
+    """Counters of one port since it was opened; times in ns, sizes in bytes."""
+
+    handled: int
+    failed: int
+    sent: int
+    turns_ns: int
+    cpu_ns: int
+    waiting: int
+    mailbox_bytes: int
+    memory_bytes: int
+    latency_ns: int
+    state: str
+
+class Scheduler:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        threads: int = 0,
+        max_message_size: int = 1 << 20,
+        journal_records: int = 1 << 15,
+        history_messages: int = 100_000,
+        history_bytes: int = 64 << 20,
+        slice_us: int = 1000,
+    ) -> None: ...
+    wake_fd: int
+
+    def start(self) -> None: ...
+    def stop(self) -> None:
+        """Finish no more turns, join the threads, free every instance. Idempotent."""
+
+    # -- ports and routes --
+    def open_port(self, name: str, *, host: bool = False, queue_size: int = 10_000) -> int:
+        """Make an address. Raises AgentAlreadyExists when a port that is no replica has the name."""
+    def open_replica(self, name: str, *, queue_size: int = 10_000) -> int:
+        """Another port behind the same name; conversations stick to one replica."""
+    def close_port(self, port: int) -> list[Envelope]:
+        """Take the address away, drop its instance; gives back what waited in the mailbox."""
+    def add_capability(self, port: int, capability: str) -> None: ...
+    def join_group(self, port: int, group: str) -> None: ...
+    def subscribe(self, port: int, topic: str, content_filter: bytes = b"") -> None:
+        """Receive what is sent to `topic:<topic>` (glob `*` per level) and holds the filter's JSON members in its content."""
+    def clear_routes(self, port: int) -> None: ...
+
+    # -- instances --
+    def spawn(
+        self,
+        port: int,
+        module: Module,
+        *,
+        memory: int,
+        timeout_ns: int,
+        cpu_millicores: int,
+        log_lines_per_second: int,
+        state_quota: int,
+        environment: Sequence[tuple[bytes, bytes]] = (),
+        state: Sequence[tuple[bytes, bytes]] = (),
+        next_timer: int = 1,
+    ) -> None:
+        """Start an instance behind the port; EVENT_STARTED or EVENT_EXITED(EXIT_INIT) follows."""
+    def shutdown(self, port: int) -> None:
+        """Finish the running turn, call the guest's shutdown export, free it; EVENT_EXITED(EXIT_NORMAL). The mailbox stays."""
+    def drop(self, port: int) -> None:
+        """Free the instance now, even inside a turn; EVENT_EXITED(EXIT_KILLED)."""
+    def drain_port(self, port: int) -> None:
+        """Refuse new messages, handle what waits; EVENT_DRAINED."""
+    def fire_timer(self, port: int, timer_id: int) -> None: ...
+    def check_health(self, port: int) -> None: ...
+    def complete_call(self, port: int, call_id: int, result: bytes, error: str = "") -> None:
+        """Answer EVENT_CALL; a non-empty error becomes the guest's last_error and a negative result."""
+
+    # -- messages --
+    def submit(self, json: bytes, *, sender: str = "") -> Receipt:
+        """One message from outside. Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, InvalidTransition (draining)."""
+    def submit_envelope(self, envelope: Envelope, *, sender: str = "") -> Receipt: ...
+    def receive(self, port: int, max_messages: int) -> list[Envelope]:
+        """Take mail out of a host port."""
+
+    # -- events and records --
+    def drain(self, max_events: int = 4096) -> list[tuple[int, int, object, object]]:
+        """What happened since the last call, oldest first; also advances the journal. Empty: wait for wake_fd."""
+    def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]:
+        """Recent accepted messages with a sequence number above *after*, oldest first, and the next cursor."""
+    def statistics(self, port: int) -> PortStatistics: ...
+    def totals(self) -> dict[str, int]:
+        """accepted, handled, failed, undelivered, waiting, hop_p50_ns, hop_p99_ns, journal_lag, threads, agents."""

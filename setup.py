@@ -1,0 +1,49 @@
+"""Builds the extensions of caxton/_fast; everything else is in pyproject.toml.
+
+Each .pyx becomes one extension. libwasmtime's symbols are resolved when the extension is imported, out of the shared object that
+caxton/_fast/wasm/__init__.py has loaded before (DESIGN.md 5), so nothing links against it here.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+compile_args = ["-O2", "-std=c11", "-fno-strict-aliasing", "-Wno-unused-function"]
+link_args: list[str] = ["-lpthread"]
+if sys.platform == "darwin":
+    link_args += ["-undefined", "dynamic_lookup"]
+
+sanitizer = os.environ.get("CAXTON_SANITIZE", "")
+if sanitizer:
+    compile_args += [f"-fsanitize={sanitizer}", "-g", "-O1", "-fno-omit-frame-pointer"]
+    link_args += [f"-fsanitize={sanitizer}"]
+
+extensions = [
+    Extension(
+        ".".join(source.with_suffix("").parts),
+        [str(source)],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+    for source in sorted(Path("caxton/_fast").rglob("*.pyx"))
+]
+
+setup(
+    ext_modules=cythonize(
+        extensions,
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "binding": True,
+            "embedsignature": True,
+            "freethreading_compatible": False,
+        },
+    ),
+)
