@@ -1,0 +1,116 @@
+"""What the node shows of itself to those above it: the API, the command line, tests.
+
+Rule 1: these are facts already decided; nothing here computes but `EventFilter.matches`, which has no other home both `bus` and `api` can reach.
+Rule 2: times are seconds since the epoch (float), sizes are bytes, CPU is in cores; the API writes them the way people read them.
+"""
+
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import msgspec
+
+AgentKind = Literal["wasm", "attached"]
+
+
+class AgentResources(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent may use and what it uses now; a limit of 0 means that there is none."""
+
+    memory_limit: int = 0
+    cpu_limit: float = 0.0
+    memory_used: int = 0
+    cpu_used: float = 0.0
+
+
+class AgentMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters of one agent since it was deployed (replicas added up)."""
+
+    messages_processed: int = 0
+    messages_failed: int = 0
+    average_latency_ms: float = 0.0
+    uptime_seconds: float = 0.0
+    restarts: int = 0
+
+
+class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent as the node sees it at this moment. `status` is an `AgentState` value, or `removed` in the answer to a deletion."""
+
+    agent_id: str
+    name: str
+    status: str
+    kind: AgentKind
+    version: int
+    created_at: float
+    deployed_at: float
+    replicas: int = 1
+    replicas_ready: int = 0
+    module: str = ""
+    reason: str = ""
+    capabilities: tuple[str, ...] = ()
+    resources: AgentResources = AgentResources()
+    metrics: AgentMetrics = AgentMetrics()
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted message. `delivered`: it lies in `delivered_to` mailboxes; `queued`: it waits for a receiver that is away."""
+
+    message_id: str
+    status: str
+    delivered_to: int
+    accepted_at: float
+
+
+class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An accepted message, read back. `sequence` is its place in the node's record stream."""
+
+    sequence: int
+    message_id: str
+    performative: str
+    sender: str
+    receiver: str | list[str]
+    accepted_at: float
+    content: msgspec.Raw = msgspec.Raw(b"null")
+    conversation_id: str = ""
+    reply_with: str = ""
+    in_reply_to: str = ""
+    protocol: str = ""
+    ontology: str = ""
+    language: str = ""
+
+
+class LogLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line an agent wrote (`out`, `err`), or one that the platform wrote about it (`system`)."""
+
+    agent: str
+    stream: Literal["out", "err", "system"]
+    text: str
+    at: float
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened. The names in `data` that filters read: `agent_id`, or for `message.*` `from`, `to` and `performative`."""
+
+    id: int
+    type: str
+    at: float
+    data: dict[str, Any]  # the members differ by type; they go to the wire as they are
+
+
+class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events somebody wants. An empty tuple asks for no restriction; `types` are globs over the dotted name (`agent.*`)."""
+
+    types: tuple[str, ...] = ()
+    agents: tuple[str, ...] = ()
+    performatives: tuple[str, ...] = ()
+
+    def matches(self, event: Event) -> bool:
+        if self.types and not any(fnmatchcase(event.type, pattern) for pattern in self.types):
+            return False
+        if self.agents and not _concerned(event.data).intersection(self.agents):
+            return False
+        return not self.performatives or event.data.get("performative") in self.performatives
+
+
+def _concerned(data: dict[str, Any]) -> set[str]:
+    names = {data.get("agent_id"), data.get("from")}
+    to = data.get("to")
+    return names.union(to) if isinstance(to, list | tuple) else names | {to}
