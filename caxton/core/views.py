@@ -1,7 +1,8 @@
 """What the node shows of itself to those above it: the API, the command line, tests.
 
-Rule 1: these are facts already decided; nothing here computes but `EventFilter.matches`, which has no other home both `bus` and `api` can reach.
-Rule 2: times are seconds since the epoch (float), sizes are bytes, CPU is in cores; the API writes them the way people read them.
+Rule 1: these are facts already decided; nothing computes here but `EventFilter.matches`, which both `bus` and `api` need.
+Rule 2: times are seconds since the epoch (float), sizes are bytes, CPU is in cores; the API writes them the way people
+read them.
 """
 
 from fnmatch import fnmatchcase
@@ -32,7 +33,7 @@ class AgentMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent as the node sees it at this moment. `status` is an `AgentState` value, or `removed` in the answer to a deletion."""
+    """One agent as the node sees it now. `status` is an `AgentState` value, or `removed` in the answer to a deletion."""
 
     agent_id: str
     name: str
@@ -51,7 +52,7 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
-    """An accepted message. `delivered`: it lies in `delivered_to` mailboxes; `queued`: it waits for a receiver that is away."""
+    """An accepted message: `delivered` into `delivered_to` mailboxes, or `queued` for a receiver that is away."""
 
     message_id: str
     status: str
@@ -87,7 +88,10 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened. The names in `data` that filters read: `agent_id`, or for `message.*` `from`, `to` and `performative`."""
+    """Something that happened.
+
+    Filters read these members of `data`: `agent_id`; for `message.*` also `from`, `to` and `performative`.
+    """
 
     id: int
     type: str
@@ -96,7 +100,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events somebody wants. An empty tuple asks for no restriction; `types` are globs over the dotted name (`agent.*`)."""
+    """Which events somebody wants. An empty tuple restricts nothing; `types` are globs over the dotted name (`agent.*`)."""
 
     types: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
@@ -111,6 +115,5 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _concerned(data: dict[str, Any]) -> set[str]:
-    names = {data.get("agent_id"), data.get("from")}
-    to = data.get("to")
-    return names.union(to) if isinstance(to, list | tuple) else names | {to}
+    to = data.get("to") or ()
+    return {data.get("agent_id", ""), data.get("from", ""), *([to] if isinstance(to, str) else to)}

@@ -1,0 +1,110 @@
+"""The node as the API sees it: everything this room asks of the floors below.
+
+`caxton.node.Node` fits these Protocols; so does the little node in `tests/api/`. What cannot wait is not async: posting
+a message takes a place in a mailbox or raises. Every method raises members of the tree in `core/errors.py`, nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, Protocol
+
+import trio
+
+from caxton.core.errors import CaxtonError
+from caxton.core.manifest import AgentConfig
+from caxton.core.views import AgentInfo, Event, EventFilter, LogLine, MessageRecord, Receipt
+
+
+class Message(Protocol):
+    """A message that left a mailbox; `caxton._fast.envelope.Envelope` in truth."""
+
+    @property
+    def message_id(self) -> str: ...
+    @property
+    def conversation_id(self) -> str: ...
+    def to_json(self) -> bytes: ...
+
+
+class Agents(Protocol):
+    async def deploy(self, wasm: bytes, config: AgentConfig) -> AgentInfo:
+        """Check, compile, store and start a module. Raises InvalidWasm, AgentAlreadyExists, DeploymentFailed."""
+
+    async def attach(self, config: AgentConfig) -> AgentInfo:
+        """Make the mailbox of an agent that lives outside and comes by `Bus.stream`. Raises AgentAlreadyExists."""
+
+    def list(self, status: str | None, limit: int, offset: int) -> tuple[list[AgentInfo], int]:
+        """One page, ordered by name, and how many there are in all."""
+
+    def get(self, name: str) -> AgentInfo:
+        """Raises AgentNotFound."""
+
+    async def update(self, name: str, wasm: bytes | None, config: AgentConfig | None) -> AgentInfo: ...
+    async def start(self, name: str) -> AgentInfo: ...
+    async def stop(self, name: str, grace: float, drain: bool) -> AgentInfo: ...
+    async def delete(self, name: str) -> AgentInfo: ...
+    async def inspect(self, name: str) -> dict[str, Any]: ...
+    def logs(self, agents: Sequence[str], since: float | None, limit: int) -> Sequence[LogLine]: ...
+
+
+class Stream(Protocol):
+    """The outside end of one attached agent's mailbox."""
+
+    async def receive(self, max_messages: int) -> Sequence[Message]:
+        """At least one message, at most *max_messages*.
+
+        Raises trio.EndOfChannel when the agent is deleted or another attachment took over.
+        """
+
+    def ack(self, message_ids: Sequence[str]) -> None:
+        """These were handled; what is not acknowledged is delivered again to the next attachment."""
+
+    def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
+        """Post each; the sender is always the attached agent."""
+
+
+class Bus(Protocol):
+    def post(self, data: bytes, *, sender: str | None = None) -> Receipt: ...
+    def post_many(self, lines: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
+        """One outcome per line, in order."""
+
+    async def request(self, data: bytes, *, timeout: float) -> Message:  # noqa: ASYNC109 (it also becomes the message's reply_by)
+        """Post as `client:<id>` and wait for the answer. Raises ReplyTimeout."""
+
+    def validate(self, data: bytes) -> Message:
+        """What `post` would accept, without posting. Raises InvalidMessage, MessageTooLarge."""
+
+    def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[Sequence[MessageRecord], int]:
+        """Records with a sequence above *after*, oldest first, and the cursor for the next page."""
+
+    def tap(
+        self, capacity: int = 64, filter: EventFilter | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[Event]]:
+        """Watch events from here on; a slow watcher misses events."""
+
+    def events_since(self, last_id: int) -> Sequence[Event]:
+        """What the bounded ring still holds after *last_id*."""
+
+    def stream(self, name: str, *, takeover: bool = False) -> AbstractAsyncContextManager[Stream]:
+        """Attach. Raises AgentNotFound, or InvalidTransition: a wasm agent, or attached already and not *takeover*."""
+
+
+class Limits(Protocol):
+    """What the edge enforces while a body arrives; bytes and seconds."""
+
+    @property
+    def max_message_size(self) -> int: ...
+    @property
+    def max_module_size(self) -> int: ...
+
+
+class Node(Protocol):
+    @property
+    def agents(self) -> Agents: ...
+    @property
+    def bus(self) -> Bus: ...
+    @property
+    def limits(self) -> Limits: ...
+    def health(self) -> Mapping[str, Any]: ...
+    def ready(self) -> tuple[bool, Mapping[str, Any]]: ...
+    def metrics_system(self, fields: set[str]) -> Mapping[str, Any]:
+        """The groups named (all of them when empty) of agents, messages, resources, performance."""
