@@ -1,7 +1,7 @@
 """The node as the API sees it: everything this room asks of the floors below.
 
 `caxton.node.Node` fits these Protocols; so does the little node in `tests/api/`. What cannot wait is not async: posting
-a message takes a place in a mailbox or raises. Every method raises members of the tree in `core/errors.py`, nothing else.
+a message takes a place in a mailbox or raises. Every method raises members of the tree in `core/errors.py`, no others.
 """
 
 from collections.abc import Mapping, Sequence

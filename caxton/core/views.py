@@ -1,6 +1,6 @@
 """What the node shows of itself to those above it: the API, the command line, tests.
 
-Rule 1: these are facts already decided; nothing computes here but `EventFilter.matches`, which both `bus` and `api` need.
+Rule 1: these are facts already decided; only `EventFilter.matches` computes; `bus` and `api` share it.
 Rule 2: times are seconds since the epoch (float), sizes are bytes, CPU is in cores; the API writes them the way people
 read them.
 """
@@ -33,7 +33,7 @@ class AgentMetrics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """One agent as the node sees it now. `status` is an `AgentState` value, or `removed` in the answer to a deletion."""
+    """One agent as the node sees it. `status` is an `AgentState` value, or `removed` in the answer to a deletion."""
 
     agent_id: str
     name: str
@@ -100,7 +100,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Which events somebody wants. An empty tuple restricts nothing; `types` are globs over the dotted name (`agent.*`)."""
+    """Which events somebody wants. Empty tuples restrict nothing; `types` are globs of the dotted name."""
 
     types: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
