@@ -1,0 +1,326 @@
+/* A Caxton agent in C: the imports and exports of ABI 1 (docs/agents.md), and enough JSON to answer a message.
+ *
+ * One file, no libc. Include it from exactly one .c file per agent and define `handle_message`.
+ *
+ * Rule 1: a field is a span of the raw JSON text that arrived. Copying a span into an answer needs no decoding, so escapes survive as they
+ *         were; text() decodes one, is() compares one with plain text, quote() writes plain text with the escapes it needs.
+ * Rule 2: memory is taken once and kept. The host asks caxton_alloc() for a buffer, reuses it, and asks again only for a larger message; the
+ *         outgoing buffer grows by doubling. Nothing is freed: what a turn needs twice it finds again.
+ * Rule 3: what arrives was checked by the host (it is one JSON object, UTF-8, no key twice), so the scanner here only has to stay inside it.
+ */
+#ifndef CAXTON_H
+#define CAXTON_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define IMPORT(name) __attribute__((import_module("caxton"), import_name(#name)))
+#define EXPORT(name) __attribute__((export_name(#name), used))
+
+/* -- what the host gives -- */
+IMPORT(send_message) int32_t send_message(const char *json, size_t length);
+IMPORT(broadcast_message) int32_t broadcast_message(const char *filter, size_t filter_length, const char *json, size_t length);
+IMPORT(subscribe_messages) int32_t subscribe_messages(const char *filter, size_t length);
+IMPORT(console_log) void console_log(const char *text, size_t length);
+IMPORT(console_error) void console_error(const char *text, size_t length);
+IMPORT(current_timestamp) int64_t current_timestamp(void); /* microseconds since the epoch */
+IMPORT(random_u32) uint32_t random_u32(void);
+IMPORT(sleep_micros) void sleep_micros(int64_t duration);
+IMPORT(set_timer) int32_t set_timer(int64_t delay_micros); /* the timer's id; handle_timer(id) follows */
+IMPORT(cancel_timer) int32_t cancel_timer(int32_t id);
+IMPORT(store_data) int32_t store_data(const char *key, size_t key_length, const char *value, size_t length);
+IMPORT(load_data) int32_t load_data(const char *key, size_t key_length, char *out, size_t room);
+IMPORT(delete_data) int32_t delete_data(const char *key, size_t key_length);
+IMPORT(last_error) int32_t last_error(char *out, size_t room);
+
+#define LOG(literal) console_log(literal, sizeof(literal) - 1)
+
+/* -- memory: taken from the end of the heap, never given back -- */
+extern char __heap_base;
+static uintptr_t heap_top;
+
+EXPORT(caxton_alloc) void *caxton_alloc(size_t length) {
+    uintptr_t at = heap_top ? heap_top : ((uintptr_t)&__heap_base + 15) & ~(uintptr_t)15;
+    uintptr_t end = at + ((length + 15) & ~(size_t)15), have = __builtin_wasm_memory_size(0) << 16;
+    if (end < at || (end > have && __builtin_wasm_memory_grow(0, (end - have + 65535) >> 16) == (size_t)-1)) return NULL;
+    heap_top = end;
+    return (void *)at;
+}
+
+static inline void copy(char *to, const char *from, size_t length) {
+    for (; length >= 8; length -= 8, to += 8, from += 8) __builtin_memcpy(to, from, 8);
+    for (; length; length--) *to++ = *from++;
+}
+
+static inline int same(const char *a, const char *b, size_t length) {
+    while (length && *a == *b) a++, b++, length--;
+    return !length;
+}
+
+/* -- reading JSON -- */
+typedef struct {
+    const char *at; /* raw JSON text of one value, quotes included */
+    size_t length;  /* 0: not there */
+} span_t;
+
+typedef struct {
+    span_t performative, sender, receiver, content, conversation_id, reply_with, in_reply_to, reply_to, ontology, language, protocol;
+} message_t;
+
+/* From just behind an opening quote to just behind the closing one. Eight bytes at a time: messages are mostly strings. */
+static inline const char *skip_string(const char *p, const char *end) {
+    const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+    for (;;) {
+        while (end - p >= 8) {
+            uint64_t word;
+            __builtin_memcpy(&word, p, 8);
+            uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+            uint64_t found = (((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & high; /* the lowest bit set is exact */
+            if (found) {
+                p += __builtin_ctzll(found) >> 3;
+                break;
+            }
+            p += 8;
+        }
+        if (p >= end) return end;
+        if (*p == '"') return p + 1;
+        p += *p == '\\' ? 2 : 1;
+    }
+}
+
+static inline const char *skip_space(const char *p, const char *end) {
+    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')) p++;
+    return p;
+}
+
+/* Behind one value: nesting is counted, not recursed into. */
+static inline const char *skip_value(const char *p, const char *end) {
+    unsigned depth = 0;
+    while (p < end) {
+        char c = *p;
+        if (c == '"') {
+            p = skip_string(p + 1, end);
+        } else if (c == '{' || c == '[') {
+            depth++, p++;
+        } else if (c == '}' || c == ']') {
+            if (!depth) return p;
+            depth--, p++;
+        } else if (c == ',' && !depth) {
+            return p;
+        } else {
+            p++;
+            continue;
+        }
+        if (!depth) return p < end ? p : end;
+    }
+    return end;
+}
+
+/* The next member of the object that *cursor walks; start with *cursor at its opening brace. 0: no more. */
+static inline int next_member(const char **cursor, const char *end, span_t *key, span_t *value) {
+    const char *p = skip_space(*cursor, end);
+    if (p < end && (*p == '{' || *p == ',')) p = skip_space(p + 1, end);
+    if (p >= end || *p != '"') return 0;
+    key->at = p;
+    p = skip_string(p + 1, end);
+    key->length = (size_t)(p - key->at);
+    p = skip_space(p, end);
+    if (p >= end || *p != ':') return 0;
+    value->at = p = skip_space(p + 1, end);
+    p = skip_value(p, end);
+    *cursor = p;
+    while (p > value->at && (p[-1] == ' ' || p[-1] == '\n' || p[-1] == '\r' || p[-1] == '\t')) p--; /* `1 }`: the value is `1` */
+    value->length = (size_t)(p - value->at);
+    return 1;
+}
+
+static inline int hex4(const char *p) {
+    int code = 0;
+    for (int i = 0; i < 4; i++) {
+        char c = p[i];
+        int digit = c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+        if (digit < 0) return -1;
+        code = code << 4 | digit;
+    }
+    return code;
+}
+
+/* Decodes a JSON string into UTF-8. Gives its length, or -1 when the span is no string or *room* is too small. */
+static inline int32_t text(span_t span, char *out, size_t room) {
+    if (span.length < 2 || span.at[0] != '"') return -1;
+    const char *p = span.at + 1, *end = span.at + span.length - 1;
+    size_t n = 0;
+    while (p < end) {
+        uint32_t c = (unsigned char)*p++;
+        char bytes[4];
+        size_t count = 1;
+        bytes[0] = (char)c;
+        if (c == '\\' && p < end) {
+            char escape = *p++;
+            const char *from = "\"\\/bfnrt", *to = "\"\\/\b\f\n\r\t";
+            for (int i = 0; i < 8; i++)
+                if (escape == from[i]) bytes[0] = to[i];
+            if (escape == 'u') {
+                int code = end - p >= 4 ? hex4(p) : -1;
+                if (code < 0) return -1;
+                p += 4;
+                c = (uint32_t)code;
+                if (c >= 0xd800 && c < 0xdc00 && end - p >= 6 && p[0] == '\\' && p[1] == 'u') {
+                    int low = hex4(p + 2);
+                    if (low >= 0xdc00 && low < 0xe000) c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)low - 0xdc00), p += 6;
+                }
+                count = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+                for (size_t i = count; i-- > 1; c >>= 6) bytes[i] = (char)(0x80 | (c & 0x3f));
+                bytes[0] = (char)(count == 1 ? c : (0xf00u >> count & 0xf0) | c);
+            }
+        }
+        if (n + count > room) return -1;
+        for (size_t i = 0; i < count; i++) out[n++] = bytes[i];
+    }
+    return (int32_t)n;
+}
+
+/* Is the JSON string this plain text? (For names and acts: at most 64 bytes.) */
+static inline int is(span_t span, const char *plain) {
+    char decoded[64];
+    int32_t length = text(span, decoded, sizeof decoded);
+    for (int32_t i = 0; i < length; i++)
+        if (plain[i] != decoded[i] || !plain[i]) return 0;
+    return length >= 0 && !plain[length];
+}
+
+/* One member of an object by its name; length 0 when it is not there. */
+static inline span_t field(span_t object, const char *name) {
+    const char *cursor = object.at, *end = object.at + object.length;
+    span_t key, value;
+    if (object.length && *cursor == '{')
+        while (next_member(&cursor, end, &key, &value))
+            if (is(key, name)) return value;
+    return (span_t){0};
+}
+
+/* All fields of a message in one walk. The host writes keys without escapes, so they are compared as they stand. */
+static inline void read_message(const char *json, size_t length, message_t *m) {
+    const char *cursor = json, *end = json + length;
+    span_t key, value;
+    *m = (message_t){0};
+#define TAKE(name) \
+    if (key.length == sizeof(#name) + 1 && same(key.at + 1, #name, sizeof(#name) - 1)) { \
+        m->name = value; \
+        continue; \
+    }
+    while (next_member(&cursor, end, &key, &value)) {
+        TAKE(performative)
+        TAKE(sender)
+        TAKE(receiver)
+        TAKE(content)
+        TAKE(conversation_id)
+        TAKE(reply_with)
+        TAKE(in_reply_to)
+        TAKE(reply_to)
+        TAKE(ontology)
+        TAKE(language)
+        TAKE(protocol)
+    }
+#undef TAKE
+}
+
+/* -- writing JSON -- */
+static char *out;
+static size_t out_room, out_length;
+
+static inline int make_room(size_t more) {
+    if (out_length + more <= out_room) return 1;
+    size_t room = out_room ? out_room : 2048;
+    while (room < out_length + more) room *= 2;
+    char *larger = caxton_alloc(room);
+    if (!larger) return 0;
+    copy(larger, out, out_length);
+    out = larger;
+    out_room = room;
+    return 1;
+}
+
+static inline void put(const char *raw, size_t length) {
+    if (!make_room(length)) return;
+    copy(out + out_length, raw, length);
+    out_length += length;
+}
+
+#define PUT(literal) put(literal, sizeof(literal) - 1)
+
+static inline void number(uint64_t value) {
+    char digits[20];
+    size_t n = sizeof digits;
+    do digits[--n] = (char)('0' + value % 10);
+    while (value /= 10);
+    put(digits + n, sizeof digits - n);
+}
+
+/* Plain UTF-8 as a JSON string. */
+static inline void quote(const char *plain, size_t length) {
+    PUT("\"");
+    for (size_t i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)plain[i];
+        if (c == '"' || c == '\\') {
+            char pair[2] = {'\\', (char)c};
+            put(pair, 2);
+        } else if (c < 0x20) {
+            char escape[6] = {'\\', 'u', '0', '0', (char)('0' + (c >> 4)), "0123456789abcdef"[c & 15]};
+            put(escape, 6);
+        } else {
+            put(plain + i, 1);
+        }
+    }
+    PUT("\"");
+}
+
+/* Starts a message: {"performative":"...". Go on with PUT(",\"receiver\":...") and so on, end with dispatch(). */
+static inline void begin(const char *performative) {
+    out_length = 0;
+    PUT("{\"performative\":\"");
+    while (*performative) put(performative++, 1);
+    PUT("\"");
+}
+
+#define MEMBER(name, span) \
+    do { \
+        if ((span).length) { \
+            PUT(",\"" name "\":"); \
+            put((span).at, (span).length); \
+        } \
+    } while (0)
+
+/* Ends the message and sends it: 0, or a negative error code (last_error() has the sentence). */
+static inline int32_t dispatch(void) {
+    PUT("}");
+    return send_message(out, out_length);
+}
+
+/* An answer as FIPA wants it: to reply_to or else the sender, in the same conversation and protocol, in_reply_to what was reply_with. */
+static inline int32_t answer(const message_t *m, const char *performative, span_t content) {
+    begin(performative);
+    MEMBER("receiver", m->reply_to.length ? m->reply_to : m->sender);
+    MEMBER("conversation_id", m->conversation_id);
+    MEMBER("in_reply_to", m->reply_with);
+    MEMBER("protocol", m->protocol);
+    MEMBER("ontology", m->ontology);
+    MEMBER("language", m->language);
+    MEMBER("content", content);
+    return dispatch();
+}
+
+/* FIPA: never answer these two, or two agents will tell each other for ever that they did not understand. */
+static inline int is_complaint(const message_t *m) { return is(m->performative, "failure") || is(m->performative, "not-understood"); }
+
+/* -- logging that does not cap the speed: the first lines, then about ten a second -- */
+static inline int log_is_due(uint64_t count) {
+    static int64_t last;
+    if (count > 3 && count % 64) return 0;
+    int64_t now = current_timestamp();
+    if (count > 3 && now - last < 100000) return 0;
+    last = now;
+    return 1;
+}
+
+#endif
