@@ -1,7 +1,7 @@
 """Builds the example agents: `python examples/build.py [NAME ...] [--into DIRECTORY]`.
 
-Needs nothing but PyPI's ziglang, which brings clang and a WebAssembly linker. Without libc an agent is a few kilobytes; the stack stands first
-in memory, so a stack overflow is a trap and not a silent overwrite.
+Needs nothing but PyPI's ziglang, which brings clang and a WebAssembly linker. Without libc an agent is a few kilobytes;
+the linker puts the stack first in memory, so overflowing it is a trap and not a silent overwrite.
 """
 
 import argparse
