@@ -1,0 +1,189 @@
+"""What an operator says about one agent (`AgentConfig`), and what the server remembers of it (`AgentSpec`).
+
+Rule 1: whoever deploys says at least the name. All else has a default; the server's configuration sets the defaults and
+        maxima.
+Rule 2: amounts are text where people write them and plain numbers here: bytes, millicores, seconds.
+Rule 3: a spec is what must survive a restart of the server; how the agent fares right now is not in it, `runtime` knows.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from caxton.core.errors import InvalidConfig
+from caxton.core.limits import format_bytes, format_millicores
+from caxton.core.settings import Bytes, Count, Millicores, Positive, Seconds, raise_problems, read
+from caxton.core.supervision import RestartType, Strategy
+
+# an optional workspace, then the name; the letters leave out what addresses use for themselves (`:` and `@`)
+NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}\Z", re.ASCII)
+RESERVED_NAMES = frozenset({"ams", "df"})  # FIPA's agent management system and directory facilitator
+MAX_REPLICAS = 1000
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True):
+    """How much one replica may take."""
+
+    memory: Bytes = 100 << 20
+    cpu: Millicores = 1000
+    timeout: Seconds = 30.0  # of one turn, processor time and waiting together
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True):
+    """More than `max_restarts` within `period` and the supervisor gives up."""
+
+    strategy: Strategy = Strategy.ONE_FOR_ONE
+    max_restarts: Count = 3
+    period: Seconds = 60.0
+    group: str = ""  # agents of one group share a supervisor; "" is a supervisor of one's own
+
+
+class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """How often an agent is asked whether it is well, and how many answers decide."""
+
+    enabled: bool = True
+    initial_delay: Seconds = 5.0
+    interval: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})] = 30.0
+    timeout: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})] = 10.0
+    failure_threshold: Positive = 3
+    success_threshold: Positive = 1
+
+
+class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server gives to an agent that does not say; memory and cpu are also the most that it may ask for."""
+
+    resources: Resources = Resources()
+    health_check: HealthCheck = HealthCheck()
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent as its operator describes it."""
+
+    name: str
+    replicas: Annotated[int, Meta(ge=1, le=MAX_REPLICAS)] = 1
+    resources: Resources = Resources()
+    environment: dict[str, str] = {}
+    capabilities: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
+    group: str = ""  # it hears what is sent to broadcast://<group>
+    restart: RestartType = RestartType.PERMANENT
+    supervision: Supervision = Supervision()
+    health_check: HealthCheck | None = None  # None: as the server's configuration says
+    metadata: dict[str, Any] = {}  # Any: the operator's own, JSON
+
+
+class AgentSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent as the store keeps it."""
+
+    name: str
+    kind: Literal["wasm", "attached"]
+    module: str  # SHA-256 in hex; "" when attached
+    config: AgentConfig
+    version: int = 1  # counts updates
+    created_at: float  # seconds since the epoch
+    desired: Literal["running", "stopped"] = "running"
+
+
+def parse_agent_config(data: bytes | Mapping[str, Any], *, defaults: AgentDefaults | None = None) -> AgentConfig:
+    """The configuration in *data*: JSON text, or what YAML or TOML text was decoded to. Raises InvalidConfig."""
+    defaults = defaults or AgentDefaults()
+    if isinstance(data, bytes):
+        try:
+            data = msgspec.json.decode(data)
+        except msgspec.DecodeError as error:
+            raise InvalidConfig(f"the agent configuration is not JSON: {error}") from None
+    if not isinstance(data, Mapping):
+        raise InvalidConfig(f"the agent configuration is {type(data).__name__}, not a table of keys")
+    problems: list[str] = []
+    values = dict(data)
+    if "environment" in values:
+        values["environment"] = _environment(values["environment"], problems)
+    base = AgentConfig(name="", resources=defaults.resources)
+    if values.get("health_check") is not None:
+        # only here, so that an agent which does not mention health checks follows the server's configuration later too
+        base = msgspec.structs.replace(base, health_check=defaults.health_check)
+    config = read(problems, AgentConfig, values, base=base)
+    if config is not None:
+        _check(config, defaults, problems)
+    raise_problems(problems, "agent configuration")
+    assert config is not None
+    return config
+
+
+def check_name(name: str) -> str:
+    """*name* when an agent may have it; otherwise an InvalidConfig that says why not."""
+    problems: list[str] = []
+    _check_name(name, problems)
+    raise_problems(problems, "agent's name")
+    return name
+
+
+def _check_name(name: str, problems: list[str]) -> None:
+    if not name:
+        problems.append("name: missing")
+    elif name in RESERVED_NAMES:
+        problems.append(f"name: {name!r} is reserved for the platform")
+    elif not NAME.match(name):
+        problems.append(
+            f"name: {name!r} is not a name; use up to 127 letters, digits, '_', '-' and '.', beginning with a letter, "
+            "a digit or '_', optionally after 'workspace/'"
+        )
+
+
+def _check(config: AgentConfig, defaults: AgentDefaults, problems: list[str]) -> None:
+    _check_name(config.name, problems)
+    most = defaults.resources
+    if config.resources.memory > most.memory:
+        problems.append(
+            "resources.memory: limit exceeds maximum "
+            f"(requested: {format_bytes(config.resources.memory)}, max: {format_bytes(most.memory)})"
+        )
+    if config.resources.cpu > most.cpu:
+        problems.append(
+            "resources.cpu: limit exceeds maximum "
+            f"(requested: {format_millicores(config.resources.cpu)}, max: {format_millicores(most.cpu)})"
+        )
+    if config.resources.timeout <= 0:
+        problems.append("resources.timeout: must be above 0s")
+    for key, texts in (("capabilities", config.capabilities), ("topics", config.topics)):
+        for index, text in enumerate(texts):
+            if not text or len(text.encode()) > 256 or "\0" in text:
+                problems.append(f"{key}[{index}]: {text!r} is not a name of 1 to 256 bytes")
+    for name, value in config.environment.items():
+        if not name or "=" in name or "\0" in name + value:
+            problems.append(f"environment.{name}: a variable has a name without '=' and no NUL anywhere")
+
+
+def _environment(value: object, problems: list[str]) -> dict[str, Any]:
+    """Both ways of writing it: a table, or the guide's list of `{name, value}`."""
+    if value is None:
+        return {}
+    if isinstance(value, Mapping):
+        pairs = [(f"environment.{key}", str(key), item) for key, item in value.items()]
+    elif isinstance(value, list):
+        pairs = []
+        for index, item in enumerate(value):
+            path = f"environment[{index}]"
+            if not isinstance(item, Mapping) or "name" not in item:
+                problems.append(f"{path}: expected {{name, value}}")
+            elif "valueFrom" in item:
+                problems.append(f"{path}: valueFrom is not supported; give value, or write ${{VARIABLE}} in the file")
+            elif set(item) - {"name", "value"}:
+                problems.append(f"{path}: unknown key {sorted(set(item) - {'name', 'value'})[0]!r}; known: name, value")
+            else:
+                pairs.append((path, str(item["name"]), item.get("value", "")))
+    else:
+        problems.append("environment: expected a table, or a list of {name, value}")
+        return {}
+    result: dict[str, Any] = {}
+    for path, name, item in pairs:
+        if isinstance(item, bool):
+            result[name] = "true" if item else "false"
+        elif isinstance(item, str | int | float):
+            result[name] = str(item)
+        else:
+            problems.append(f"{path}: a variable's value is text, a number or true/false")
+    return result

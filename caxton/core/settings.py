@@ -1,0 +1,257 @@
+"""Reads a mapping, as YAML, TOML or JSON gives it, into msgspec Structs, and finds everything that is wrong at once.
+
+msgspec's own conversion stops at the first mistake and knows no `100MB`. Someone who writes a configuration file wants
+all mistakes in one go, each with its place and with what would be right.
+
+Rule 1: the Struct is the schema. A field's type says what may stand there, `Meta` its bounds, and
+        `Meta(extra={"unit": ...})` that people write it as an amount of `core/limits.py`.
+Rule 2: an unknown key is a mistake, and the nearest known key is offered.
+Rule 3: nothing here knows a key by name; `core/config.py` and `core/manifest.py` do.
+"""
+
+import difflib
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import msgspec
+from msgspec import Meta
+
+from caxton.core.errors import InvalidConfig
+from caxton.core.limits import (
+    format_bytes,
+    format_duration,
+    format_millicores,
+    format_percent,
+    parse_bytes,
+    parse_duration,
+    parse_millicores,
+    parse_percent,
+)
+
+Bytes = Annotated[int, Meta(ge=0, extra={"unit": "bytes"})]
+Millicores = Annotated[int, Meta(ge=1, extra={"unit": "millicores"})]
+Seconds = Annotated[float, Meta(ge=0, extra={"unit": "duration"})]
+Percent = Annotated[float, Meta(ge=0, le=1, extra={"unit": "percent"})]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+
+# Any: what a parser gives is an int or a float, by unit
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "bytes": parse_bytes,
+    "millicores": parse_millicores,
+    "duration": parse_duration,
+    "percent": parse_percent,
+}
+FORMATTERS: dict[str, Callable[[Any], str]] = {
+    "bytes": format_bytes,
+    "millicores": format_millicores,
+    "duration": format_duration,
+    "percent": format_percent,
+}
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def read(problems: list[str], schema: type[S], data: object, *, path: str = "", base: S | None = None) -> S | None:
+    """The Struct that *data* describes; what it leaves out is taken from *base*, else from the Struct's defaults.
+
+    Problems are added to the list, each beginning with its dotted path; a value that is wrong is read as if it were not
+    there, so that the caller can look for more. None: what is wrong has no default.
+    """
+    result = _Reader(problems).struct(schema, data, path, base)
+    return result if isinstance(result, schema) else None
+
+
+def raise_problems(problems: Sequence[str], what: str) -> None:
+    """Raise InvalidConfig with all of them, one per line, unless there is none."""
+    if problems:
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        raise InvalidConfig(
+            f"the {what} has {count}:\n" + "\n".join(f"  {problem}" for problem in problems),
+            details={"problems": list(problems)},
+        )
+
+
+def nearest(key: str, known: Sequence[str]) -> str:
+    """A hint for an unknown key: `; did you mean 'port'?`, or what there is."""
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known here: {', '.join(sorted(known))}" if known else ""
+
+
+def join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def hints(schema: type[msgspec.Struct]) -> dict[str, Any]:
+    """The field types of a Struct with their Meta. Any: a type form has no common type."""
+    return typing.get_type_hints(schema, include_extras=True)
+
+
+def plain(value: object) -> Any:
+    """A Struct as builtins with amounts written as people write them; the inverse of read(). Any: JSON."""
+    if isinstance(value, msgspec.Struct):
+        kinds = hints(type(value))
+        return {name: _plain_field(kinds[name], getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _plain_field(kind: object, value: object) -> Any:
+    unit = _unit(_meta(kind)[1])
+    return FORMATTERS[unit](value) if unit else plain(value)
+
+
+def _meta(kind: Any) -> tuple[Any, list[Meta]]:
+    if typing.get_origin(kind) is Annotated:
+        inner, *extras = typing.get_args(kind)
+        return inner, [extra for extra in extras if isinstance(extra, Meta)]
+    return kind, []
+
+
+def _unit(metas: list[Meta]) -> str:
+    return next((meta.extra["unit"] for meta in metas if meta.extra and "unit" in meta.extra), "")
+
+
+class _Bad:
+    """Stands where a value could not be read; the problem has been noted."""
+
+
+BAD = _Bad()
+
+
+class _Reader:
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+
+    def problem(self, path: str, text: str) -> _Bad:
+        self.problems.append(f"{path}: {text}" if path else text)
+        return BAD
+
+    def struct(self, schema: type[msgspec.Struct], data: object, path: str, base: msgspec.Struct | None) -> Any:
+        if data is None:  # `server:` with nothing under it
+            data = {}
+        if isinstance(data, schema):
+            return data
+        if not isinstance(data, Mapping):
+            return self.problem(path, f"expected a table of keys, found {_describe(data)}")
+        kinds = hints(schema)
+        fields = {field.encode_name: field for field in msgspec.structs.fields(schema)}
+        values: dict[str, Any] = {}
+        sound = True
+        for key in data:
+            if key not in fields:
+                self.problem(join(path, key), f"unknown key{nearest(str(key), list(fields))}")
+        for key, field in fields.items():
+            held = getattr(base, field.name) if base is not None else None
+            value = self.value(kinds[field.name], data[key], join(path, key), held) if key in data else BAD
+            if value is not BAD:
+                values[field.name] = value
+            elif base is not None:
+                values[field.name] = held
+            elif field.required:
+                sound = False
+                if key not in data:
+                    self.problem(join(path, key), "missing")
+        return schema(**values) if sound else BAD
+
+    def value(self, kind: Any, value: object, path: str, held: object = None) -> Any:
+        kind, metas = _meta(kind)
+        unit = _unit(metas)
+        if unit:
+            return self.amount(unit, value, path, metas)
+        origin = typing.get_origin(kind)
+        if origin in (Union, types.UnionType):
+            return self.optional(kind, value, path, held)
+        if origin is Literal:
+            return self.choice(typing.get_args(kind), value, path)
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            chosen = self.choice([member.value for member in kind], value, path)
+            return chosen if chosen is BAD else kind(chosen)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return self.struct(kind, value, path, held if isinstance(held, kind) else None)
+        if origin in (list, tuple, frozenset):
+            return self.items(origin, typing.get_args(kind)[0], value, path)
+        if origin is dict:
+            return self.mapping(typing.get_args(kind)[1], value, path)
+        if kind is Any:
+            return value
+        return self.scalar(kind, value, path, metas)
+
+    def amount(self, unit: str, value: object, path: str, metas: list[Meta]) -> Any:
+        try:
+            return self.bounded(PARSERS[unit](value), path, metas)
+        except (ValueError, TypeError) as error:
+            text = str(error) if isinstance(error, ValueError) else f"expected an amount, found {_describe(value)}"
+            return self.problem(path, text)
+
+    def optional(self, kind: Any, value: object, path: str, held: object) -> Any:
+        inner = [option for option in typing.get_args(kind) if option is not type(None)]
+        assert len(inner) == 1, "a setting is one type, or that type or nothing"
+        return None if value is None else self.value(inner[0], value, path, held)
+
+    def choice(self, options: Sequence[object], value: object, path: str) -> Any:
+        if isinstance(value, str) and value.lower() in options:
+            return value.lower()
+        if value in options:
+            return value
+        return self.problem(path, f"{value!r} is not one of {', '.join(str(option) for option in options)}")
+
+    def items(self, origin: Any, kind: Any, value: object, path: str) -> Any:
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            return self.problem(path, f"expected a list, found {_describe(value)}")
+        read_items = [self.value(kind, item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return BAD if any(item is BAD for item in read_items) else origin(read_items)
+
+    def mapping(self, kind: Any, value: object, path: str) -> Any:
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            return self.problem(path, f"expected a table of keys, found {_describe(value)}")
+        result = {str(key): self.value(kind, item, join(path, key)) for key, item in value.items()}
+        return BAD if any(item is BAD for item in result.values()) else result
+
+    def scalar(self, kind: Any, value: object, path: str, metas: list[Meta]) -> Any:
+        if isinstance(value, str) and kind is not str:
+            # from an environment variable or --set everything is text
+            try:
+                value = msgspec.convert(value.strip().lower(), kind, strict=False)
+            except msgspec.ValidationError:
+                return self.problem(path, f"expected {WORDS[kind]}, found {_describe(value)}")
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            return self.problem(path, f"expected {WORDS[kind]}, found {_describe(value)}")
+        return self.bounded(value, path, metas)
+
+    def bounded(self, value: Any, path: str, metas: list[Meta]) -> Any:
+        for meta in metas:
+            unit = _unit([meta])
+            show = FORMATTERS[unit] if unit else str
+            if meta.ge is not None and not value >= meta.ge:
+                return self.problem(path, f"{show(value)} is too small; the least is {show(meta.ge)}")
+            if meta.le is not None and not value <= meta.le:
+                return self.problem(path, f"{show(value)} is too large; the most is {show(meta.le)}")
+            if meta.max_length is not None and len(value) > meta.max_length:
+                return self.problem(path, f"{len(value)} characters are too many; the most is {meta.max_length}")
+        return value
+
+
+def _describe(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
