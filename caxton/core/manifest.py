@@ -3,7 +3,7 @@
 Rule 1: whoever deploys says at least the name. All else has a default; the server's configuration sets the defaults and
         maxima.
 Rule 2: amounts are text where people write them and plain numbers here: bytes, millicores, seconds.
-Rule 3: a spec is what must survive a restart of the server; how the agent fares right now is not in it, `runtime` knows.
+Rule 3: a spec is what must survive a restart of the server; how the agent fares is not in it, `runtime` knows.
 """
 
 import re
@@ -134,7 +134,8 @@ def _check_name(name: str, problems: list[str]) -> None:
 
 
 def _check(config: AgentConfig, defaults: AgentDefaults, problems: list[str]) -> None:
-    _check_name(config.name, problems)
+    if not any(problem.startswith("name:") for problem in problems):
+        _check_name(config.name, problems)
     most = defaults.resources
     if config.resources.memory > most.memory:
         problems.append(
