@@ -1,0 +1,155 @@
+"""Errors and traps of libwasmtime, as text and as exceptions. The signatures and their meaning are in errors.pxd."""
+
+from libc.stdint cimport uint8_t
+from libc.stdio cimport snprintf
+from libc.string cimport memcpy, strlen
+
+from caxton._fast.wasm.c_api cimport *
+
+from caxton.core.errors import GuestTrapped, InternalError, InvalidWasm
+
+cdef enum:
+    ROOM = 2000
+
+cdef const char* TEXTS[12]
+TEXTS[TRAP_STACK_OVERFLOW] = "call stack exhausted"
+TEXTS[TRAP_MEMORY_OUT_OF_BOUNDS] = "out of bounds memory access"
+TEXTS[TRAP_HEAP_MISALIGNED] = "misaligned atomic memory access"
+TEXTS[TRAP_TABLE_OUT_OF_BOUNDS] = "out of bounds table access"
+TEXTS[TRAP_INDIRECT_CALL_TO_NULL] = "indirect call to an empty table entry"
+TEXTS[TRAP_BAD_SIGNATURE] = "indirect call with the wrong signature"
+TEXTS[TRAP_INTEGER_OVERFLOW] = "integer overflow"
+TEXTS[TRAP_INTEGER_DIVISION_BY_ZERO] = "integer division by zero"
+TEXTS[TRAP_BAD_CONVERSION_TO_INTEGER] = "float is no integer"
+TEXTS[TRAP_UNREACHABLE] = "unreachable executed"
+TEXTS[TRAP_INTERRUPT] = "interrupt: ran past its time"
+TEXTS[TRAP_OUT_OF_FUEL] = "ran out of fuel"
+
+
+cdef const char* trap_code_text(int code) noexcept nogil:
+    if code < 0 or code >= 12:
+        return NULL
+    return TEXTS[code]
+
+
+cdef int trap_code(const wasm_trap_t* trap) noexcept nogil:
+    cdef uint8_t code = 0
+    if wasmtime_trap_code(trap, &code):
+        return code
+    return NO_TRAP_CODE
+
+
+cdef size_t put(char* out, size_t room, size_t at, const char* text, size_t length) noexcept nogil:
+    """Append *text*, cut before a half character; newlines become spaces, other control characters are dropped."""
+    cdef size_t i
+    cdef uint8_t c
+    if at >= room:
+        return at
+    if length > room - at:
+        length = room - at
+        while length > 0 and (<uint8_t>text[length] & 0xC0) == 0x80:
+            length -= 1
+    for i in range(length):
+        c = <uint8_t>text[i]
+        if c >= 0x20:
+            out[at] = <char>c
+            at += 1
+        elif c == 0x0A and at > 0 and out[at - 1] != b' ':
+            out[at] = b' '
+            at += 1
+    return at
+
+
+cdef size_t trimmed(const char* text, size_t length) noexcept nogil:
+    while length > 0 and (<uint8_t>text[length - 1] <= 0x20):
+        length -= 1
+    return length
+
+
+cdef size_t error_text(const wasmtime_error_t* error, char* out, size_t room) noexcept nogil:
+    cdef wasm_byte_vec_t message
+    cdef size_t written
+    wasmtime_error_message(error, &message)
+    written = put(out, room, 0, message.data, trimmed(message.data, message.size))
+    wasm_byte_vec_delete(&message)
+    return written
+
+
+cdef size_t cause(const char* text, size_t length) noexcept nogil:
+    """Where the reason begins in an engine message: behind the last "Caused by:", or at 0."""
+    cdef const char* mark = "Caused by:"
+    cdef size_t i, j, found = 0, width = strlen(mark)
+    for i in range(length):
+        if i + width > length:
+            break
+        j = 0
+        while j < width and text[i + j] == mark[j]:
+            j += 1
+        if j == width:
+            found = i + width
+    while found < length and <uint8_t>text[found] <= 0x20:
+        found += 1
+    return found
+
+
+cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at) noexcept nogil:
+    """Append where it happened: `, in `name` at 0x2f`."""
+    cdef wasm_frame_vec_t frames
+    cdef const wasm_byte_vec_t* name
+    cdef char number[48]
+    wasm_trap_trace(trap, &frames)
+    if frames.size > 0:
+        name = wasmtime_frame_func_name(frames.data[0])
+        if name != NULL and name.size > 0:
+            at = put(out, room, at, ", in `", 6)
+            at = put(out, room, at, name.data, name.size)
+            at = put(out, room, at, "`", 1)
+        else:
+            snprintf(number, sizeof(number), ", in function %u", <unsigned int>wasm_frame_func_index(frames.data[0]))
+            at = put(out, room, at, number, strlen(number))
+        snprintf(number, sizeof(number), " at 0x%zx", wasm_frame_module_offset(frames.data[0]))
+        at = put(out, room, at, number, strlen(number))
+    wasm_frame_vec_delete(&frames)
+    return at
+
+
+cdef size_t trap_text(const wasm_trap_t* trap, char* out, size_t room) noexcept nogil:
+    cdef wasm_byte_vec_t message
+    cdef const char* text = trap_code_text(trap_code(trap))
+    cdef size_t begin, written
+    if text != NULL:
+        written = put(out, room, 0, text, strlen(text))
+        return put_place(trap, out, room, written)
+    wasm_trap_message(trap, &message)
+    begin = 0
+    if message.size > 0 and message.data[message.size - 1] == 0:
+        begin = cause(message.data, message.size - 1)
+        written = put(out, room, 0, message.data + begin, trimmed(message.data + begin, message.size - 1 - begin))
+    else:
+        begin = cause(message.data, message.size)
+        written = put(out, room, 0, message.data + begin, trimmed(message.data + begin, message.size - begin))
+    wasm_byte_vec_delete(&message)
+    return written
+
+
+cdef str error_string(wasmtime_error_t* error):
+    cdef char text[ROOM]
+    cdef size_t length = error_text(error, text, ROOM)
+    wasmtime_error_delete(error)
+    return text[:length].decode("utf-8", "replace")
+
+
+cdef object take_invalid_wasm(wasmtime_error_t* error, str what):
+    return InvalidWasm(f"{what}: {error_string(error)}")
+
+
+cdef object take_internal(wasmtime_error_t* error, str what):
+    return InternalError(f"{what}: {error_string(error)}")
+
+
+cdef object take_trap(wasm_trap_t* trap, str what):
+    cdef char text[ROOM]
+    cdef size_t length = trap_text(trap, text, ROOM)
+    cdef int code = trap_code(trap)
+    wasm_trap_delete(trap)
+    return GuestTrapped(f"{what}: {text[:length].decode('utf-8', 'replace')}", details={"trap_code": code})
