@@ -1,0 +1,95 @@
+# Everything is done by `make` in the checkout; `.venv/` is the environment. On a fresh machine `make test` or `make demo` needs
+# Python 3.11 or later (with its headers), a C compiler and make, and does the rest.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+PYTEST_ARGS ?=
+
+NATIVE := $(shell find caxton/_fast -name '*.pyx' -o -name '*.pxd' -o -name '*.h' 2>/dev/null)
+ENVIRONMENT := $(VENV)/.stamp-environment
+EXTENSIONS := $(VENV)/.stamp-extensions
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo test check quick lint types layers bench sanitize docs examples clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: $(EXTENSIONS) ## make .venv, install everything, compile the native part
+
+demo: build ## start a server, deploy two agents that talk, print what they do and how fast
+	@$(BIN)/python -m caxton.cli.demo
+
+test: build ## run the whole test suite
+	@$(BIN)/pytest $(PYTEST_ARGS)
+
+quick: build ## run the tests that are not marked slow
+	@$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
+
+check: lint types layers test ## what CI runs: lint, types, layers, test
+
+lint: build ## ruff: rules and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: build ## mypy, strict
+	@$(BIN)/mypy
+
+layers: build ## import-linter: imports run down only
+	@$(BIN)/lint-imports
+
+bench: build ## run the asv benchmarks on this checkout, in this environment
+	@$(BIN)/asv machine --yes >/dev/null
+	@$(BIN)/asv run --python=same --quick --show-stderr
+
+docs: build ## check that every link and anchor in the documents leads somewhere
+	@$(BIN)/python docs/check_links.py
+
+examples: build ## build the example agents' .wasm from their sources
+	@$(BIN)/python examples/build.py
+
+clean: ## remove what was built and what tools left behind (.venv stays)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .asv
+	rm -f $(EXTENSIONS)
+	find caxton tests bench examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find caxton/_fast -name '*.so' -delete
+
+# -- how it is done --
+
+# The newest suitable interpreter. `import venv, ensurepip` and Python.h are what Debian keeps in packages of their own.
+define SUITABLE
+import os, sys, sysconfig
+if sys.version_info < (3, 11): sys.exit("%s is Python %d.%d; 3.11 or later is needed" % (sys.executable, *sys.version_info[:2]))
+try: import venv, ensurepip
+except ImportError: sys.exit("%s has no venv; install it (Debian: apt-get install python3-venv)" % sys.executable)
+header = os.path.join(sysconfig.get_path("include"), "Python.h")
+if not os.path.exists(header): sys.exit("%s has no C headers; install them (Debian: apt-get install python3-dev)" % sys.executable)
+endef
+export SUITABLE
+
+$(ENVIRONMENT): pyproject.toml
+	@command -v $${CC:-cc} >/dev/null || { echo "A C compiler is needed (Debian: apt-get install gcc; macOS: xcode-select --install)." >&2; exit 1; }
+	@why=""; for python in $(PYTHON) python3.14 python3.13 python3.12 python3.11 python3; do \
+	    command -v $$python >/dev/null || continue; \
+	    if said=$$($$python -c "$$SUITABLE" 2>&1); then found=$$python; break; fi; \
+	    why="$$why\n  $$python: $$said"; \
+	done; \
+	if [ -z "$$found" ]; then \
+	    printf "No Python that will do: 3.11 or later, with venv and C headers, is needed.$$why\nName one with make PYTHON=/path/to/python3.\n" >&2; exit 1; \
+	fi; \
+	if [ ! -x $(BIN)/python ] || ! $(BIN)/python -c 'import pip' 2>/dev/null; then \
+	    echo "Making $(VENV) with $$found"; $$found -m venv --clear $(VENV); \
+	fi
+	@echo "Installing the environment"
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --group dev
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@touch $@
+
+$(EXTENSIONS): $(ENVIRONMENT) setup.py $(NATIVE)
+	@echo "Compiling"
+	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	@touch $@

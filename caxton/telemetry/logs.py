@@ -1,0 +1,147 @@
+"""The server's own log: stdlib logging, one record per line on stderr, as JSON or for people.
+
+Rule 1: code logs with `logging.getLogger(__name__)` and puts values into `extra=`, not into the sentence.
+Rule 2: `configure()` is the only place that touches handlers; calling it again replaces what it did before.
+Rule 3: logging never raises and never blocks on anything but stderr. What agents write is not logged here; it goes by
+        the record stream (`bus`).
+"""
+
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+import msgspec
+
+Level = Literal["trace", "debug", "info", "warn", "error"]
+Format = Literal["json", "pretty", "compact"]
+
+TRACE = 5
+LEVELS: dict[str, int] = {
+    "trace": TRACE,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "error": logging.ERROR,
+}
+# logging's name for a level -> ours
+NAMES = {"WARNING": "warn", "CRITICAL": "error"}
+COLOURS = {"trace": "2", "debug": "2", "info": "32", "warn": "33", "error": "31"}
+
+# what every record has; whatever else stands in it came by `extra=`
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+_encoder = msgspec.json.Encoder(enc_hook=str)
+
+
+def configure(level: Level = "info", format: Format = "json", *, stream: TextIO | None = None) -> None:
+    """Log *level* and above of everything in this process to stderr."""
+    logging.addLevelName(TRACE, "TRACE")
+    stream = stream or sys.stderr
+    handler = _Handler(stream)
+    handler.setFormatter(FORMATTERS[format](colour=stream.isatty()))
+    root = logging.getLogger()
+    for old in [held for held in root.handlers if isinstance(held, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(LEVELS[level])
+    # a server's access log is a debugging aid; the record stream says what matters
+    logging.getLogger("hypercorn.access").setLevel(logging.WARNING)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that configure() can find and replace it, and leaves pytest's alone."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A closed or full stderr is nobody's emergency (rule 3)."""
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, *, colour: bool) -> None:
+        super().__init__()
+        self.colour = colour
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "timestamp": _time(record).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": level_name(record),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **extras(record),
+        }
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = "".join(traceback.format_exception(record.exc_info[1]))
+        return _encode(line)
+
+
+class CompactFormatter(_Formatter):
+    """`02:14:55.120 info  caxton.node: agent started agent=ping`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = f"{level_name(record):5}"
+        if self.colour:
+            level = f"\x1b[{COLOURS[level.strip()]}m{level}\x1b[0m"
+        clock = _time(record).strftime("%H:%M:%S.%f")[:-3]
+        values = "".join(f" {key}={_show(value)}" for key, value in extras(record).items())
+        line = f"{clock} {level} {record.name}: {record.getMessage()}{values}"
+        if record.exc_info and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            line += f" exception={_show(f'{type(error).__name__}: {error}')}"
+        return line
+
+
+class PrettyFormatter(_Formatter):
+    """The sentence first, its values indented below it, and whole tracebacks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = level_name(record)
+        mark = f"{level.upper():5}"
+        if self.colour:
+            mark = f"\x1b[{COLOURS[level]}m{mark}\x1b[0m"
+        clock = _time(record).strftime("%H:%M:%S.%f")[:-3]
+        lines = [f"{clock} {mark} {record.getMessage()}  ({record.name})"]
+        lines += [f"             {key}: {_show(value)}" for key, value in extras(record).items()]
+        if record.exc_info and record.exc_info[1] is not None:
+            lines.append("".join(traceback.format_exception(record.exc_info[1])).rstrip())
+        return "\n".join(lines)
+
+
+FORMATTERS: dict[str, type[_Formatter]] = {
+    "json": JsonFormatter,
+    "pretty": PrettyFormatter,
+    "compact": CompactFormatter,
+}
+
+
+def level_name(record: logging.LogRecord) -> str:
+    """The nearest of our five levels at or below the record's own number."""
+    name = NAMES.get(record.levelname, record.levelname.lower())
+    if name in LEVELS:
+        return name
+    return max((ours for ours in LEVELS if LEVELS[ours] <= record.levelno), key=LEVELS.__getitem__, default="trace")
+
+
+def extras(record: logging.LogRecord) -> dict[str, object]:
+    return {key: value for key, value in vars(record).items() if key not in _STANDARD}
+
+
+def _time(record: logging.LogRecord) -> datetime:
+    return datetime.fromtimestamp(record.created, UTC)
+
+
+def _encode(value: object) -> str:
+    try:
+        return _encoder.encode(value).decode()
+    except (TypeError, ValueError, UnicodeEncodeError, msgspec.MsgspecError):
+        # keys that are no text, numbers or surrogates that JSON cannot hold: better a line that is less exact than none
+        return _encoder.encode(repr(value)).decode()
+
+
+def _show(value: object) -> str:
+    text = value if isinstance(value, str) else _encode(value)
+    return text if text and text.isprintable() and not set(text) & set(' "=') else _encode(text)
