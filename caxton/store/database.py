@@ -1,0 +1,109 @@
+"""One SQLite file: a connection that writes, a few that read, and how they are set up.
+
+It does not know what is in the file; `schema.py` and the rooms do. Writes go through `writer.py`. Reads see every write
+that has returned, and never wait for one (WAL).
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+import trio
+
+from caxton.core.errors import ShuttingDown, StoreError
+from caxton.store.faults import explain
+from caxton.store.writer import Writer
+
+T = TypeVar("T")
+
+SQLITE_MINIMUM = (3, 51, 3)  # older ones can corrupt a WAL that is reset while another connection writes
+READERS = 2
+BUSY_TIMEOUT = 5000  # ms; only other programs (the sqlite3 shell, a backup) can make us wait
+WAL_KEEP = 16 << 20  # bytes; a WAL that grew larger is cut back when it starts over
+CLOSE_TIMEOUT = 30  # s, for the writes that are queued
+
+
+class Database:
+    def __init__(self, writer: Writer, readers: list[apsw.Connection], path: Path) -> None:
+        self._writer = writer
+        self._idle_readers = readers
+        self._reading = trio.CapacityLimiter(len(readers))
+        self.path = path
+
+    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+        """Run *work* in a transaction on the writer's thread; return its result when that is on the disk.
+
+        *work* shares the transaction with others and may run twice; what it raises undoes its own changes only.
+        """
+        return await self._writer.write(work)
+
+    async def read(self, query: Callable[[apsw.Connection], T]) -> T:
+        """Run *query* on a connection that cannot write.
+
+        It returns values, not a cursor: the connection goes on to the next query.
+        """
+        return await trio.to_thread.run_sync(self._query, query, limiter=self._reading)
+
+    def _query(self, query: Callable[[apsw.Connection], T]) -> T:
+        try:
+            connection = self._idle_readers.pop()
+        except IndexError:
+            raise ShuttingDown("the store is closed", hint="open it again before reading") from None
+        try:
+            return query(connection)
+        except apsw.Error as error:
+            raise explain(error, self.path) from error
+        finally:
+            self._idle_readers.append(connection)
+
+
+def check_sqlite_version(version: str | None = None) -> None:
+    version = version or apsw.sqlite_lib_version()
+    if tuple(map(int, version.split("."))) < SQLITE_MINIMUM:
+        minimum = ".".join(map(str, SQLITE_MINIMUM))
+        raise StoreError(
+            f"apsw brings SQLite {version}; Caxton needs {minimum} or newer, because older ones can corrupt a database",
+            hint='upgrade it: pip install --upgrade "apsw>=3.53"',
+            details={"found": version, "minimum": minimum},
+        )
+
+
+def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
+    """The connection that writes: WAL, and a COMMIT that returns when the disk has it."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives the WAL the mode of the database
+    connection = apsw.Connection(str(path), vfs=vfs)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        connection.pragma(
+            "auto_vacuum", 2
+        )  # incremental, so that space can be given back in small steps; before the first table
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("fullfsync", 1)  # macOS: fsync stops at the drive's cache
+        connection.pragma("checkpoint_fullfsync", 1)
+        connection.pragma("foreign_keys", 1)
+        connection.pragma("journal_size_limit", WAL_KEEP)
+    except apsw.Error:
+        connection.close()
+        raise
+    return connection
+
+
+@asynccontextmanager
+async def open_database(connection: apsw.Connection, path: Path, *, vfs: str | None = None) -> AsyncIterator[Database]:
+    """Own *connection*, which came from `connect`, from here to the end of the block."""
+    writer = Writer(connection, path)
+    readers: list[apsw.Connection] = []
+    try:
+        for _ in range(READERS):
+            readers.append(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY, vfs=vfs))
+            readers[-1].set_busy_timeout(BUSY_TIMEOUT)
+        yield Database(writer, readers, path)
+    finally:
+        while readers:
+            readers.pop().close()
+        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+            await writer.close()

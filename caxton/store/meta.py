@@ -1,0 +1,48 @@
+"""Who this node is, and how it was left."""
+
+import uuid
+from pathlib import Path
+
+import apsw
+import attrs
+
+from caxton.store.faults import fault
+from caxton.store.schema import read_version
+
+NODE_ID = "node_id"
+CLEAN = "clean"  # "1" between an orderly end and the next start
+
+PUT = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+
+
+@attrs.frozen
+class Meta:
+    node_id: str  # a UUID, made once per data folder
+    clean_start: bool  # False: the process before this one ended without closing the store
+
+
+def was_clean(connection: apsw.Connection) -> bool:
+    return read_version(connection) == 0 or _get(connection, CLEAN) == "1"
+
+
+def check(connection: apsw.Connection, path: Path) -> None:
+    """Raise StoreError if the database is damaged. Reads all of it: about a second per GB."""
+    finding = connection.pragma("quick_check(1)")
+    if finding != "ok":
+        raise fault("damaged", path, finding)
+
+
+def mark_open(connection: apsw.Connection) -> str:
+    """Note that the store is in use; return the id of this node."""
+    connection.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT DO NOTHING", (NODE_ID, str(uuid.uuid4())))
+    connection.execute(PUT, (CLEAN, "0"))
+    return str(_get(connection, NODE_ID))
+
+
+def mark_clean(connection: apsw.Connection) -> None:
+    connection.execute(PUT, (CLEAN, "1"))
+
+
+def _get(connection: apsw.Connection, key: str) -> str | None:
+    value: str | None = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+    return value

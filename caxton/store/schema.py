@@ -1,0 +1,74 @@
+"""The tables, as the numbered steps that lead to them.
+
+Rule 1: a step that has been released is never edited; a change is a new step at the end.
+Rule 2: `PRAGMA user_version` is the number of steps that a database has taken. Each step and its number are one
+        transaction.
+Rule 3: a database that has taken more steps than there are here belongs to a newer Caxton, and is left alone.
+
+An *owner* is an agent's name, or `name#2` for its second replica and so on: replicas keep their own state and timers.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import apsw
+
+from caxton.core.errors import StoreError
+
+MIGRATIONS = (
+    """
+    CREATE TABLE meta (
+        key   TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE agents (
+        name TEXT PRIMARY KEY,
+        spec TEXT NOT NULL              -- AgentSpec as JSON
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE state (
+        owner TEXT NOT NULL,
+        key   BLOB NOT NULL,
+        value BLOB NOT NULL,
+        PRIMARY KEY (owner, key)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE timers (
+        owner    TEXT    NOT NULL,
+        timer_id INTEGER NOT NULL,
+        due_us   INTEGER NOT NULL,      -- microseconds since the epoch
+        PRIMARY KEY (owner, timer_id)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE lifecycle (
+        agent       TEXT    NOT NULL,
+        number      INTEGER NOT NULL,   -- 1, 2, 3, ... per agent
+        incarnation INTEGER NOT NULL,
+        state       TEXT    NOT NULL,
+        reason      TEXT    NOT NULL,
+        at          REAL    NOT NULL,   -- seconds since the epoch
+        PRIMARY KEY (agent, number)
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Take the steps that are missing."""
+    version = read_version(connection)
+    if version > len(migrations):
+        raise StoreError(
+            f"{path} has schema version {version}, written by a newer Caxton; this one knows {len(migrations)} at most",
+            hint="start the newer Caxton again, or set another CAXTON_DATA_DIR",
+            details={"found": version, "known": len(migrations), "path": str(path)},
+        )
+    for number, step in enumerate(migrations[version:], version + 1):
+        with connection:
+            connection.execute(step)
+            connection.pragma("user_version", number)
+
+
+def read_version(connection: apsw.Connection) -> int:
+    version: int = connection.pragma("user_version")
+    return version

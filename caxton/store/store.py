@@ -1,0 +1,114 @@
+"""What outlives the process: one folder, one SQLite file in it, and the modules beside.
+
+    <data_dir>/caxton.lock   held by the one process that uses the folder
+    <data_dir>/local.db      agents, state, timers, lifecycle (and -wal, -shm while open)
+    <data_dir>/modules/      the agents' code
+
+The rooms are thin: each has functions of a connection (`write_state`, `write_timers`, `write_event`) that a larger
+transaction can be put together from with `store.write`. That is where the reader of the journal goes: one transaction
+per batch of turns.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+import attrs
+import trio
+
+from caxton.core.errors import StoreError
+from caxton.store.agents import AgentRoom
+from caxton.store.database import CLOSE_TIMEOUT, Database, check_sqlite_version, connect, open_database
+from caxton.store.faults import explain
+from caxton.store.lifecycle import LifecycleRoom
+from caxton.store.lock import DataDirLock, lock_data_dir
+from caxton.store.meta import Meta, check, mark_clean, mark_open, was_clean
+from caxton.store.modules import ModuleRoom
+from caxton.store.schema import migrate
+from caxton.store.state import StateRoom
+from caxton.store.timers import TimerRoom
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@attrs.frozen(eq=False)
+class Store:
+    data_dir: Path
+    meta: Meta
+    agents: AgentRoom
+    modules: ModuleRoom
+    state: StateRoom
+    timers: TimerRoom
+    lifecycle: LifecycleRoom
+    _database: Database
+    _lock: DataDirLock
+
+    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+        """One transaction over several rooms; see `Database.write`."""
+        return await self._database.write(work)
+
+    async def read(self, query: Callable[[apsw.Connection], T]) -> T:
+        return await self._database.read(query)
+
+    def announce(self, address: str) -> None:
+        """Say in the lock file where this server answers, for `caxton status` and whoever finds the folder locked."""
+        self._lock.announce(address)
+
+
+@asynccontextmanager
+async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator[Store]:
+    """Lock the folder, check and upgrade the database, and keep both until the end of the block.
+
+    *vfs* is a registered apsw VFS; tests inject the faults of a disk with it.
+    """
+    check_sqlite_version()
+    path = data_dir / "local.db"
+    async with lock_data_dir(data_dir) as lock:
+        connection, meta = await trio.to_thread.run_sync(_prepare, path, vfs)
+        async with open_database(connection, path, vfs=vfs) as database:
+            try:
+                yield Store(
+                    data_dir=data_dir,
+                    meta=meta,
+                    agents=AgentRoom(database),
+                    modules=ModuleRoom(data_dir / "modules"),
+                    state=StateRoom(database),
+                    timers=TimerRoom(database),
+                    lifecycle=LifecycleRoom(database),
+                    database=database,
+                    lock=lock,
+                )
+            finally:
+                with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
+                    await _mark_clean(database)
+
+
+def _prepare(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
+    try:
+        connection = connect(path, vfs=vfs)
+        try:
+            clean = was_clean(connection)
+            if not clean:
+                log.info("%s was not closed in order: checking it", path)
+                check(connection, path)
+            migrate(connection, path)
+            with connection:
+                node_id = mark_open(connection)
+        except BaseException:
+            connection.close()
+            raise
+    except (apsw.Error, OSError) as error:
+        raise explain(error, path) from error
+    return connection, Meta(node_id=node_id, clean_start=clean)
+
+
+async def _mark_clean(database: Database) -> None:
+    try:
+        await database.write(mark_clean)
+    except StoreError as error:  # the next start checks the file; the reason for this stop must not be hidden by it
+        log.warning("%s could not be marked as closed in order: %s", database.path, error)

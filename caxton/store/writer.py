@@ -1,0 +1,156 @@
+"""The one thread that writes to the database, and the group commit.
+
+Rule 1: a write is a function of the connection. It may run twice (see below), so it changes nothing but the database.
+Rule 2: writes that queue up while a transaction runs share the next one; each caller resumes after its COMMIT.
+Rule 3: what one write raises undoes that write only and rises in its caller. When SQLite gives up the whole transaction
+        (disk full, I/O error), every write of it runs again in a transaction of its own, and has its own answer.
+Rule 4: checkpoints are made here, after the callers of a transaction have been answered. Two connections that write and
+        checkpoint at the same moment are what SQLite got wrong before 3.51.3.
+Rule 5: the queue holds at most QUEUE writes; the next caller waits.
+
+Once its write is queued, a caller that is cancelled waits for the commit all the same: it knows what is on the disk.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+import apsw
+import attrs
+import outcome
+import trio
+
+from caxton.core.errors import ShuttingDown
+from caxton.store.faults import explain
+
+T = TypeVar("T")
+
+QUEUE = 1024
+BATCH = 256  # writes in one transaction
+CHECKPOINT_PAGES = 1000  # WAL pages between checkpoints: 4 MB
+RESTART_PAGES = 16 * CHECKPOINT_PAGES  # readers have kept the WAL from starting over: wait for them
+
+log = logging.getLogger(__name__)
+
+
+@attrs.define(eq=False)
+class Job:
+    """One caller and its write; Any is what the write returns."""
+
+    work: Callable[[apsw.Connection], Any]
+    task: trio.lowlevel.Task
+    answer: outcome.Outcome[Any] = attrs.field(init=False)
+
+
+class Writer:
+    """Owned by `open_database`, which starts it and waits for its end."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: no more will come
+        self._slots = trio.Semaphore(QUEUE)
+        self._closing = False
+        self._wal_pages = 0
+        self._checkpoint_at = CHECKPOINT_PAGES
+        self._token = trio.lowlevel.current_trio_token()
+        # daemon: if Trio itself crashes nobody is left to end this thread, and the process must not wait for it
+        self._thread = threading.Thread(target=self._run, name="caxton-store-writer", daemon=True)
+        connection.set_wal_hook(self._on_commit)
+        self._thread.start()
+
+    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+        async with self._slots:
+            if self._closing:
+                raise ShuttingDown("the store is closed", hint="open it again before writing")
+            self._queue.put(Job(work, trio.lowlevel.current_task()))
+            # Any: the answer of *work*, which is a T
+            result: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+            return result
+
+    async def close(self) -> None:
+        """Finish what is queued, close the connection and end the thread."""
+        self._closing = True
+        self._queue.put(None)
+        await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
+
+    # -- on the thread --
+
+    def _run(self) -> None:
+        while jobs := self._next_jobs():
+            self._commit(jobs)
+            self._token.run_sync_soon(_answer, jobs)
+            if self._wal_pages >= self._checkpoint_at:
+                self._checkpoint()
+        self._connection.close()  # the last one to close checkpoints, and removes the WAL
+
+    def _next_jobs(self) -> list[Job]:
+        """Wait for a write, and take what came with it; empty when the store closes."""
+        jobs: list[Job] = []
+        job = self._queue.get()
+        while job is not None:
+            jobs.append(job)
+            if len(jobs) == BATCH:
+                break
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                break
+        else:
+            if jobs:
+                self._queue.put(None)  # nothing is queued after it: come back for it
+        return jobs
+
+    def _commit(self, jobs: Sequence[Job]) -> None:
+        try:
+            self._transact(jobs)
+        except BaseException as error:  # a caller waits for each of these jobs: whatever happened must reach it
+            with suppress(apsw.Error):
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+            if len(jobs) == 1:
+                jobs[0].answer = self._error(error)
+            else:
+                for job in jobs:
+                    self._commit([job])
+
+    def _transact(self, jobs: Sequence[Job]) -> None:
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            connection.execute("SAVEPOINT job")
+            job.answer = outcome.capture(job.work, connection)
+            if isinstance(job.answer, outcome.Error):
+                if not connection.in_transaction:
+                    raise job.answer.error
+                connection.execute("ROLLBACK TO job")
+                job.answer = self._error(job.answer.error)
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+
+    def _error(self, error: BaseException) -> outcome.Error:
+        return outcome.Error(explain(error, self._path) if isinstance(error, apsw.Error) else error)
+
+    def _on_commit(self, connection: apsw.Connection, schema: str, pages: int) -> int:
+        if pages < self._wal_pages:  # the WAL has started over
+            self._checkpoint_at = CHECKPOINT_PAGES
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        restart = self._wal_pages >= RESTART_PAGES
+        mode = apsw.SQLITE_CHECKPOINT_RESTART if restart else apsw.SQLITE_CHECKPOINT_PASSIVE
+        self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
+        try:
+            self._connection.wal_checkpoint(mode=mode)
+        except apsw.Error as error:  # nothing is lost: the WAL keeps what was committed, and the next round tries again
+            log.warning("checkpoint of %s failed: %s", self._path, error)
+
+
+def _answer(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        trio.lowlevel.reschedule(job.task, job.answer)
