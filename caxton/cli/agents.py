@@ -1,0 +1,264 @@
+"""`caxton deploy` and `caxton agent …`: what an operator does with agents.
+
+An agent's configuration is only read and merged here; what it means is checked by the server, which knows
+its own limits.
+"""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from caxton.cli.client import Client, multipart
+from caxton.cli.errors import ERROR, Failure
+from caxton.cli.lazy import Group
+from caxton.cli.options import (
+    Settings,
+    age,
+    duration_option,
+    output_option,
+    pass_settings,
+    print_done,
+    print_json,
+    print_table,
+)
+from caxton.cli.progress import progress
+
+AGENTS = "/api/v1/agents"
+PAGE = 500
+POLL = 0.05  # seconds between two looks at an agent that is starting
+
+
+def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of agents for the shell; silence when no server answers at once."""
+    settings = ctx.find_object(Settings) or Settings()
+    try:
+        found = Client(settings.url(), timeout=0.5).request("GET", AGENTS, what="", query={"limit": PAGE})
+    except Failure:
+        return []
+    return [item["name"] for item in found["agents"] if item["name"].startswith(incomplete)]
+
+
+name_argument = click.argument("name", shell_complete=complete_name)
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--name", help="The agent's name; the file's name without .wasm when neither this nor the config says.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Agent configuration (YAML, TOML, JSON).",
+)
+@click.option("--replicas", type=click.IntRange(min=1), help="How many instances share the name.")
+@click.option("--memory", metavar="SIZE", help="Memory limit of one instance, such as 50MB.")
+@click.option("--cpu", metavar="SHARE", help="Processor share of one instance, such as 500m.")
+@click.option("--timeout", metavar="TIME", help="Limit of one message's handling, such as 10s.")
+@duration_option("--wait", default="30s", help="How long to wait until it is healthy; 0 does not wait.")
+@output_option
+@pass_settings
+def deploy(
+    settings: Settings,
+    file: Path,
+    name: str | None,
+    config_file: Path | None,
+    replicas: int | None,
+    memory: str | None,
+    cpu: str | None,
+    timeout: str | None,
+    wait: float,
+    output: str,
+) -> None:
+    """Deploy the WebAssembly module FILE as an agent, and wait until it is healthy."""
+    what = "Deployment failed"
+    config = _read_config(config_file) if config_file else {}
+    given = {"memory": memory, "cpu": cpu, "timeout": timeout}
+    limits = {key: value for key, value in given.items() if value is not None}
+    if limits:
+        config["resources"] = {**(config.get("resources") or {}), **limits}
+    if replicas is not None:
+        config["replicas"] = replicas
+    config["name"] = name = name or config.get("name") or file.stem
+    client = settings.client()
+    with progress(f"Deploying {name}"):
+        found = _upload(client, file, config, what)
+        if wait:
+            found = _wait_healthy(client, found["agent_id"], wait, what)
+    if output == "json":
+        print_json(found)
+    elif wait:
+        print_done(f"Agent '{name}' deployed and healthy")
+    else:
+        print_done(f"Agent '{name}' deployed")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    from caxton.core.config import read_table
+
+    return read_table(path, os.environ)
+
+
+def _upload(client: Client, file: Path, config: dict[str, Any], what: str) -> Any:
+    import json
+
+    form = multipart(
+        {
+            "config": (json.dumps(config, default=str).encode(), "", "application/json"),
+            "wasm": (file.read_bytes(), file.name, "application/wasm"),
+        }
+    )
+    return client.request("POST", AGENTS, what=what, content=form)
+
+
+def _wait_healthy(client: Client, name: str, wait: float, what: str) -> Any:
+    deadline = time.monotonic() + wait
+    while True:
+        found = client.request("GET", f"{AGENTS}/{name}", what=what)
+        ready, replicas = _instances(found)
+        if found["status"] == "running" and ready >= replicas:
+            return found
+        if found["status"] in ("failed", "stopped"):
+            why = found.get("reason") or f"the agent is {found['status']}"
+            fix = (f"read its log: `caxton logs --agents {name}`", f"then remove it: `caxton agent delete {name}`")
+            raise Failure(f"{what}: agent '{name}' did not start", why=why, fix=fix)
+        if time.monotonic() > deadline:
+            why = f"{ready} of {replicas} instances are healthy after {wait:g} s; the agent is {found['status']}"
+            raise Failure(f"{what}: agent '{name}' is not healthy", why=why, fix="wait longer with --wait TIME")
+        time.sleep(POLL)
+
+
+@click.group(cls=Group)
+def agent() -> None:
+    """List, inspect, start, stop and delete agents."""
+
+
+agent.add_command(deploy)
+
+
+@agent.command("list")
+@click.option("--status", help="Only agents in this state, such as running or failed.")
+@output_option
+@pass_settings
+def list_agents(settings: Settings, status: str | None, output: str) -> None:
+    """List all agents."""
+    client = settings.client()
+    agents: list[dict[str, Any]] = []
+    offset: int | None = 0
+    while offset is not None:
+        query = {"status": status, "limit": PAGE, "offset": offset}
+        page = client.request("GET", AGENTS, what="Agents cannot be listed", query=query)
+        agents += page["agents"]
+        offset = page.get("next_offset")
+    if output == "json":
+        print_json({"agents": agents, "total": len(agents)})
+        return
+    rows = []
+    for item in agents:
+        metrics = item.get("metrics") or {}
+        up = age(metrics.get("uptime_seconds", 0)) if item["status"] in ("running", "draining") else "-"
+        processed = f"{metrics.get('messages_processed', 0):,}"
+        rows.append((item["agent_id"], item["name"], item["status"].capitalize(), up, processed))
+    print_table(("AGENT ID", "NAME", "STATUS", "UPTIME", "MESSAGES"), rows)
+    click.echo(f"\n{_summary([item['status'] for item in agents])}")
+
+
+@agent.command()
+@name_argument
+@output_option
+@pass_settings
+def status(settings: Settings, name: str, output: str) -> None:
+    """Say how an agent is; the exit code is 1 when it failed."""
+    found = settings.client().request("GET", f"{AGENTS}/{name}", what=f"No status of '{name}'")
+    if output == "json":
+        print_json(found)
+    else:
+        ready, replicas = _instances(found)
+        mark = {"running": click.style("✓", fg="green"), "failed": click.style("✗", fg="red")}.get(found["status"], "●")
+        click.echo(f"{mark} {found['status'].capitalize()} ({ready}/{replicas} instances healthy)")
+        if found.get("reason"):
+            click.echo(f"  why: {found['reason']}")
+    if found["status"] == "failed":
+        raise SystemExit(ERROR)
+
+
+@agent.command()
+@name_argument
+@output_option
+@pass_settings
+def inspect(settings: Settings, name: str, output: str) -> None:
+    """Show everything the server knows of an agent."""
+    found = settings.client().request("GET", f"{AGENTS}/{name}/inspect", what=f"'{name}' cannot be inspected")
+    if output == "json":
+        print_json(found)
+    else:
+        _print_tree(found)
+
+
+@agent.command()
+@name_argument
+@duration_option("--grace", default="30s", help="How long a running message may take to end.")
+@click.option("--drain/--no-drain", default=True, show_default=True, help="Handle what waits in the mailbox first.")
+@output_option
+@pass_settings
+def stop(settings: Settings, name: str, grace: float, drain: bool, output: str) -> None:
+    """Stop an agent; its mailbox is closed, its state is kept."""
+    body = {"grace_period_seconds": grace, "drain_messages": drain}
+    _act(settings, "POST", f"{name}/stop", f"'{name}' cannot be stopped", output, body, timeout=grace + 30)
+
+
+@agent.command()
+@name_argument
+@output_option
+@pass_settings
+def start(settings: Settings, name: str, output: str) -> None:
+    """Start a stopped or failed agent again."""
+    _act(settings, "POST", f"{name}/start", f"'{name}' cannot be started", output)
+
+
+@agent.command()
+@name_argument
+@output_option
+@pass_settings
+def delete(settings: Settings, name: str, output: str) -> None:
+    """Remove an agent, its mailbox and its state."""
+    _act(settings, "DELETE", name, f"'{name}' cannot be deleted", output)
+
+
+def _act(
+    settings: Settings, method: str, path: str, what: str, output: str, body: Any = None, timeout: float | None = None
+) -> None:
+    with progress(f"{method.capitalize()} {path}" if method != "POST" else path):
+        found = settings.client().request(method, f"{AGENTS}/{path}", what=what, body=body, timeout=timeout)
+    if output == "json":
+        print_json(found)
+    else:
+        print_done(f"Agent '{path.partition('/')[0]}' {found['status']}")
+
+
+def _instances(found: dict[str, Any]) -> tuple[int, int]:
+    """Healthy instances, and how many there should be."""
+    replicas = int(found.get("replicas", 1))
+    return int(found.get("replicas_ready", replicas if found["status"] == "running" else 0)), replicas
+
+
+def _summary(states: list[str]) -> str:
+    counts = {
+        state: states.count(state) for state in sorted(set(states), key=lambda state: (state != "running", state))
+    }
+    detail = ", ".join(f"{count} {state}" for state, count in counts.items())
+    return f"{len(states)} agent{'' if len(states) == 1 else 's'}" + (f" ({detail})" if detail else "")
+
+
+# Any: JSON of any shape, printed as an indented tree
+def _print_tree(value: Any, indent: int = 0) -> None:
+    pairs = value.items() if isinstance(value, dict) else ((f"[{index}]", item) for index, item in enumerate(value))
+    for key, item in pairs:
+        if isinstance(item, dict | list) and item:
+            click.echo(f"{' ' * indent}{key}:")
+            _print_tree(item, indent + 2)
+        else:
+            shown = "-" if item in (None, "", [], {}) else item
+            click.echo(f"{' ' * indent}{key}: {shown}")

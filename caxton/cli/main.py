@@ -1,0 +1,81 @@
+"""The command `caxton`: global options, and the table of commands.
+
+Global options stand before the command. They say which configuration holds (`--config`, `--profile`, `--env`, `--set`)
+and which server is meant (`--server`); what needs neither pays for neither.
+"""
+
+import sys
+
+import click
+
+from caxton import __version__
+from caxton.cli.lazy import Group, Place
+from caxton.cli.options import Settings, output_option, print_json
+
+QUICK_START = """\
+Quick start:
+
+  caxton serve                                          start a server here
+  caxton deploy examples/ping/ping.wasm --name ping     give it an agent
+  caxton agent list                                     see what runs
+  caxton logs --agents ping --follow                    watch it
+
+`caxton --help` lists all commands."""
+
+COMMANDS = {
+    "serve": Place("caxton.cli.serve:serve", "Run a server in the foreground."),
+    "server": Place("caxton.cli.serve:server", "Start, stop and look at a server."),
+    "deploy": Place("caxton.cli.agents:deploy", "Deploy a WebAssembly agent."),
+    "agent": Place("caxton.cli.agents:agent", "List, inspect, start, stop and delete agents."),
+    "message": Place("caxton.cli.messages:message", "Send and read messages."),
+    "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
+    "completion": Place("caxton.cli.completion:completion", "Print a shell's completion script."),
+    "benchmark": Place("caxton.cli.benchmark:benchmark", "Measure this machine."),
+    "demo": Place("caxton.cli.demo:demo", "Two agents talk for a few seconds.", hidden=True),
+}
+
+
+@click.group(cls=Group, lazy=COMMANDS, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.option("--config", metavar="FILE", help="Configuration file (YAML or TOML).")
+@click.option("--profile", metavar="NAME", help="Configuration profile, such as dev or prod.")
+@click.option("--env", "environment", metavar="NAME", help="Environment: a profile by another name.")
+@click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Override one configuration key; repeatable.")
+@click.option("--server", metavar="URL", envvar="CAXTON_SERVER", help="The server to talk to. [env: CAXTON_SERVER]")
+@click.version_option(__version__, message="caxton %(version)s")
+@click.pass_context
+def cli(
+    ctx: click.Context,
+    config: str | None,
+    profile: str | None,
+    environment: str | None,
+    sets: tuple[str, ...],
+    server: str | None,
+) -> None:
+    """Caxton: a server that hosts agents and carries their messages.
+
+    The options below stand before the command: `caxton --set server.port=9000 serve`.
+    """
+    ctx.obj = Settings(config=config, profile=profile or environment, sets=sets, server=server)
+    if ctx.invoked_subcommand is None:
+        click.echo(QUICK_START)
+
+
+@cli.command()
+@output_option
+def version(output: str) -> None:
+    """Print the version."""
+    if output == "json":
+        print_json({"version": __version__, "python": sys.version.split()[0]})
+    else:
+        click.echo(f"caxton {__version__}")
+
+
+def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without ✓ gets a ?, not a traceback
+    cli(prog_name="caxton")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""What several commands share: the global settings, `--output`, JSON and tables on standard output.
+
+Rule 1: data goes to standard output, everything about the work (progress, errors) to standard error.
+Rule 2: `--output json` prints what the server said; a table prints what a person asked for.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from caxton.cli.client import Client
+    from caxton.core.config import Config
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+output_option = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Form of the output.",
+)
+
+
+class Settings(NamedTuple):
+    """The global options, as given; the configuration is read only by those who need it."""
+
+    config: str | None = None
+    profile: str | None = None
+    sets: tuple[str, ...] = ()
+    server: str | None = None
+
+    def load(self) -> "Config":
+        """The server's configuration. Raises InvalidConfig."""
+        from caxton.core.config import load_config
+
+        return load_config(self.config, profile=self.profile, sets=self.sets, environ=os.environ)
+
+    def arguments(self) -> list[str]:
+        """The same options for another process of ours."""
+        named = [("--config", self.config), ("--profile", self.profile)]
+        chosen = [argument for option, value in named if value is not None for argument in (option, value)]
+        return [*chosen, *(argument for one in self.sets for argument in ("--set", one))]
+
+    def url(self) -> str:
+        """Where the server is: `--server`, or the host and port of the configuration."""
+        if self.server:
+            return self.server if "://" in self.server else f"http://{self.server}"
+        config = self.load()
+        return server_url(config.server.host, config.server.port)
+
+    def client(self) -> "Client":
+        from caxton.cli.client import Client
+
+        return Client(self.url())
+
+
+def duration_option(*names: str, help: str, default: str | None = None) -> Callable[[F], F]:
+    """An option that takes a length of time as people write it (`30s`, `5m`) or seconds, and gives seconds."""
+    return click.option(
+        *names, default=default, show_default=default is not None, metavar="TIME", callback=_seconds, help=help
+    )
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    from caxton.core.limits import parse_duration
+
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from None
+
+
+pass_settings = click.make_pass_decorator(Settings, ensure=True)
+
+
+def server_url(host: str, port: int) -> str:
+    """What a person types to reach a server bound to *host*: a wildcard address is nowhere, localhost is here."""
+    if host in ("", "0.0.0.0", "::", "*"):
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+# Any: JSON
+def print_json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Left-aligned columns two spaces apart, as wide as their widest cell."""
+    widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
+    for row in (columns, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def print_done(text: str) -> None:
+    click.echo(f"{click.style('✓', fg='green')} {text}")
+
+
+def age(seconds: float) -> str:
+    """Two units of a length of time: `3d 4h`, `12m 5s`, `0s`."""
+    whole = max(0, int(seconds))
+    units = (("d", whole // 86400), ("h", whole // 3600 % 24), ("m", whole // 60 % 60), ("s", whole % 60))
+    parts = [f"{amount}{unit}" for unit, amount in units if amount]
+    return " ".join(parts[:2]) or "0s"
