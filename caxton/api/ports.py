@@ -12,7 +12,7 @@ import trio
 
 from caxton.core.errors import CaxtonError
 from caxton.core.manifest import AgentConfig
-from caxton.core.views import AgentInfo, Event, EventFilter, LogLine, MessageRecord, Receipt
+from caxton.core.views import AgentInfo, EdgeLimits, Event, EventFilter, LogLine, MessageRecord, Receipt
 
 
 class Message(Protocol):
@@ -52,7 +52,7 @@ class Stream(Protocol):
     async def receive(self, max_messages: int) -> Sequence[Message]:
         """At least one message, at most *max_messages*.
 
-        Raises trio.EndOfChannel when the agent is deleted or another attachment took over.
+        Raises AgentNotFound when the agent is deleted, InvalidTransition when another attachment took over.
         """
 
     def ack(self, message_ids: Sequence[str]) -> None:
@@ -88,22 +88,13 @@ class Bus(Protocol):
         """Attach. Raises AgentNotFound, or InvalidTransition: a wasm agent, or attached already and not *takeover*."""
 
 
-class Limits(Protocol):
-    """What the edge enforces while a body arrives; bytes and seconds."""
-
-    @property
-    def max_message_size(self) -> int: ...
-    @property
-    def max_module_size(self) -> int: ...
-
-
 class Node(Protocol):
     @property
     def agents(self) -> Agents: ...
     @property
     def bus(self) -> Bus: ...
     @property
-    def limits(self) -> Limits: ...
+    def limits(self) -> EdgeLimits: ...
     def health(self) -> Mapping[str, Any]: ...
     def ready(self) -> tuple[bool, Mapping[str, Any]]: ...
     def metrics_system(self, fields: set[str]) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from caxton.core.manifest import AgentDefaults
+
 AgentKind = Literal["wasm", "attached"]
 
 
@@ -49,6 +51,14 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     resources: AgentResources = AgentResources()
     metrics: AgentMetrics = AgentMetrics()
+
+
+class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API checks before the node sees a request: sizes of bodies, and what an agent may ask for."""
+
+    max_message_size: int = 1 << 20
+    max_module_size: int = 50 << 20
+    agent_defaults: AgentDefaults = AgentDefaults()
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):

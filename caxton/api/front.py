@@ -1,0 +1,103 @@
+"""What every request meets before Quart: a trace id, and for plain POST /api/v1/messages the whole answer.
+
+Posting a message takes a few microseconds; a Quart request half a millisecond. So this one route is plain ASGI.
+It has no rules of its own: the checks and the answer are functions of `messages.py`, which the Quart route uses as well
+(for `?wait=` and batches, and whatever else this file lets through).
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
+from trio import Cancelled
+
+from caxton.api.bodies import read_body
+from caxton.api.errors import as_caxton_error, encode_error
+from caxton.api.messages import check_json, post_one
+from caxton.api.ports import Node
+from caxton.api.tracing import TRACE_ID, trace_id_from
+from caxton.api.wire import JSON, NDJSON
+from caxton.core.errors import MessageTooLarge
+
+MESSAGES = "/api/v1/messages"
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was complete; nobody waits for an answer."""
+
+
+class Front:
+    def __init__(self, node: Node, app: ASGIFramework) -> None:
+        self.node = node
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        headers = dict(scope["headers"])
+        trace_id = trace_id_from(headers.get(b"traceparent"))
+        if scope["type"] == "http" and _is_hot(scope, headers):
+            await self.post_message(headers, trace_id, receive, send)
+            return
+        cast(dict[str, Any], scope)[TRACE_ID] = trace_id
+
+        async def send_traced(event: ASGISendEvent) -> None:
+            if event["type"] in ("http.response.start", "websocket.http.response.start"):
+                event["headers"] = [*event["headers"], (b"x-trace-id", trace_id.encode())]
+            await send(event)
+
+        await self.app(scope, receive, send_traced)
+
+    async def post_message(
+        self, headers: dict[bytes, bytes], trace_id: str, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        status = 200
+        try:
+            check_json(headers.get(b"content-type", b"").decode("latin-1"))
+            length = headers.get(b"content-length")
+            answer = post_one(
+                self.node,
+                await read_body(
+                    _chunks(receive),
+                    length=None if length is None else int(length),
+                    limit=self.node.limits.max_message_size,
+                    error=MessageTooLarge,
+                ),
+            )
+        except (ClientGone, Cancelled):
+            raise
+        except Exception as error:  # here the request ends
+            problem = as_caxton_error(error)
+            status, answer = problem.status, encode_error(problem, trace_id)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (b"content-type", JSON.encode()),
+                    (b"content-length", str(len(answer)).encode()),
+                    (b"x-trace-id", trace_id.encode()),
+                ],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+
+def _is_hot(scope: HTTPScope, headers: dict[bytes, bytes]) -> bool:
+    return (
+        scope["path"] == MESSAGES
+        and scope["method"] == "POST"
+        and not scope["query_string"]
+        and not headers.get(b"content-type", b"").startswith(NDJSON.encode())
+    )
+
+
+async def _chunks(receive: ASGIReceiveCallable) -> AsyncIterator[bytes]:
+    while True:
+        event = await receive()
+        if event["type"] != "http.request":
+            raise ClientGone
+        yield event["body"]
+        if not event["more_body"]:
+            return

@@ -1,0 +1,104 @@
+"""POST and GET /api/v1/messages: the way in for whoever is not an agent.
+
+The body goes to the bus as the bytes that arrived; nothing here parses a message. A plain POST is so frequent that
+`front.py` answers it without Quart, by `post_one()` like the route below.
+"""
+
+from collections.abc import Mapping
+
+import msgspec
+from quart import Blueprint, Response, request
+from trio.lowlevel import checkpoint
+
+from caxton.api.bodies import read_body
+from caxton.api.errors import UnsupportedMediaType
+from caxton.api.ports import Node
+from caxton.api.tracing import trace_id_of
+from caxton.api.wire import ENCODER, JSON, NDJSON, answer, message_answer, number, receipt_answer, whole
+from caxton.core.errors import CaxtonError, InvalidRequest, MessageTooLarge, error_body
+
+MAX_WAIT = 300.0
+BATCH_SLICE = 500  # lines posted between two looks at the other tasks
+BATCH_MESSAGES = 16  # a batch may be as long as this many messages of the greatest length
+
+
+def post_one(node: Node, body: bytes) -> bytes:
+    return ENCODER.encode(receipt_answer(node.bus.post(body)))
+
+
+def check_json(content_type: str) -> None:
+    """Raise unless *content_type* is JSON; no type at all is taken for JSON."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if kind not in ("", JSON) and not kind.endswith("+json"):
+        raise UnsupportedMediaType(f"{kind} is not {JSON}", hint=f"send the header Content-Type: {JSON} (or {NDJSON})")
+
+
+async def post_batch(node: Node, body: bytes, trace_id: str) -> Response:
+    """One outcome line per message line, in order; 207 when any of them is an error."""
+    numbered = [(index, line) for index, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
+    outcomes: list[object] = []
+    failed = 0
+    for start in range(0, len(numbered), BATCH_SLICE):
+        part = numbered[start : start + BATCH_SLICE]
+        for (index, _), outcome in zip(part, node.bus.post_many([line for _, line in part]), strict=True):
+            if isinstance(outcome, CaxtonError):
+                failed += 1
+                outcomes.append({"line": index, **error_body(outcome, trace_id)})
+            else:
+                outcomes.append(receipt_answer(outcome))
+        await checkpoint()
+    return Response(
+        ENCODER.encode_lines(outcomes),
+        207 if failed else 200,
+        {"X-Caxton-Accepted": str(len(outcomes) - failed), "X-Caxton-Failed": str(failed)},
+        content_type=NDJSON,
+    )
+
+
+def messages_blueprint(node: Node) -> Blueprint:
+    room = Blueprint("messages", __name__, url_prefix="/api/v1/messages")
+
+    async def body_of_request(limit: int) -> bytes:
+        return await read_body(request.body, length=request.content_length, limit=limit, error=MessageTooLarge)
+
+    @room.post("")
+    async def post_messages() -> Response:
+        trace_id = trace_id_of(request.scope)
+        limit = node.limits.max_message_size
+        if request.mimetype == NDJSON:
+            if "wait" in request.args:
+                raise InvalidRequest("wait= belongs to a single message, this is a batch")
+            return await post_batch(node, await body_of_request(limit * BATCH_MESSAGES), trace_id)
+        check_json(request.content_type or "")
+        body = await body_of_request(limit)
+        if "wait" not in request.args:
+            return Response(post_one(node, body), content_type=JSON)
+        seconds = number(request.args, "wait", 0, 0.001, MAX_WAIT)
+        reply = await node.bus.request(body, timeout=seconds)
+        return Response(reply.to_json(), content_type=JSON)
+
+    @room.get("")
+    async def get_messages() -> Response:
+        arguments: Mapping[str, str] = request.args
+        limit = whole(arguments, "limit", 100, 1, 1000)
+        after = whole(arguments, "cursor", 0, 0, 2**62)
+        records, cursor = node.bus.history(arguments.get("conversation_id"), after, limit)
+        return answer(
+            {
+                "messages": [message_answer(record) for record in records],
+                "total": len(records),  # of this page: the history is bounded, so a grand total would mislead
+                "next_cursor": str(cursor) if len(records) == limit else None,
+            }
+        )
+
+    @room.post("/validate")
+    async def validate_message() -> Response:
+        check_json(request.content_type or "")
+        body = await body_of_request(node.limits.max_message_size)
+        try:
+            message = node.bus.validate(body)
+        except CaxtonError as error:
+            return answer({"valid": False, **error_body(error, trace_id_of(request.scope))})
+        return answer({"valid": True, "message": msgspec.Raw(message.to_json())})
+
+    return room

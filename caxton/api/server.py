@@ -1,0 +1,71 @@
+"""Hypercorn's Trio worker, run inside our own nursery: what `caxton serve` listens with."""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import attrs
+import trio
+from hypercorn.config import Config
+from hypercorn.trio.run import worker_serve
+from hypercorn.typing import ASGIFramework
+from hypercorn.utils import wrap_app
+
+GRACE = 3.0  # seconds that open requests get after the trigger
+PING_INTERVAL = 20.0
+
+
+@attrs.frozen
+class Address:
+    """Where the server listens in truth; the port is never 0."""
+
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}"
+
+
+class Listening(Protocol):
+    """`trio.TaskStatus[Address]`."""
+
+    def started(self, value: Address) -> None: ...
+
+
+def server_config(host: str, port: int) -> Config:
+    config = Config()
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    config.accesslog = None
+    config.errorlog = None
+    config.graceful_timeout = GRACE
+    config.include_server_header = False
+    config.keep_alive_timeout = 75
+    config.keep_alive_max_requests = 1_000_000
+    config.websocket_ping_interval = PING_INTERVAL
+    config.websocket_max_message_size = 17 << 20  # a little above stream.py's own limit, which gives a reason
+    return config
+
+
+async def serve(
+    app: ASGIFramework,
+    host: str,
+    port: int,
+    *,
+    shutdown_trigger: Callable[[], Awaitable[object]],
+    task_status: Listening = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until the trigger returns, then at most GRACE seconds more. Port 0 is a free one; started() tells which."""
+    config = server_config(host, port)
+    sockets = config.create_sockets()
+    for socket in sockets.insecure_sockets:
+        socket.listen(config.backlog)
+    bound = Address(*sockets.insecure_sockets[0].getsockname()[:2])
+
+    async def trigger() -> None:
+        task_status.started(bound)  # hypercorn starts the trigger once it listens
+        await shutdown_trigger()
+
+    await worker_serve(
+        wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=trigger
+    )

@@ -1,0 +1,22 @@
+"""WebSocket connections as this room needs them."""
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable
+from quart_trio.asgi import TrioASGIWebsocketConnection
+
+
+class WebsocketConnection(TrioASGIWebsocketConnection):
+    """Quart's own takes `bytes or text` from an event: an empty binary frame would arrive as None."""
+
+    async def handle_messages(  # type: ignore[override]  # quart-trio gives it a nursery
+        self, nursery: trio.Nursery, receive: ASGIReceiveCallable
+    ) -> None:
+        while True:
+            event = await receive()
+            if event["type"] == "websocket.receive":
+                data = event["text"] if event["bytes"] is None else event["bytes"]
+                assert data is not None
+                await self.send_channel.send(data)
+            elif event["type"] == "websocket.disconnect":
+                break
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,178 @@
+"""/api/v1/agents/{name}/stream: an agent that lives outside, in any language, and its mailbox.
+
+    ?create=1      make the agent when there is none (else 404); its mailbox stays when the connection goes
+    ?takeover=1    push out whoever is attached already (else 409)
+    ?batch=1       receive binary frames of many messages (`batch.py`); also by the subprotocol caxton.batch.v1
+
+From the client, a text frame holds one FIPA message, or an array of them, or `{"type": "ack", "message_ids": [...]}`; a
+binary frame holds a batch of the same. Whoever sends messages gets one text frame per frame back, with one entry per
+message in the same order: `{"type": "receipts", "receipts": [{"message_id", ...} | {"error": {...}}]}`. The sender of a
+message is always the attached agent. An empty binary frame is a batch of nothing; its receipts answer it as a ping.
+
+To the client, a text frame is one message, and a binary frame a batch. A message has a `performative`, all other frames
+have a `type`. What is not acknowledged is delivered again to the next attachment.
+
+Closing: 1001 agent deleted, 1007 unreadable frame, 1008 another attachment took over, 1009 too large.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import attrs
+import msgspec
+import trio
+from quart import Blueprint, websocket
+
+from caxton.api.batch import BrokenBatch, join_batch, split_batch
+from caxton.api.ports import Node, Stream
+from caxton.api.tracing import trace_id_of
+from caxton.api.wire import ENCODER, receipt_answer
+from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition, error_body
+from caxton.core.manifest import parse_agent_config
+
+SUBPROTOCOL = "caxton.batch.v1"
+BATCH_MESSAGES = 512  # most messages in one frame to the client
+MAX_FRAME = 16 << 20
+SEND_SLICE = 500  # messages posted between two looks at the other tasks
+
+UNREADABLE, POLICY, TOO_LARGE, GOING_AWAY = 1007, 1008, 1009, 1001
+
+
+class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
+    message_ids: list[str]
+
+
+ACKS = msgspec.json.Decoder(Ack)
+ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+@attrs.frozen
+class Close(Exception):
+    """This connection has to end, and why."""
+
+    code: int
+    reason: str
+
+
+def split_frame(data: str | bytes) -> list[bytes]:
+    """The JSON texts in a frame. Raises Close when there is no telling where they are."""
+    if len(data) > MAX_FRAME:
+        raise Close(TOO_LARGE, f"frame of {len(data)} bytes, the limit is {MAX_FRAME}")
+    if isinstance(data, bytes):
+        try:
+            return split_batch(data)
+        except BrokenBatch as error:
+            raise Close(UNREADABLE, str(error)) from None
+    text = data.encode()
+    if not text.lstrip().startswith(b"["):
+        return [text]
+    try:
+        return [bytes(item) for item in ARRAY.decode(text)]
+    except msgspec.DecodeError as error:
+        raise Close(UNREADABLE, f"not JSON: {error}"[:120]) from None
+
+
+def read_ack(text: bytes) -> Ack | None:
+    """The acknowledgement in *text*, unless it is a message. The search spares messages a second parsing."""
+    if b'"message_ids"' not in text or b'"performative"' in text:
+        return None
+    try:
+        return ACKS.decode(text)
+    except msgspec.DecodeError:
+        return None  # then the bus says what is wrong with it
+
+
+@attrs.define(eq=False)
+class Attachment:
+    """One WebSocket and the stream behind it: two tasks, one for each direction."""
+
+    stream: Stream
+    send: Callable[[str | bytes], Awaitable[None]]
+    receive: Callable[[], Awaitable[str | bytes]]
+    batch: bool
+    trace_id: str
+
+    async def run(self) -> None:
+        """Until one direction ends. Raises Close."""
+        ending: Close | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def direct(direction: Callable[[], Awaitable[Close]]) -> None:
+                nonlocal ending
+                ending = await direction()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(direct, self.push)
+            nursery.start_soon(direct, self.pull)
+        if ending is not None:
+            raise ending
+
+    async def push(self) -> Close:
+        """Mailbox to client."""
+        while True:
+            try:
+                messages = await self.stream.receive(BATCH_MESSAGES)
+            except AgentNotFound as error:
+                return Close(GOING_AWAY, str(error))
+            except InvalidTransition as error:
+                return Close(POLICY, str(error))
+            if self.batch:
+                await self.send(join_batch(message.to_json() for message in messages))
+            else:
+                for message in messages:
+                    await self.send(message.to_json().decode())
+
+    async def pull(self) -> Close:
+        """Client to mailboxes."""
+        while True:
+            data = await self.receive()
+            try:
+                texts = split_frame(data)
+            except Close as close:
+                return close
+            messages = []
+            for text in texts:
+                ack = read_ack(text)
+                if ack is None:
+                    messages.append(text)
+                else:
+                    self.stream.ack(ack.message_ids)
+            if messages or not texts:
+                await self.send(ENCODER.encode({"type": "receipts", "receipts": await self.post(messages)}).decode())
+
+    async def post(self, messages: Sequence[bytes]) -> list[object]:
+        outcomes: list[object] = []
+        for start in range(0, len(messages), SEND_SLICE):
+            for outcome in self.stream.send(messages[start : start + SEND_SLICE]):
+                if isinstance(outcome, CaxtonError):
+                    outcomes.append(error_body(outcome, self.trace_id))
+                else:
+                    outcomes.append(receipt_answer(outcome))
+            await trio.lowlevel.checkpoint()
+        return outcomes
+
+
+def stream_blueprint(node: Node) -> Blueprint:
+    room = Blueprint("stream", __name__, url_prefix="/api/v1")
+
+    @room.websocket("/agents/<path:name>/stream")
+    async def attach(name: str) -> None:
+        if "create" in websocket.args:
+            await ensure_attached(node, name)
+        batch = "batch" in websocket.args or SUBPROTOCOL in websocket.requested_subprotocols
+        async with node.bus.stream(name, takeover="takeover" in websocket.args) as stream:
+            chosen = SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
+            await websocket.accept(subprotocol=chosen)
+            attachment = Attachment(stream, websocket.send, websocket.receive, batch, trace_id_of(websocket.scope))
+            try:
+                await attachment.run()
+            except Close as close:
+                await websocket.close(close.code, close.reason)
+
+    return room
+
+
+async def ensure_attached(node: Node, name: str) -> None:
+    try:
+        node.agents.get(name)
+    except AgentNotFound:
+        await node.agents.attach(parse_agent_config({"name": name}, defaults=node.limits.agent_defaults))
