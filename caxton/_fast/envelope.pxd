@@ -36,6 +36,17 @@ cdef enum:
     F_PARAMS = 13
     FIELD_COUNT = 14
 
+    # the keys whose values stand in the header; they and the fields are what `envelope_error_t.field` names
+    KEY_PERFORMATIVE = 14
+    KEY_MESSAGE_ID = 15
+    KEY_REPLY_BY = 16
+    KEY_EXPIRES_AT = 17
+    KEY_PRIORITY = 18
+    KEY_HOP_COUNT = 19
+    KEY_DELIVERY_ATTEMPT = 20
+    KEY_REDELIVERED = 21
+    KEY_COUNT = 22
+
     # priorities, lowest first (names in JSON: low, normal, high, critical; or the number 1, 5, 8, 10 of the inventory 4.1)
     PRIORITY_LOW = 0
     PRIORITY_NORMAL = 1
@@ -94,7 +105,7 @@ ctypedef struct envelope_limits_t:
 ctypedef struct envelope_error_t:
     int32_t code             # E_*
     uint32_t position        # byte in the input
-    int32_t field            # F_*, or -1
+    int32_t field            # F_* or KEY_*, or -1
 
 cdef envelope_limits_t DEFAULT_LIMITS
 
@@ -133,5 +144,9 @@ cdef size_t envelope_error_text(const envelope_error_t* error, char* out, size_t
 # -- the Python face --
 cdef class Envelope:
     cdef envelope_t* block
+    cdef str _string(self, int field)
+    cdef bytes _bytes(self, int field)
+    cdef list _list(self, int field)
+    cdef object _one_or_list(self, int field)
 
 cdef Envelope envelope_wrap(envelope_t* block)      # takes over the reference
