@@ -1,8 +1,9 @@
 """Loads libwasmtime for the extensions of this package, and nothing else.
 
-The shared object comes out of the `wasmtime` wheel; the wheel's own ctypes layer is never imported. It is loaded with RTLD_GLOBAL here, before any
-extension below this package can be imported, because the extensions find its symbols at that moment. The layouts in `c_api.pxd` hold for one
-minor version, so another one is refused with a sentence instead of a crash.
+The shared object comes out of the `wasmtime` wheel; the wheel's own ctypes layer is never imported. It is loaded with
+RTLD_GLOBAL here, before any extension below this package can be imported, because the extensions find its symbols at
+that moment. The layouts in `c_api.pxd` hold for one minor version, so another one is refused with a sentence instead of
+a crash.
 """
 
 import ctypes
@@ -43,7 +44,9 @@ def _locate(spec: ModuleSpec | None) -> tuple[Path, str]:
     machine = platform.machine()
     library = package / f"{sys.platform}-{_MACHINES.get(machine, machine)}" / _LIBRARIES[sys.platform]
     if not library.is_file():
-        raise ImportError(f"the wasmtime {version} wheel has no engine for this machine ({machine}): {library} is missing")
+        raise ImportError(
+            f"the wasmtime {version} wheel has no engine for this machine ({machine}): {library} is missing"
+        )
     return library, version
 
 
