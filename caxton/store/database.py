@@ -5,7 +5,7 @@ that has returned, and never wait for one (WAL).
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,7 @@ import trio
 
 from caxton.core.errors import ShuttingDown, StoreError
 from caxton.store.faults import explain
-from caxton.store.writer import Writer
+from caxton.store.writer import Work, Writer
 
 T = TypeVar("T")
 
@@ -23,7 +23,6 @@ SQLITE_MINIMUM = (3, 51, 3)  # older ones can corrupt a WAL that is reset while 
 READERS = 2
 BUSY_TIMEOUT = 5000  # ms; only other programs (the sqlite3 shell, a backup) can make us wait
 WAL_KEEP = 16 << 20  # bytes; a WAL that grew larger is cut back when it starts over
-CLOSE_TIMEOUT = 30  # s, for the writes that are queued
 
 
 class Database:
@@ -33,21 +32,21 @@ class Database:
         self._reading = trio.CapacityLimiter(len(readers))
         self.path = path
 
-    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, work: Work[T]) -> T:
         """Run *work* in a transaction on the writer's thread; return its result when that is on the disk.
 
         *work* shares the transaction with others and may run twice; what it raises undoes its own changes only.
         """
         return await self._writer.write(work)
 
-    async def read(self, query: Callable[[apsw.Connection], T]) -> T:
+    async def read(self, query: Work[T]) -> T:
         """Run *query* on a connection that cannot write.
 
         It returns values, not a cursor: the connection goes on to the next query.
         """
         return await trio.to_thread.run_sync(self._query, query, limiter=self._reading)
 
-    def _query(self, query: Callable[[apsw.Connection], T]) -> T:
+    def _query(self, query: Work[T]) -> T:
         try:
             connection = self._idle_readers.pop()
         except IndexError:
@@ -93,9 +92,11 @@ def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 
 
 @asynccontextmanager
-async def open_database(connection: apsw.Connection, path: Path, *, vfs: str | None = None) -> AsyncIterator[Database]:
-    """Own *connection*, which came from `connect`, from here to the end of the block."""
-    writer = Writer(connection, path)
+async def open_database(
+    connection: apsw.Connection, path: Path, *, farewell: Work[None] | None = None, vfs: str | None = None
+) -> AsyncIterator[Database]:
+    """Own *connection*, which came from `connect`, from here to the end of the block; *farewell* is the last write."""
+    writer = Writer(connection, path, farewell)
     readers: list[apsw.Connection] = []
     try:
         for _ in range(READERS):
@@ -105,5 +106,4 @@ async def open_database(connection: apsw.Connection, path: Path, *, vfs: str | N
     finally:
         while readers:
             readers.pop().close()
-        with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-            await writer.close()
+        await writer.close()

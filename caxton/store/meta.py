@@ -27,7 +27,7 @@ def was_clean(connection: apsw.Connection) -> bool:
 
 def check(connection: apsw.Connection, path: Path) -> None:
     """Raise StoreError if the database is damaged. Reads all of it: about a second per GB."""
-    finding = connection.pragma("quick_check(1)")
+    finding = connection.pragma("quick_check", 1)
     if finding != "ok":
         raise fault("damaged", path, finding)
 

@@ -54,15 +54,20 @@ MIGRATIONS = (
 )
 
 
-def migrate(connection: apsw.Connection, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+def check_version(connection: apsw.Connection, path: Path) -> None:
+    """Raise StoreError if a newer Caxton has used the database."""
+    version = read_version(connection)
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} has schema version {version}, written by a newer Caxton; this one knows {len(MIGRATIONS)} at most",
+            hint="start the newer Caxton again, or set another CAXTON_DATA_DIR",
+            details={"found": version, "known": len(MIGRATIONS), "path": str(path)},
+        )
+
+
+def migrate(connection: apsw.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
     """Take the steps that are missing."""
     version = read_version(connection)
-    if version > len(migrations):
-        raise StoreError(
-            f"{path} has schema version {version}, written by a newer Caxton; this one knows {len(migrations)} at most",
-            hint="start the newer Caxton again, or set another CAXTON_DATA_DIR",
-            details={"found": version, "known": len(migrations), "path": str(path)},
-        )
     for number, step in enumerate(migrations[version:], version + 1):
         with connection:
             connection.execute(step)

@@ -19,15 +19,14 @@ import apsw
 import attrs
 import trio
 
-from caxton.core.errors import StoreError
 from caxton.store.agents import AgentRoom
-from caxton.store.database import CLOSE_TIMEOUT, Database, check_sqlite_version, connect, open_database
+from caxton.store.database import Database, check_sqlite_version, connect, open_database
 from caxton.store.faults import explain
 from caxton.store.lifecycle import LifecycleRoom
 from caxton.store.lock import DataDirLock, lock_data_dir
 from caxton.store.meta import Meta, check, mark_clean, mark_open, was_clean
 from caxton.store.modules import ModuleRoom
-from caxton.store.schema import migrate
+from caxton.store.schema import check_version, migrate
 from caxton.store.state import StateRoom
 from caxton.store.timers import TimerRoom
 
@@ -70,33 +69,30 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
     path = data_dir / "local.db"
     async with lock_data_dir(data_dir) as lock:
         connection, meta = await trio.to_thread.run_sync(_prepare, path, vfs)
-        async with open_database(connection, path, vfs=vfs) as database:
-            try:
-                yield Store(
-                    data_dir=data_dir,
-                    meta=meta,
-                    agents=AgentRoom(database),
-                    modules=ModuleRoom(data_dir / "modules"),
-                    state=StateRoom(database),
-                    timers=TimerRoom(database),
-                    lifecycle=LifecycleRoom(database),
-                    database=database,
-                    lock=lock,
-                )
-            finally:
-                with trio.move_on_after(CLOSE_TIMEOUT, shield=True):
-                    await _mark_clean(database)
+        async with open_database(connection, path, farewell=mark_clean, vfs=vfs) as database:
+            yield Store(
+                data_dir=data_dir,
+                meta=meta,
+                agents=AgentRoom(database),
+                modules=ModuleRoom(data_dir / "modules"),
+                state=StateRoom(database),
+                timers=TimerRoom(database),
+                lifecycle=LifecycleRoom(database),
+                database=database,
+                lock=lock,
+            )
 
 
 def _prepare(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
     try:
         connection = connect(path, vfs=vfs)
         try:
+            check_version(connection, path)
             clean = was_clean(connection)
             if not clean:
                 log.info("%s was not closed in order: checking it", path)
                 check(connection, path)
-            migrate(connection, path)
+            migrate(connection)
             with connection:
                 node_id = mark_open(connection)
         except BaseException:
@@ -105,10 +101,3 @@ def _prepare(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
     except (apsw.Error, OSError) as error:
         raise explain(error, path) from error
     return connection, Meta(node_id=node_id, clean_start=clean)
-
-
-async def _mark_clean(database: Database) -> None:
-    try:
-        await database.write(mark_clean)
-    except StoreError as error:  # the next start checks the file; the reason for this stop must not be hidden by it
-        log.warning("%s could not be marked as closed in order: %s", database.path, error)

@@ -28,10 +28,12 @@ from caxton.core.errors import ShuttingDown
 from caxton.store.faults import explain
 
 T = TypeVar("T")
+Work = Callable[[apsw.Connection], T]
 
 QUEUE = 1024
 BATCH = 256  # writes in one transaction
 CHECKPOINT_PAGES = 1000  # WAL pages between checkpoints: 4 MB
+CLOSE_TIMEOUT = 30  # s
 RESTART_PAGES = 16 * CHECKPOINT_PAGES  # readers have kept the WAL from starting over: wait for them
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ log = logging.getLogger(__name__)
 class Job:
     """One caller and its write; Any is what the write returns."""
 
-    work: Callable[[apsw.Connection], Any]
+    work: Work[Any]
     task: trio.lowlevel.Task
     answer: outcome.Outcome[Any] = attrs.field(init=False)
 
@@ -49,9 +51,10 @@ class Job:
 class Writer:
     """Owned by `open_database`, which starts it and waits for its end."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: apsw.Connection, path: Path, farewell: Work[None] | None) -> None:
         self._connection = connection
         self._path = path
+        self._farewell = farewell
         self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: no more will come
         self._slots = trio.Semaphore(QUEUE)
         self._closing = False
@@ -63,7 +66,7 @@ class Writer:
         connection.set_wal_hook(self._on_commit)
         self._thread.start()
 
-    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, work: Work[T]) -> T:
         async with self._slots:
             if self._closing:
                 raise ShuttingDown("the store is closed", hint="open it again before writing")
@@ -73,10 +76,17 @@ class Writer:
             return result
 
     async def close(self) -> None:
-        """Finish what is queued, close the connection and end the thread."""
+        """Finish what is queued, write the farewell, close the connection and end the thread."""
         self._closing = True
         self._queue.put(None)
-        await trio.to_thread.run_sync(self._thread.join, abandon_on_cancel=True)
+        with trio.CancelScope(
+            shield=True
+        ):  # dated by `join`: only the disk can keep the thread, not what a clock says here
+            await trio.to_thread.run_sync(self._thread.join, CLOSE_TIMEOUT)
+        if self._thread.is_alive():
+            log.error(
+                "the disk of %s did not answer for %d s: leaving the last writes to it", self._path, CLOSE_TIMEOUT
+            )
 
     # -- on the thread --
 
@@ -86,6 +96,11 @@ class Writer:
             self._token.run_sync_soon(_answer, jobs)
             if self._wal_pages >= self._checkpoint_at:
                 self._checkpoint()
+        try:
+            if self._farewell:
+                self._farewell(self._connection)
+        except apsw.Error as error:  # what was committed is safe, and whoever opens the file next will notice
+            log.warning("%s could not be closed in order: %s", self._path, error)
         self._connection.close()  # the last one to close checkpoints, and removes the WAL
 
     def _next_jobs(self) -> list[Job]:

@@ -1,0 +1,94 @@
+"""Modules are files named by their contents."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from caxton.core.errors import StoreError
+from caxton.store.modules import ModuleRoom
+
+WASM = b"\0asm\x01\0\0\0" + b"code" * 100
+
+
+async def test_a_module_is_found_by_its_hash(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path)
+    sha = await modules.put(WASM)
+    assert sha == hashlib.sha256(WASM).hexdigest()
+    assert modules.path(sha) == tmp_path / sha[:2] / f"{sha}.wasm"
+    assert await modules.get(sha) == WASM
+    assert await modules.put(WASM) == sha
+    assert os.listdir(tmp_path) == [sha[:2]]
+    assert os.listdir(tmp_path / sha[:2]) == [f"{sha}.wasm"]
+
+
+@pytest.mark.parametrize("damage", [b"", WASM[:-1], WASM[:50] + b"X" + WASM[51:]])
+async def test_a_damaged_module_is_named_and_mended_by_putting_it_again(tmp_path: Path, damage: bytes) -> None:
+    modules = ModuleRoom(tmp_path)
+    sha = await modules.put(WASM)
+    modules.path(sha).write_bytes(damage)
+    with pytest.raises(StoreError, match=f"{modules.path(sha)} is damaged: its SHA-256 is "):
+        await modules.get(sha)
+    await modules.put(WASM)
+    assert await modules.get(sha) == WASM
+
+
+async def test_a_missing_module_is_named(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path)
+    sha = await modules.put(WASM)
+    modules.path(sha).unlink()
+    with pytest.raises(StoreError, match=f"{modules.path(sha)} is damaged: the file is missing"):
+        await modules.get(sha)
+
+
+async def test_a_name_that_is_no_hash_never_becomes_a_path(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path)
+    for name in ("../../etc/passwd", "", "AB" * 32, "ab" * 32 + "\n"):
+        with pytest.raises(AssertionError):
+            modules.path(name)
+    with pytest.raises(AssertionError):
+        modules.artefact_path("ab" * 32, "../x")
+
+
+async def test_artefacts_are_per_engine(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path)
+    sha = await modules.put(WASM)
+    assert await modules.get_artefact(sha, "50-x86") is None
+    await modules.put_artefact(sha, "50-x86", b"machine code")
+    await modules.put_artefact(sha, "51-x86", b"other")
+    assert await modules.get_artefact(sha, "50-x86") == b"machine code"
+    assert modules.artefact_path(sha, "50-x86") == tmp_path / sha[:2] / f"{sha}.50-x86.cwasm"
+
+
+async def test_a_damaged_artefact_is_as_good_as_none(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path)
+    sha = await modules.put(WASM)
+    await modules.put_artefact(sha, "50", b"machine code")
+    path = modules.artefact_path(sha, "50")
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        assert await modules.get_artefact(sha, "50") is None
+    path.write_bytes(whole[:-1] + b"!")
+    assert await modules.get_artefact(sha, "50") is None
+
+
+async def test_pruning_keeps_what_it_is_told_to(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path)
+    assert await modules.prune([]) == 0
+    kept, stale = await modules.put(WASM), await modules.put(b"old")
+    await modules.put_artefact(kept, "50", b"x")
+    await modules.put_artefact(stale, "50", b"x")
+    (tmp_path / kept[:2] / ".new-half").write_bytes(b"half")
+    assert await modules.prune({kept}) == 3
+    assert await modules.get(kept) == WASM
+    assert await modules.get_artefact(kept, "50") == b"x"
+    assert not modules.path(stale).exists()
+
+
+async def test_a_folder_in_the_way_is_a_clear_error(tmp_path: Path) -> None:
+    modules = ModuleRoom(tmp_path / "modules")
+    (tmp_path / "modules").write_bytes(b"")
+    with pytest.raises(StoreError, match="modules cannot be a folder"):
+        await modules.put(WASM)
