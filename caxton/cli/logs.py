@@ -40,7 +40,7 @@ def logs(settings: Settings, agents: str | None, follow: bool, since: str | None
             for line in _past(client, query):
                 _print(line, output)
             return
-        with client.events(what=WHAT, query={"events": "agent.log", "agents": agents}) as events:
+        with client.events(what=WHAT, query={"types": "agent.log", "agents": agents}) as events:
             seen = set()
             for line in _past(client, query) if lines else ():
                 seen.add(_identity(line))
@@ -80,14 +80,18 @@ def _past(client: Client, query: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _identity(line: dict[str, Any]) -> tuple[Any, ...]:
-    return line.get("agent_id"), line.get("timestamp"), line.get("text")
+    return _agent(line), line["timestamp"], line["text"]
+
+
+def _agent(line: dict[str, Any]) -> str:
+    return str(line["agent_id"] if "agent_id" in line else line["agent"])  # an event, or a line of the past
 
 
 def _print(line: dict[str, Any], output: str) -> None:
     if output == "json":
         click.echo(json.dumps(line, ensure_ascii=False))
         return
-    name = str(line["agent_id"])
+    name = _agent(line)
     label = click.style(f"[{name}]", fg=COLOURS[sum(name.encode()) % len(COLOURS)])
     text = str(line["text"])
     click.echo(f"{label} {click.style(text, fg='red') if line.get('stream') == 'err' else text}")

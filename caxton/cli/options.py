@@ -79,8 +79,8 @@ pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
 def server_url(host: str, port: int) -> str:
-    """What a person types to reach a server bound to *host*: a wildcard address is nowhere, localhost is here."""
-    if host in ("", "0.0.0.0", "::", "*"):
+    """What a person types to reach a server bound to *host*: a wildcard is no address to go to."""
+    if host in ("", "0.0.0.0", "127.0.0.1", "::", "*"):
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

@@ -1,0 +1,235 @@
+"""`caxton serve` runs a server here; `caxton server …` starts, stops and looks at one.
+
+Rule 1: the data folder's lock says which process serves it (store/lock.py); there is no other pid file to go stale.
+Rule 2: the first SIGTERM or SIGINT ends the server gracefully, the second at once. Both leave with exit code 0.
+Rule 3: what a server needs is imported only where one is run.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from caxton.cli.client import Client
+from caxton.cli.errors import ERROR, UNREACHABLE, Failure
+from caxton.cli.lazy import Group
+from caxton.cli.options import (
+    Settings,
+    age,
+    duration_option,
+    output_option,
+    pass_settings,
+    print_done,
+    print_json,
+    server_url,
+)
+from caxton.cli.progress import progress
+
+if TYPE_CHECKING:
+    from caxton.core.config import Config
+    from caxton.store.lock import Holder
+
+LOG_FILE = "server.log"
+POLL = 0.05  # seconds between two looks at another process
+LOG_TAIL = 5  # lines of a failed server's log that are shown
+
+
+@click.command()
+@pass_settings
+def serve(settings: Settings) -> None:
+    """Run a server in the foreground until SIGTERM or Ctrl-C."""
+    run(settings.load())
+
+
+def run(config: "Config") -> None:
+    """Serve *config*; returns after a graceful end."""
+    import trio
+
+    from caxton.core.errors import CaxtonError
+    from caxton.telemetry import logs
+
+    logs.configure(config.observability.logging.level, config.observability.logging.format)
+    try:
+        trio.run(partial(_serve, config))
+    except BaseExceptionGroup as group:
+        # what opening a room raises comes out wrapped once per nursery
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if isinstance(error, CaxtonError | OSError):
+            raise _not_started(config, error) from None
+        raise
+    except OSError as error:
+        raise _not_started(config, error) from None
+
+
+async def _serve(config: "Config") -> None:
+    import trio
+
+    from caxton.api.app import create_app
+    from caxton.api.server import serve as serve_api
+    from caxton.node import open_node
+
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_watch_signals, stop, nursery.cancel_scope)
+        async with open_node(config) as node:
+            async with trio.open_nursery() as listeners:
+                listen = partial(serve_api, shutdown_trigger=stop.wait)
+                address = await listeners.start(listen, create_app(node), config.server.host, config.server.port)
+                url = server_url(config.server.host, address.port)
+                node.announce(url)
+                print_done(f"Server running at {url}")
+                sys.stdout.flush()
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(stop: Any, scope: Any, *, task_status: Any) -> None:  # Any: trio is not imported here
+    import trio
+
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            if stop.is_set():
+                scope.cancel()
+            stop.set()
+
+
+def _not_started(config: "Config", error: BaseException) -> Failure:
+    import errno
+
+    from caxton.cli.errors import core_failure
+    from caxton.core.errors import CaxtonError
+
+    what = "Server not started"
+    if isinstance(error, CaxtonError):
+        failure = core_failure(error)
+        return Failure(f"{what}: {error.code.replace('_', ' ').lower()}", why=error.message, fix=failure.fix)
+    where = f"{config.server.host}:{config.server.port}"
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        fix = ("stop what listens there", "or choose another port: `caxton --set server.port=8081 serve`")
+        return Failure(f"{what}: the address is taken", why=f"something listens at {where} already", fix=fix)
+    return Failure(what, why=f"{where}: {error}")
+
+
+@click.group(cls=Group)
+def server() -> None:
+    """Start, stop and look at a server."""
+
+
+@server.command()
+@click.option("--detach", "-d", is_flag=True, help="Start in the background and return when it is ready.")
+@pass_settings
+def start(settings: Settings, detach: bool) -> None:
+    """Start a server: in the foreground like `caxton serve`, or in the background."""
+    config = settings.load()
+    if not detach:
+        run(config)
+        return
+    folder = Path(config.data_dir)
+    if holder := _holder(folder):
+        why = f"process {holder.pid} serves {folder}" + (f" at {holder.address}" if holder.address else "")
+        raise Failure("A server is running already", why=why, fix="stop it: `caxton server stop`")
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / LOG_FILE
+    with log.open("ab") as stream, progress("Starting the server"):
+        began = stream.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "caxton.cli", *settings.arguments(), "serve"],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+        )
+        url = _wait_ready(process, folder, log, began)
+    print_done(f"Server running at {url}")
+    click.echo(f"  log: {log}")
+
+
+def _wait_ready(process: "subprocess.Popen[bytes]", folder: Path, log: Path, began: int, patience: float = 30.0) -> str:
+    """The address of the server that *process* becomes. Raises Failure with the end of its log."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            text = log.read_bytes()[began:].decode(errors="replace")
+            said = [line for line in text.splitlines() if line.strip()][-LOG_TAIL:]
+            raise Failure("Server not started", why="\n".join(said), fix=f"the whole log is {log}")
+        holder = _holder(folder)
+        if holder and holder.pid == process.pid and holder.address and _is_ready(holder.address):
+            return holder.address
+        time.sleep(POLL)
+    process.terminate()
+    raise Failure("Server not started", why=f"it was not ready after {patience:g} s", fix=f"read its log, {log}")
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        Client(url, timeout=2).request("GET", "/ready", what="")
+    except Failure:
+        return False
+    return True
+
+
+@server.command()
+@duration_option("--timeout", default="30s", help="How long to wait until it has ended.")
+@pass_settings
+def stop(settings: Settings, timeout: float) -> None:
+    """Stop the server that holds the data folder, and wait until it has ended."""
+    folder = Path(settings.load().data_dir)
+    holder = _holder(folder)
+    if holder is None or not holder.pid:
+        fix = "name its data folder: `CAXTON_DATA_DIR=… caxton server stop`"
+        raise Failure("No server to stop", why=f"no process holds the data folder {folder}", fix=fix, code=UNREACHABLE)
+    try:
+        os.kill(holder.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        pass  # it ended by itself just now
+    except PermissionError:
+        why = f"process {holder.pid} belongs to another user"
+        raise Failure("Server not stopped", why=why, fix="stop it as that user") from None
+    deadline = time.monotonic() + timeout
+    with progress(f"Stopping process {holder.pid}"):
+        while (now := _holder(folder)) is not None and now.pid == holder.pid:
+            if time.monotonic() > deadline:
+                why = f"process {holder.pid} still runs after {timeout:g} s"
+                raise Failure("Server not stopped", why=why, fix="send SIGTERM once more: it then ends at once")
+            time.sleep(POLL)
+    print_done("Server stopped")
+
+
+@server.command()
+@output_option
+@pass_settings
+def status(settings: Settings, output: str) -> None:
+    """Say how the server is; the exit code is 1 when it is not ready, 3 when there is none."""
+    client = settings.client()
+    health = client.request("GET", "/health", what="No status")
+    try:
+        ready = client.request("GET", "/ready", what="Server not ready")
+        is_ready = True
+    except Failure as failure:
+        if failure.exit_code == UNREACHABLE:
+            raise
+        ready, is_ready = {"ready": False}, False
+    if output == "json":
+        print_json({"url": client.url, "health": health, "ready": ready})
+    else:
+        print_done(f"Server running at {client.url}" if is_ready else f"Server at {client.url} is not ready")
+        for name, value in health.items():
+            shown = age(value) if name == "uptime_seconds" else value
+            if not isinstance(value, dict | list):
+                click.echo(f"  {name.removesuffix('_seconds').replace('_', ' ')}: {shown}")
+    if not is_ready:
+        raise SystemExit(ERROR)
+
+
+def _holder(folder: Path) -> "Holder | None":
+    from caxton.store.lock import read_holder
+
+    return read_holder(folder)
