@@ -76,9 +76,8 @@ def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     connection = apsw.Connection(str(path), vfs=vfs)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
-        connection.pragma(
-            "auto_vacuum", 2
-        )  # incremental, so that space can be given back in small steps; before the first table
+        if connection.pragma("page_count") == 0:  # the only moment to choose it: space goes back in small steps
+            connection.pragma("auto_vacuum", 2)
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
         connection.pragma("fullfsync", 1)  # macOS: fsync stops at the drive's cache
