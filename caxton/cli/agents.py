@@ -25,6 +25,7 @@ from caxton.cli.options import (
     print_table,
 )
 from caxton.cli.progress import progress
+from caxton.core.errors import CaxtonError
 
 AGENTS = "/api/v1/agents"
 PAGE = 500
@@ -33,10 +34,11 @@ POLL = 0.05  # seconds between two looks at an agent that is starting
 
 def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of agents for the shell; silence when no server answers at once."""
-    settings = ctx.find_object(Settings) or Settings()
+    given = ctx.find_root().params  # while completing, click calls no command, so there are no Settings yet
+    settings = Settings(config=given["config"], profile=given["profile"], sets=given["sets"], server=given["server"])
     try:
         found = Client(settings.url(), timeout=0.5).request("GET", AGENTS, what="", query={"limit": PAGE})
-    except Failure:
+    except (Failure, CaxtonError):
         return []
     return [item["name"] for item in found["agents"] if item["name"].startswith(incomplete)]
 
@@ -206,7 +208,7 @@ def inspect(settings: Settings, name: str, output: str) -> None:
 def stop(settings: Settings, name: str, grace: float, drain: bool, output: str) -> None:
     """Stop an agent; its mailbox is closed, its state is kept."""
     body = {"grace_period_seconds": grace, "drain_messages": drain}
-    _act(settings, "POST", f"{name}/stop", f"'{name}' cannot be stopped", output, body, timeout=grace + 30)
+    _act(settings, name, "stop", output, body, wait=grace)
 
 
 @agent.command()
@@ -215,7 +217,7 @@ def stop(settings: Settings, name: str, grace: float, drain: bool, output: str) 
 @pass_settings
 def start(settings: Settings, name: str, output: str) -> None:
     """Start a stopped or failed agent again."""
-    _act(settings, "POST", f"{name}/start", f"'{name}' cannot be started", output)
+    _act(settings, name, "start", output)
 
 
 @agent.command()
@@ -224,18 +226,21 @@ def start(settings: Settings, name: str, output: str) -> None:
 @pass_settings
 def delete(settings: Settings, name: str, output: str) -> None:
     """Remove an agent, its mailbox and its state."""
-    _act(settings, "DELETE", name, f"'{name}' cannot be deleted", output)
+    _act(settings, name, "delete", output)
 
 
 def _act(
-    settings: Settings, method: str, path: str, what: str, output: str, body: Any = None, timeout: float | None = None
+    settings: Settings, method: str, name: str, action: str, output: str, body: Any = None, wait: float = 30
 ) -> None:
-    with progress(f"{method.capitalize()} {path}" if method != "POST" else path):
-        found = settings.client().request(method, f"{AGENTS}/{path}", what=what, body=body, timeout=timeout)
+    """Ask for one change of one agent, and say what became of it. Any: JSON."""
+    method, path = ("DELETE", f"{AGENTS}/{name}") if action == "delete" else ("POST", f"{AGENTS}/{name}/{action}")
+    what = f"Agent '{name}' did not {action}"
+    with progress(f"{action.capitalize()} {name}"):
+        found = settings.client().request(method, path, what=what, body=body, timeout=wait + 30)
     if output == "json":
         print_json(found)
     else:
-        print_done(f"Agent '{path.partition('/')[0]}' {found['status']}")
+        print_done(f"Agent '{name}' {found['status']}")
 
 
 def _instances(found: dict[str, Any]) -> tuple[int, int]:
