@@ -229,9 +229,7 @@ def delete(settings: Settings, name: str, output: str) -> None:
     _act(settings, name, "delete", output)
 
 
-def _act(
-    settings: Settings, method: str, name: str, action: str, output: str, body: Any = None, wait: float = 30
-) -> None:
+def _act(settings: Settings, name: str, action: str, output: str, body: Any = None, wait: float = 30) -> None:
     """Ask for one change of one agent, and say what became of it. Any: JSON."""
     method, path = ("DELETE", f"{AGENTS}/{name}") if action == "delete" else ("POST", f"{AGENTS}/{name}/{action}")
     what = f"Agent '{name}' did not {action}"
