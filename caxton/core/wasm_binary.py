@@ -2,8 +2,8 @@
 
 Rule 1: the bytes come from strangers. Any bytes give a `ModuleInfo` or `InvalidWasm`; every length is checked against
 what is left, no count allocates before its items are read.
-Rule 2: this file reads the structure, not the code: instructions are the engine's to validate. A module that passes here
-may still not compile.
+Rule 2: this file reads the structure, not the code: instructions are the engine's to validate. A module that passes
+here may still not compile.
 Rule 3: what an agent may import and must export is not known here; see wasm_abi.py.
 
 Sections and their order: WebAssembly core specification 3.0, 5.5; numbers in little-endian base 128 ("LEB128", 5.2.2).
@@ -243,7 +243,7 @@ def _check_head(wasm: bytes) -> None:
     if len(version) == 4 and version[2:] == b"\x01\0":
         raise InvalidWasm(
             "this is a WebAssembly component; agents are core modules",
-            hint="build a core module (for C: `-target wasm32-wasi -mexec-model=reactor`), without a component around it",
+            hint="build a core module (for C: `-target wasm32-wasi -mexec-model=reactor`), no component",
         )
     raise InvalidWasm(
         f"WebAssembly version {version.hex(' ') or 'missing'}; version 01 00 00 00 is understood",

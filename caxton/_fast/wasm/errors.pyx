@@ -40,7 +40,7 @@ cdef int trap_code(const wasm_trap_t* trap) noexcept nogil:
 
 
 cdef size_t put(char* out, size_t room, size_t at, const char* text, size_t length) noexcept nogil:
-    """Append *text*, cut before a half character; newlines become spaces, other control characters are dropped."""
+    """Append *text*, cut before a half character; runs of white space become one space, other control characters are dropped."""
     cdef size_t i
     cdef uint8_t c
     if at >= room:
@@ -51,10 +51,10 @@ cdef size_t put(char* out, size_t room, size_t at, const char* text, size_t leng
             length -= 1
     for i in range(length):
         c = <uint8_t>text[i]
-        if c >= 0x20:
+        if c > 0x20:
             out[at] = <char>c
             at += 1
-        elif c == 0x0A and at > 0 and out[at - 1] != b' ':
+        elif (c == 0x20 or c == 0x0A) and at > 0 and out[at - 1] != b' ':
             out[at] = b' '
             at += 1
     return at
@@ -136,7 +136,7 @@ cdef str error_string(wasmtime_error_t* error):
     cdef char text[ROOM]
     cdef size_t length = error_text(error, text, ROOM)
     wasmtime_error_delete(error)
-    return text[:length].decode("utf-8", "replace")
+    return text[:length].decode("utf-8", "replace").replace(" Caused by: 0:", ":").replace(" Caused by:", ":")
 
 
 cdef object take_invalid_wasm(wasmtime_error_t* error, str what):

@@ -1,0 +1,688 @@
+"""See instance.pxd for the rules."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcpy, memset, strlen
+
+cdef extern from "<string.h>" nogil:
+    size_t strnlen(const char*, size_t)
+
+from caxton._fast.envelope cimport (
+    E_RECEIVERS,
+    E_TOO_LARGE,
+    envelope_error_t,
+    envelope_error_text,
+    envelope_field,
+    envelope_field_length,
+    envelope_json_size,
+    envelope_parse,
+    envelope_release,
+    envelope_retain,
+    envelope_t,
+    envelope_with_sender,
+    envelope_write_json,
+    F_CONVERSATION_ID,
+    F_REPLY_TO,
+    F_REPLY_WITH,
+    F_SENDER,
+    KIND_INIT,
+    KIND_MESSAGE,
+    KIND_SHUTDOWN,
+    KIND_TIMER,
+)
+from caxton._fast.mailbox cimport mailbox_is_full
+from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_push
+from caxton._fast.platform cimport cx_monotonic_ns, cx_realtime_us
+from caxton._fast.router cimport (
+    port_release,
+    port_retain,
+    port_t,
+    router_resolve_all,
+    SEND_INVALID,
+    SEND_LIMIT,
+    SEND_MAILBOX_FULL,
+    SEND_MEMORY,
+    SEND_NO_RECEIVER,
+    SEND_STOPPED,
+    SEND_TOO_LARGE,
+    targets_free,
+)
+from caxton._fast.state cimport state_free, state_new, state_rollback, state_t
+from caxton._fast.wasm.c_api cimport *
+from caxton._fast.wasm.engine cimport Engine
+from caxton._fast.wasm.errors cimport error_text, trap_text
+from caxton._fast.wasm.hostcalls cimport define_hostcalls
+from caxton._fast.wasm.module cimport Module
+from caxton._fast.wasm.wasi cimport define_wasi
+
+from caxton.core.errors import DeploymentFailed, InvalidWasm
+
+cdef enum:
+    PHASE_INSTANTIATE = 1
+    PHASE_INITIALIZE = 2
+    PHASE_INIT = 3
+    PHASE_CAPABILITIES = 4
+    PHASE_ALLOC = 5
+    PHASE_HANDLE = 6
+    PHASE_RESPONSE = 7
+    PHASE_TIMER = 8
+    PHASE_SHUTDOWN = 9
+    PHASE_HEALTH = 10
+    PHASE_DONE = 11
+
+    STARTED = -1                # a guest call is on its way
+    SMALLEST_INBOX = 1024
+    ANSWER_ROOM = 65536         # of get_response and get_capabilities
+    MAX_OUTGOING_BYTES = 67108864   # of one turn
+
+
+# -- birth and death -------------------------------------------------------------------------------------------------
+
+cdef agent_t* agent_new(world_t* world, port_t* port, const blueprint_t* blueprint, const limits_t* limits) noexcept nogil:
+    cdef agent_t* agent = <agent_t*>calloc(1, sizeof(agent_t))
+    if agent == NULL:
+        return NULL
+    agent.world = world
+    agent.port = port
+    agent.blueprint = blueprint
+    agent.limits = limits[0]
+    agent.next_timer = 1
+    return agent
+
+
+cdef void agent_free(agent_t* agent) noexcept nogil:
+    agent_reset(agent)
+    if agent.store != NULL:
+        wasmtime_store_delete(agent.store)
+    if agent.state != NULL:
+        state_free(agent.state)
+    free(agent.outgoing)
+    free(agent.answer)
+    free(agent.line[0])
+    free(agent.line[1])
+    free(agent.environment)
+    targets_free(&agent.targets)
+    free(agent)
+
+
+cdef void agent_reset(agent_t* agent) noexcept nogil:
+    cdef uint32_t i
+    cdef event_t* following
+    if agent.future != NULL:
+        wasmtime_call_future_delete(agent.future)
+        agent.future = NULL
+    if agent.trap != NULL:
+        wasm_trap_delete(agent.trap)
+        agent.trap = NULL
+    if agent.error != NULL:
+        wasmtime_error_delete(agent.error)
+        agent.error = NULL
+    for i in range(agent.outgoing_count):
+        envelope_release(agent.outgoing[i].envelope)
+        if agent.outgoing[i].target != NULL:
+            port_release(agent.world.router, agent.outgoing[i].target)
+    agent.outgoing_count = 0
+    agent.outgoing_bytes = 0
+    while agent.effects != NULL:
+        following = agent.effects.next
+        event_free(agent.effects)
+        agent.effects = following
+    agent.effects_last = NULL
+    if agent.state != NULL:
+        state_rollback(agent.state)
+    if agent.turn != NULL:
+        envelope_release(agent.turn)
+        agent.turn = NULL
+    agent.waiting = WAIT_NOTHING
+
+
+# -- failing ---------------------------------------------------------------------------------------------------------
+
+cdef void agent_crash(agent_t* agent, int reason, const char* text, size_t length) noexcept nogil:
+    agent.exit_reason = <uint8_t>reason
+    agent.exit_length = <uint16_t>min(length, <size_t>ERROR_ROOM)
+    memcpy(agent.exit_text, text, agent.exit_length)
+
+
+cdef int crash(agent_t* agent, int reason, const char* text) noexcept nogil:
+    agent_crash(agent, reason, text, strlen(text))
+    return TURN_CRASHED
+
+
+cdef void agent_fail(agent_t* agent, const char* text) noexcept nogil:
+    """What the guest reads with last_error."""
+    agent.error_length = <uint16_t>min(strlen(text), <size_t>ERROR_ROOM)
+    memcpy(agent.last_error, text, agent.error_length)
+
+
+cdef const char* send_error_text(int code) noexcept nogil:
+    if code == SEND_NO_RECEIVER:
+        return b"no agent has the receiver's name; deploy it first, or check the spelling"
+    if code == SEND_MAILBOX_FULL:
+        return b"the receiver's mailbox is full; send again later"
+    if code == SEND_STOPPED:
+        return b"the receiver drains or has failed and takes no new messages"
+    if code == SEND_LIMIT:
+        return b"too many messages in one turn (65536 messages or 64 MiB)"
+    return b"no memory left for the message"
+
+
+# -- effects ---------------------------------------------------------------------------------------------------------
+
+cdef void agent_effect(agent_t* agent, event_t* event) noexcept nogil:
+    if event == NULL:
+        return
+    if agent.effects_last != NULL:
+        agent.effects_last.next = event
+    else:
+        agent.effects = event
+    agent.effects_last = event
+
+
+cdef state_t* agent_state(agent_t* agent) noexcept nogil:
+    if agent.state == NULL:
+        agent.state = state_new(agent.limits.state_quota)
+    return agent.state
+
+
+cdef int queue(agent_t* agent, envelope_t* envelope, port_t* target) noexcept nogil:
+    """Takes over the reference to the message; it leaves when the turn is done."""
+    cdef outgoing_t* larger
+    cdef uint32_t room
+    cdef int outcome = 0
+    if agent.outgoing_count >= MAX_OUTGOING or agent.outgoing_bytes + envelope.size > MAX_OUTGOING_BYTES:
+        outcome = SEND_LIMIT
+    elif agent.outgoing_count == agent.outgoing_room:
+        room = agent.outgoing_room * 2 if agent.outgoing_room else 2
+        larger = <outgoing_t*>realloc(agent.outgoing, room * sizeof(outgoing_t))
+        if larger == NULL:
+            outcome = SEND_MEMORY
+        else:
+            agent.outgoing = larger
+            agent.outgoing_room = room
+    if outcome == 0 and target != NULL and not port_retain(target):
+        outcome = SEND_NO_RECEIVER
+    if outcome:
+        envelope_release(envelope)
+        return outcome
+    agent.outgoing[agent.outgoing_count].envelope = envelope
+    agent.outgoing[agent.outgoing_count].target = target
+    agent.outgoing_count += 1
+    agent.outgoing_bytes += envelope.size
+    return 0
+
+
+cdef envelope_t* parse_own(agent_t* agent, const char* json, uint32_t length, envelope_error_t* error) noexcept nogil:
+    """A message of this agent: whatever it says, the sender is its own name."""
+    cdef envelope_t* envelope = envelope_parse(json, length, &agent.world.limits, error)
+    if envelope == NULL:
+        return NULL
+    envelope = envelope_with_sender(envelope, agent.port.name, agent.port.name_length)
+    if envelope == NULL:
+        return NULL
+    envelope.sender_port = agent.port.id
+    envelope.receiver_port = 0
+    envelope.delivery_attempt = 0
+    envelope.hop_count = 1
+    if agent.turn != NULL and agent.turn.kind == KIND_MESSAGE:
+        envelope.hop_count = min(agent.turn.hop_count + 1, 255)
+    return envelope
+
+
+cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
+    """Find the receivers now, so that the guest learns at once what cannot be sent; takes over the reference."""
+    cdef port_t* target = NULL
+    cdef int outcome
+    agent.targets.count = 0
+    outcome = router_resolve_all(agent.world.router, envelope, &agent.targets)
+    if outcome == 0 and agent.targets.count == 1:
+        target = agent.targets.items[0]
+        if not target.accepting:
+            outcome = SEND_STOPPED
+        elif mailbox_is_full(&target.mailbox):
+            outcome = SEND_MAILBOX_FULL
+    if outcome:
+        envelope_release(envelope)
+    else:
+        outcome = queue(agent, envelope, target)
+    if outcome:
+        agent_fail(agent, send_error_text(outcome))
+    return outcome
+
+
+cdef int invalid(agent_t* agent, const envelope_error_t* error) noexcept nogil:
+    agent.error_length = <uint16_t>envelope_error_text(error, agent.last_error, ERROR_ROOM)
+    return SEND_TOO_LARGE if error.code == E_TOO_LARGE else SEND_INVALID
+
+
+cdef int agent_send(agent_t* agent, const char* json, uint32_t length) noexcept nogil:
+    cdef envelope_error_t error
+    cdef envelope_t* envelope = parse_own(agent, json, length, &error)
+    if envelope == NULL:
+        return invalid(agent, &error)
+    return route_own(agent, envelope)
+
+
+cdef int agent_send_to_targets(agent_t* agent, const char* json, uint32_t length) noexcept nogil:
+    cdef envelope_error_t error
+    cdef envelope_t* envelope = parse_own(agent, json, length, &error)
+    cdef char* whole
+    cdef uint32_t i
+    cdef int outcome = 0, sent = 0
+    if envelope == NULL and error.code == E_RECEIVERS:
+        # a broadcast needs no receiver of its own
+        whole = <char*>malloc(length + 32)
+        if whole == NULL:
+            return SEND_MEMORY
+        memcpy(whole, b'{"receiver":"broadcast://",', 27)
+        memcpy(whole + 27, json + 1, length - 1)
+        envelope = parse_own(agent, whole, length + 26, &error)
+        free(whole)
+    if envelope == NULL:
+        return invalid(agent, &error)
+    for i in range(agent.targets.count):
+        if agent.targets.items[i] == agent.port:
+            continue
+        envelope_retain(envelope)
+        outcome = queue(agent, envelope, agent.targets.items[i])
+        if outcome == SEND_LIMIT or outcome == SEND_MEMORY:
+            break
+        sent += outcome == 0
+    envelope_release(envelope)
+    if outcome and sent == 0:
+        agent_fail(agent, send_error_text(outcome))
+        return outcome
+    return sent
+
+
+cdef size_t quoted(char* out, const char* key, const envelope_t* turn, int field) noexcept nogil:
+    """`"key":"value",` with the (first) value of a field of the turn. One that is not set or needs escapes is left out."""
+    cdef size_t n = strnlen(envelope_field(turn, field), envelope_field_length(turn, field)), k = strlen(key)
+    if n == 0 or turn.escapes >> field & 1:
+        return 0
+    out[0] = b'"'
+    memcpy(out + 1, key, k)
+    memcpy(out + 1 + k, b'":"', 3)
+    memcpy(out + 4 + k, envelope_field(turn, field), n)
+    memcpy(out + 4 + k + n, b'",', 2)
+    return k + n + 6
+
+
+cdef int agent_reply(agent_t* agent, const char* text, uint32_t length) noexcept nogil:
+    """An answer that the guest returned: a whole message, one without a receiver, or just the content of an `inform`."""
+    cdef const envelope_t* turn = agent.turn
+    cdef envelope_error_t error
+    cdef envelope_t* envelope = parse_own(agent, text, length, &error)
+    cdef char* whole
+    cdef size_t n, attempt
+    if envelope != NULL:
+        return route_own(agent, envelope)
+    if length > agent.world.limits.max_size:
+        agent_fail(agent, b"the answer is longer than the largest message")
+        return SEND_TOO_LARGE
+    whole = <char*>malloc(length + 4096)
+    if whole == NULL:
+        return SEND_MEMORY
+    # first as a message that lacks its address, then as a content
+    for attempt in range(2 if error.code == E_RECEIVERS else 1):
+        n = 1
+        whole[0] = b"{"
+        n += quoted(whole + n, b"receiver", turn, F_REPLY_TO if envelope_field_length(turn, F_REPLY_TO) else F_SENDER)
+        n += quoted(whole + n, b"conversation_id", turn, F_CONVERSATION_ID)
+        n += quoted(whole + n, b"in_reply_to", turn, F_REPLY_WITH)
+        if error.code == E_RECEIVERS and attempt == 0:
+            memcpy(whole + n, text + 1, length - 1)
+            n += length - 1
+        else:
+            memcpy(whole + n, b'"performative":"inform","content":', 34)
+            memcpy(whole + n + 34, text, length)
+            whole[n + 34 + length] = b"}"
+            n += 35 + length
+        envelope = parse_own(agent, whole, <uint32_t>n, &error)
+        if envelope != NULL:
+            break
+    free(whole)
+    if envelope == NULL:
+        return invalid(agent, &error)
+    return route_own(agent, envelope)
+
+
+cdef void agent_log(agent_t* agent, int stream, const char* text, uint32_t length) noexcept nogil:
+    cdef int64_t now = cx_monotonic_ns()
+    cdef event_t* event
+    cdef uint32_t dropped
+    if now - agent.log_window_ns >= 1_000_000_000:
+        dropped = agent.log_dropped
+        agent.log_window_ns = now
+        agent.log_count = 0
+        agent.log_dropped = 0
+        if dropped:
+            event = event_new(EVENT_LOG, agent.port.id, NULL, 0, NULL, 0)
+            if event != NULL:
+                event.a = stream
+                event.b = -<int64_t>dropped     # lines that the rate limit took
+                outbox_push(agent.world.outbox, event)
+    if agent.log_count >= agent.limits.log_lines:
+        agent.log_dropped += 1
+        return
+    agent.log_count += 1
+    event = event_new(EVENT_LOG, agent.port.id, NULL, 0, text, min(length, <uint32_t>8192))
+    if event != NULL:
+        event.a = stream
+        event.b = cx_realtime_us()
+        outbox_push(agent.world.outbox, event)
+
+
+# -- a turn ----------------------------------------------------------------------------------------------------------
+
+cdef inline bint has(const agent_t* agent, int function) noexcept nogil:
+    return agent.blueprint.exports >> function & 1
+
+
+cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept nogil:
+    agent.turn = turn
+    agent.started_ns = now
+    agent.deadline_ns = now + agent.limits.timeout_ns
+    agent.spent_ns = 0
+    agent.refused = 0
+    agent.exit_reason = EXIT_NORMAL
+    if turn.kind == KIND_MESSAGE:
+        agent.wanted = <uint32_t>envelope_json_size(turn)
+        agent.after_alloc = PHASE_HANDLE
+        agent.phase = PHASE_HANDLE if agent.wanted <= agent.inbox_size else PHASE_ALLOC
+    elif turn.kind == KIND_INIT:
+        agent.phase = PHASE_INSTANTIATE
+    elif turn.kind == KIND_TIMER:
+        agent.phase = PHASE_TIMER
+    elif turn.kind == KIND_SHUTDOWN:
+        agent.phase = PHASE_SHUTDOWN
+    else:
+        agent.phase = PHASE_HEALTH
+
+
+cdef int agent_poll(agent_t* agent) noexcept nogil:
+    cdef int outcome
+    while True:
+        if agent.future == NULL:
+            outcome = start_phase(agent)
+            if outcome != STARTED:
+                return outcome
+        if not wasmtime_call_future_poll(agent.future):
+            return TURN_SUSPENDED if agent.waiting else TURN_YIELDED
+        wasmtime_call_future_delete(agent.future)
+        agent.future = NULL
+        if agent.trap != NULL or agent.error != NULL:
+            return crash_of_call(agent)
+        outcome = end_phase(agent)
+        if outcome != TURN_DONE:
+            return outcome
+        if agent.phase == PHASE_DONE:
+            return TURN_DONE
+
+
+cdef int crash_of_call(agent_t* agent) noexcept nogil:
+    cdef int reason = EXIT_INIT if agent.turn.kind == KIND_INIT else EXIT_TRAP
+    cdef char text[ERROR_ROOM]
+    cdef size_t n
+    if agent.trap != NULL:
+        n = trap_text(agent.trap, text, ERROR_ROOM)
+        wasm_trap_delete(agent.trap)
+        agent.trap = NULL
+    else:
+        n = error_text(agent.error, text, ERROR_ROOM)
+        wasmtime_error_delete(agent.error)
+        agent.error = NULL
+    agent_crash(agent, reason, text, n)
+    return TURN_CRASHED
+
+
+cdef int call(agent_t* agent, int function, int32_t first, int32_t second, size_t count) noexcept nogil:
+    agent.args[0].kind = VAL_I32
+    agent.args[0].of.i32 = first
+    agent.args[1].kind = VAL_I32
+    agent.args[1].of.i32 = second
+    agent.results[0].kind = VAL_I32
+    agent.results[0].of.i64 = 0
+    wasmtime_context_set_epoch_deadline(agent.context, 1)
+    agent.future = wasmtime_func_call_async(
+        agent.context, &agent.functions[function], agent.args, count, agent.results,
+        agent.blueprint.returns >> function & 1, &agent.trap, &agent.error
+    )
+    return STARTED
+
+
+cdef int next_phase(agent_t* agent, int phase) noexcept nogil:
+    agent.phase = <uint8_t>phase
+    return TURN_DONE
+
+
+cdef int start_phase(agent_t* agent) noexcept nogil:
+    """Begin the guest call of the phase, passing over what the guest does not export."""
+    cdef uint8_t* at
+    cdef int outcome
+    while True:
+        if agent.phase == PHASE_HANDLE:
+            at = guest_bytes(agent, agent.inbox, agent.wanted)
+            if at == NULL:
+                return crash(agent, EXIT_MEMORY, b"the message buffer lies outside the guest's memory")
+            envelope_write_json(agent.turn, <char*>at)
+            return call(agent, FN_HANDLE_MESSAGE, <int32_t>agent.inbox, <int32_t>agent.wanted, 2)
+        if agent.phase == PHASE_ALLOC:
+            if has(agent, FN_ALLOC):
+                return call(agent, FN_ALLOC, <int32_t>inbox_size(agent), 0, 1)
+            outcome = grow_inbox(agent)
+            if outcome:
+                return outcome
+            agent.phase = agent.after_alloc
+        elif agent.phase == PHASE_INSTANTIATE:
+            return instantiate(agent)
+        elif agent.phase == PHASE_INITIALIZE:
+            if has(agent, FN_INITIALIZE):
+                return call(agent, FN_INITIALIZE, 0, 0, 0)
+            agent.phase = PHASE_INIT
+        elif agent.phase == PHASE_INIT:
+            if has(agent, FN_INIT):
+                return call(agent, FN_INIT, 0, 0, 0)
+            agent.phase = PHASE_CAPABILITIES
+        elif agent.phase == PHASE_CAPABILITIES:
+            if not has(agent, FN_CAPABILITIES):
+                agent.results[0].of.i32 = 0
+                return next_phase(agent, PHASE_DONE)
+            if agent.inbox_size < ANSWER_ROOM:
+                need_inbox(agent, ANSWER_ROOM, PHASE_CAPABILITIES)
+            else:
+                return call(agent, FN_CAPABILITIES, <int32_t>agent.inbox, <int32_t>agent.inbox_size, 2)
+        elif agent.phase == PHASE_RESPONSE:
+            if agent.inbox_size < ANSWER_ROOM:
+                need_inbox(agent, ANSWER_ROOM, PHASE_RESPONSE)
+            else:
+                return call(agent, FN_RESPONSE, <int32_t>agent.inbox, <int32_t>agent.inbox_size, 2)
+        elif agent.phase == PHASE_TIMER:
+            if not has(agent, FN_HANDLE_TIMER):
+                return next_phase(agent, PHASE_DONE)
+            return call(agent, FN_HANDLE_TIMER, <int32_t>agent.turn.argument, 0, 1)
+        elif agent.phase == PHASE_SHUTDOWN:
+            if not has(agent, FN_SHUTDOWN):
+                return next_phase(agent, PHASE_DONE)
+            return call(agent, FN_SHUTDOWN, 0, 0, 0)
+        else:
+            if not has(agent, FN_HEALTH):
+                return next_phase(agent, PHASE_DONE)
+            return call(agent, FN_HEALTH, 0, 0, 0)
+
+
+cdef int end_phase(agent_t* agent) noexcept nogil:
+    """Read the result of the phase's call and choose the next phase."""
+    cdef int32_t result = agent.results[0].of.i32
+    cdef uint64_t packed
+    cdef uint8_t* at
+    if agent.phase == PHASE_HANDLE:
+        if agent.blueprint.packed:
+            packed = <uint64_t>agent.results[0].of.i64
+            if packed == 0:
+                return next_phase(agent, PHASE_DONE)
+            at = guest_bytes(agent, <uint32_t>(packed >> 32), <uint32_t>packed)
+            if at == NULL:
+                return crash(agent, EXIT_TRAP, b"handle_message returned a reply outside the guest's memory")
+            agent.refused = agent_reply(agent, <char*>at, <uint32_t>packed) != 0
+            return next_phase(agent, PHASE_DONE)
+        agent.refused = result != 0
+        return next_phase(agent, PHASE_RESPONSE if result == 0 and has(agent, FN_RESPONSE) else PHASE_DONE)
+    if agent.phase == PHASE_ALLOC:
+        return take_inbox(agent, <uint32_t>result)
+    if agent.phase == PHASE_INSTANTIATE:
+        return look_up(agent)
+    if agent.phase == PHASE_INITIALIZE:
+        return next_phase(agent, PHASE_INIT)
+    if agent.phase == PHASE_INIT:
+        if result:
+            return crash(agent, EXIT_INIT, b"the agent's init function returned an error code")
+        return next_phase(agent, PHASE_CAPABILITIES)
+    if agent.phase == PHASE_CAPABILITIES:
+        if result < 0 or <uint32_t>result > agent.inbox_size:
+            return crash(agent, EXIT_INIT, b"get_capabilities returned a length that is not inside its buffer")
+        return next_phase(agent, PHASE_DONE)
+    if agent.phase == PHASE_RESPONSE:
+        if result > 0:
+            at = guest_bytes(agent, agent.inbox, <uint32_t>result)
+            if at == NULL or <uint32_t>result > agent.inbox_size:
+                return crash(agent, EXIT_TRAP, b"get_response returned a length that is not inside its buffer")
+            agent.refused = agent_reply(agent, <char*>at, <uint32_t>result) != 0
+        return next_phase(agent, PHASE_DONE)
+    if agent.phase == PHASE_TIMER or agent.phase == PHASE_HEALTH:
+        agent.refused = result != 0
+    return next_phase(agent, PHASE_DONE)
+
+
+# -- the buffer for messages -----------------------------------------------------------------------------------------
+
+cdef void need_inbox(agent_t* agent, uint32_t size, int phase) noexcept nogil:
+    agent.wanted = size
+    agent.after_alloc = <uint8_t>phase
+    agent.phase = PHASE_ALLOC
+
+
+cdef uint32_t inbox_size(const agent_t* agent) noexcept nogil:
+    """A power of two: an allocator that never frees wastes at most what the largest message needs."""
+    cdef uint32_t size = SMALLEST_INBOX
+    while size < agent.wanted:
+        size *= 2
+    return size
+
+
+cdef int take_inbox(agent_t* agent, uint32_t pointer) noexcept nogil:
+    cdef uint32_t size = inbox_size(agent)
+    if pointer == 0 or guest_bytes(agent, pointer, size) == NULL:
+        # the guest may have exactly what the message needs and no more
+        size = agent.wanted
+        if pointer == 0 or guest_bytes(agent, pointer, size) == NULL:
+            return crash(agent, EXIT_MEMORY, b"caxton_alloc gave no room for the message inside the guest's memory")
+    agent.inbox = pointer
+    agent.inbox_size = size
+    return next_phase(agent, agent.after_alloc)
+
+
+cdef int grow_inbox(agent_t* agent) noexcept nogil:
+    """A guest without an allocator: its memory is grown, and the new pages are the buffer."""
+    cdef uint64_t before = 0, pages = (<uint64_t>inbox_size(agent) + 65535) // 65536
+    cdef wasmtime_error_t* error = wasmtime_memory_grow(agent.context, &agent.memory, pages, &before)
+    if error != NULL:
+        wasmtime_error_delete(error)
+        return crash(agent, EXIT_MEMORY, b"the message does not fit: the guest's memory is at its limit and it exports no caxton_alloc")
+    agent.inbox = <uint32_t>(before * 65536)
+    agent.inbox_size = <uint32_t>(pages * 65536)
+    return 0
+
+
+# -- instantiation ---------------------------------------------------------------------------------------------------
+
+cdef int instantiate(agent_t* agent) noexcept nogil:
+    agent.born_ns = cx_monotonic_ns()
+    agent.store = wasmtime_store_new(agent.world.engine, agent, NULL)
+    agent.context = wasmtime_store_context(agent.store)
+    wasmtime_store_limiter(agent.store, agent.limits.memory, agent.limits.elements, 1, 8, 1)
+    wasmtime_context_set_epoch_deadline(agent.context, 1)
+    wasmtime_context_epoch_deadline_async_yield_and_update(agent.context, 1)
+    agent.future = wasmtime_instance_pre_instantiate_async(
+        agent.blueprint.pre, agent.context, &agent.instance, &agent.trap, &agent.error
+    )
+    return STARTED
+
+
+cdef int look_up(agent_t* agent) noexcept nogil:
+    cdef wasmtime_extern_t item
+    cdef int i
+    if not wasmtime_instance_export_get(agent.context, &agent.instance, b"memory", 6, &item) or item.kind != EXTERN_MEMORY:
+        return crash(agent, EXIT_INIT, b"the module exports no memory named 'memory'")
+    agent.memory = item.of.memory
+    for i in range(FN_COUNT):
+        if not has(agent, i):
+            continue
+        if not wasmtime_instance_export_get(
+            agent.context, &agent.instance, agent.blueprint.names[i], strlen(agent.blueprint.names[i]), &item
+        ) or item.kind != EXTERN_FUNC:
+            return crash(agent, EXIT_INIT, b"an exported function is missing")
+        agent.functions[i] = item.of.func
+    return next_phase(agent, PHASE_INITIALIZE)
+
+
+# which export serves as which function: the first that is there; params and results as core.wasm_binary writes them
+EXPORTS = (
+    (FN_HANDLE_MESSAGE, ("handle_message",), ("i32", "i32"), (("i32",), ("i64",))),
+    (FN_ALLOC, ("caxton_alloc", "alloc", "malloc"), ("i32",), (("i32",),)),
+    (FN_INITIALIZE, ("_initialize",), (), ((),)),
+    (FN_INIT, ("agent_init", "init"), (), (("i32",), ())),
+    (FN_SHUTDOWN, ("agent_shutdown", "shutdown"), (), ((), ("i32",))),
+    (FN_HANDLE_TIMER, ("handle_timer",), ("i32",), (("i32",), ())),
+    (FN_CAPABILITIES, ("get_capabilities",), ("i32", "i32"), (("i32",),)),
+    (FN_RESPONSE, ("get_response",), ("i32", "i32"), (("i32",),)),
+    (FN_HEALTH, ("health_check",), (), (("i32",),)),
+)
+
+
+cdef class Linker:
+    def __cinit__(self, Engine engine not None):
+        self.engine = engine
+        self.handle = wasmtime_linker_new(engine.handle)
+        if define_hostcalls(self.handle) or define_wasi(self.handle):
+            raise DeploymentFailed("the host functions could not be defined", hint="this is a defect of the build: run the tests")
+
+    def __dealloc__(self):
+        if self.handle != NULL:
+            wasmtime_linker_delete(self.handle)
+
+
+cdef class Blueprint:
+    def __cinit__(self, Linker linker not None, Module module not None):
+        cdef wasmtime_error_t* error
+        cdef char text[512]
+        cdef size_t n
+        self.module = module
+        self._names = []
+        memset(&self.plan, 0, sizeof(blueprint_t))
+        error = wasmtime_linker_instantiate_pre(linker.handle, module.handle, &self.plan.pre)
+        if error != NULL:
+            n = error_text(error, text, 512)
+            wasmtime_error_delete(error)
+            raise InvalidWasm(f"the module cannot be linked: {text[:n].decode(errors='replace')}")
+        functions = {item.name: item for item in module.exports() if item.kind == "func"}
+        for index, names, params, results in EXPORTS:
+            found = next((functions[name] for name in names if name in functions), None)
+            if found is None or found.params != params or found.results not in results:
+                continue
+            name = found.name.encode()
+            self._names.append(name)
+            self.plan.names[<int>index] = name
+            self.plan.exports |= 1 << <int>index
+            self.plan.returns |= len(found.results) << <int>index
+            if index == FN_HANDLE_MESSAGE:
+                self.plan.packed = found.results == ("i64",)
+        if not self.plan.exports & 1:
+            raise InvalidWasm(
+                "Missing required export: 'handle_message' (i32, i32) -> i32",
+                hint="export a function handle_message(pointer, length) that returns 0",
+            )
+
+    def __dealloc__(self):
+        if self.plan.pre != NULL:
+            wasmtime_instance_pre_delete(self.plan.pre)

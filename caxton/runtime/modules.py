@@ -1,0 +1,263 @@
+"""Modules on their way from bytes to something that can be instantiated.
+
+`ModuleCache.load` checks a module, exports its globals, and gives back compiled code: from memory, from the artefact on
+disk, or out of a compiler that runs in a process of its own under limits.
+
+Rule 1: an artefact is machine code. Only files that this cache wrote, whose checksum is right, reach the engine; a
+damaged, foreign or outdated one is compiled again.
+Rule 2: where modules and artefacts lie is the store's business; this file is given a directory.
+"""
+
+import copy
+import hashlib
+import logging
+import os
+import secrets
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Final
+from weakref import WeakValueDictionary
+
+import attrs
+import trio
+
+import caxton
+from caxton._fast.wasm.engine import Engine
+from caxton._fast.wasm.module import Module
+from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
+from caxton.core.wasm_abi import AgentLimits, check
+from caxton.core.wasm_binary import export_globals, inspect
+from caxton.runtime.compile_child import REFUSED
+
+log = logging.getLogger(__name__)
+
+MAGIC: Final = b"caxton artefact 1\n"  # another number when export_globals or this layout changes
+DIGEST: Final = hashlib.sha256().digest_size
+LOADER_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD")
+
+
+@attrs.frozen
+class CompileLimits:
+    """What one compilation may take."""
+
+    timeout: float = 30.0  # seconds by the clock, and of CPU time
+    memory: int = 1 << 30  # bytes of address space
+    module_size: int = 50 << 20  # bytes of the .wasm
+    at_once: int = 2  # compilers running at a time; the others wait
+
+
+@attrs.define(eq=False)
+class _Pending:
+    """A load under way, for those who want the same module."""
+
+    done: trio.Event = attrs.field(factory=trio.Event)
+    error: CaxtonError | None = None
+
+
+class ModuleCache:
+    """Compiled modules by the SHA-256 of their bytes. One per engine; used from one Trio thread."""
+
+    def __init__(self, engine: Engine, directory: Path, limits: CompileLimits | None = None) -> None:
+        self.engine = engine
+        self.directory = directory
+        self.limits = limits or CompileLimits()
+        self.compiled = 0  # compilations since the start
+        self._loaded: WeakValueDictionary[str, Module] = WeakValueDictionary()
+        self._pending: dict[str, _Pending] = {}
+        self._compilers = trio.CapacityLimiter(self.limits.at_once)
+
+    def path(self, sha: str) -> Path:
+        """Where the artefact of a module lies, once there is one."""
+        return self.directory / sha[:2] / f"{sha}.{self.engine.fingerprint}.cwasm"
+
+    async def load(self, wasm: bytes, sha: str, limits: AgentLimits | None = None) -> Module:
+        """The compiled module of *wasm*, whose SHA-256 is *sha*.
+
+        Raises InvalidWasm when it cannot be an agent within *limits* (the engine's own when not given), and
+        ResourceLimitExceeded when it is too large or takes too much to compile.
+        """
+        limits = limits or AgentLimits(self.engine.max_memory, self.engine.max_table_elements)
+        rewritten = await trio.to_thread.run_sync(self._admit, wasm, sha, limits)
+        while True:
+            module = self._loaded.get(sha)
+            if module is not None:
+                return module
+            pending = self._pending.get(sha)
+            if pending is None:
+                return await self._load_first(rewritten, sha)
+            await pending.done.wait()
+            if pending.error is not None:
+                raise copy.copy(pending.error)  # a traceback belongs to one task
+
+    async def _load_first(self, wasm: bytes, sha: str) -> Module:
+        """Load for everybody who asks meanwhile. When this is cancelled, the next one who waits takes over."""
+        pending = self._pending[sha] = _Pending()
+        try:
+            module = await trio.to_thread.run_sync(self._read, sha)
+            if module is None:
+                async with self._compilers:
+                    artefact = await self._compile(wasm)
+                module = await trio.to_thread.run_sync(self._adopt, sha, artefact)
+            self._loaded[sha] = module
+        except CaxtonError as error:
+            pending.error = error
+            raise
+        else:
+            return module
+        finally:
+            del self._pending[sha]
+            pending.done.set()
+
+    def _admit(self, wasm: bytes, sha: str, limits: AgentLimits) -> bytes:
+        if len(wasm) > self.limits.module_size:
+            raise ResourceLimitExceeded(
+                f"the module has {len(wasm)} bytes; modules may have {self.limits.module_size}",
+                hint="strip it (`wasm-opt -Oz --strip-debug`), or raise runtime.max_module_size",
+                details={"size": len(wasm), "limit": self.limits.module_size},
+            )
+        check(inspect(wasm), limits)
+        found = hashlib.sha256(wasm).hexdigest()
+        if found != sha:
+            raise InternalError(
+                f"module {sha} has the SHA-256 {found}", hint="the stored file is damaged: deploy again"
+            )
+        return export_globals(wasm)
+
+    async def _compile(self, wasm: bytes) -> bytes:
+        """Run the compiler's process; its artefact, or the reason why there is none."""
+        limits = self.limits
+        self.compiled += 1
+        command = [
+            sys.executable,
+            "-S",
+            "-P",
+            "-m",
+            "caxton.runtime.compile_child",
+            str(limits.memory),
+            str(max(1, round(limits.timeout))),
+            str(self.engine.memory_reservation),
+        ]
+        with trio.move_on_after(limits.timeout):
+            process = await trio.run_process(
+                command,
+                stdin=wasm,
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                deliver_cancel=_kill,
+                env=_child_environment(),
+                start_new_session=True,  # Ctrl-C is the server's to handle
+            )
+            if process.returncode == 0:
+                return bytes(process.stdout)
+            raise self._verdict(process.returncode, process.stderr.decode("utf-8", "replace").strip())
+        raise self._too_long()
+
+    def _too_long(self) -> ResourceLimitExceeded:
+        return ResourceLimitExceeded(
+            f"compiling the module took longer than {self.limits.timeout:g} s",
+            hint="deploy a smaller module, or raise runtime.compile_timeout",
+        )
+
+    def _verdict(self, code: int, said: str) -> CaxtonError:
+        if code == REFUSED:
+            return InvalidWasm(
+                said, hint="the module's code is not valid: build it again with another toolchain or options"
+            )
+        if -code == signal.SIGXCPU:
+            return self._too_long()
+        if "memory allocation of" in said or "MemoryError" in said or "Cannot allocate memory" in said:
+            return ResourceLimitExceeded(
+                f"compiling the module took more than {self.limits.memory} bytes of memory",
+                hint="deploy a smaller module, or raise runtime.compile_memory",
+            )
+        log.error("the compiler's process ended with %d: %s", code, said[-2000:])
+        if code < 0:
+            what = (
+                f"was killed by {signal.Signals(-code).name}" if -code in set(signal.Signals) else f"ended with {code}"
+            )
+            return InvalidWasm(
+                f"the compiler {what} on this module", hint="build the module again with another toolchain or options"
+            )
+        return InternalError(
+            f"the compiler's process ended with {code}: {said.splitlines()[-1] if said else 'silence'}"
+        )
+
+    def _read(self, sha: str) -> Module | None:
+        """The module out of its artefact, or None when there is none that is sound."""
+        path = self.path(sha)
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("artefact %s cannot be read, compiling again: %s", path, error)
+            return None
+        head = MAGIC + hashlib.sha256(memoryview(content)[len(MAGIC) + DIGEST :]).digest()
+        if not content.startswith(head):
+            log.warning("artefact %s is damaged, compiling again", path)
+            return None
+        try:
+            return Module.deserialize(self.engine, memoryview(content)[len(head) :])
+        except InternalError as error:  # another processor than the one it was made on
+            log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
+            return None
+
+    def _adopt(self, sha: str, artefact: bytes) -> Module:
+        try:
+            module = Module.deserialize(self.engine, artefact)
+        except InternalError as error:
+            raise InvalidWasm(
+                f"the engine has no room for the module: {error}", hint="deploy a smaller module"
+            ) from error
+        try:
+            self._write(self.path(sha), artefact)
+        except OSError as error:  # the module works; it will only be compiled again next time
+            log.warning("the artefact of module %s cannot be written: %s", sha, error)
+        return module
+
+    def _write(self, path: Path, artefact: bytes) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:
+            with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
+                file.write(MAGIC)
+                file.write(hashlib.sha256(artefact).digest())
+                file.write(artefact)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_directory(path.parent)
+        for other in path.parent.glob(f"{path.name[:64]}.*.cwasm"):  # of engines that are no more
+            if other != path:
+                other.unlink(missing_ok=True)
+
+
+async def _kill(process: trio.Process) -> None:
+    process.kill()
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _child_environment() -> dict[str, str]:
+    """What the child needs to find its modules (`-S` spares it the scan of site-packages), and none of our secrets."""
+    root = str(Path(caxton.__file__).parent.parent)
+    environment = {
+        "PYTHONPATH": os.pathsep.join([root, *(entry for entry in sys.path if entry)]),
+        "RUST_BACKTRACE": "0",
+    }
+    for name in LOADER_VARIABLES:
+        if name in os.environ:
+            environment[name] = os.environ[name]
+    return environment
