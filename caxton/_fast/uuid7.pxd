@@ -5,7 +5,8 @@ repeat or fall within a thread. The generator (xoshiro256++) belongs to its thre
 forked child. An id is unique, not secret.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.string cimport memcpy
 
 cdef extern from *:
     """
@@ -60,31 +61,41 @@ cdef extern from *:
         return result;
     }
 
-    static inline void caxton_uuid7_next(uint64_t *high, uint64_t *low, int64_t now_us) {
+    /* 64 bits, the highest first */
+    static inline void caxton_put_high_first(uint8_t *p, uint64_t x) {
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        x = __builtin_bswap64(x);
+    #endif
+        memcpy(p, &x, 8);
+    }
+
+    static inline void caxton_uuid7_make(uint8_t *out, int64_t now_us) {
         caxton_uuid7_t *self = &caxton_uuid7;
         uint64_t us = now_us > 0 ? (uint64_t)now_us : 0;
         uint64_t tick = (us / 1000) << 12 | ((us % 1000) * 4096) / 1000;
         if (self->generation != caxton_uuid7_generation) caxton_uuid7_seed(self);
         if (tick <= self->last) tick = self->last + 1;
         self->last = tick;
-        *high = (tick >> 12) << 16 | 0x7000 | (tick & 0xfff);
-        *low = caxton_uuid7_random(self) >> 2 | 0x8000000000000000ULL;
+        caxton_put_high_first(out, (tick >> 12) << 16 | 0x7000 | (tick & 0xfff));
+        caxton_put_high_first(out + 8, caxton_uuid7_random(self) >> 2 | 0x8000000000000000ULL);
+    }
+
+    /* eight hex digits of 32 bits: one nibble per byte, then what lies above 9 is moved to the letters */
+    static inline void caxton_hex8(const uint8_t *p, char *out) {
+        uint64_t x = (uint64_t)p[0] << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3], letters;
+        x = (x << 16 | x) & 0x0000ffff0000ffffULL;
+        x = (x << 8 | x) & 0x00ff00ff00ff00ffULL;
+        x = (x << 4 | x) & 0x0f0f0f0f0f0f0f0fULL;
+        letters = (x + 0x0606060606060606ULL) >> 4 & 0x0101010101010101ULL;
+        caxton_put_high_first((uint8_t *)out, x + 0x3030303030303030ULL + letters * 39);
     }
     """
-    void uuid7_next "caxton_uuid7_next"(uint64_t* high, uint64_t* low, int64_t now_us) noexcept nogil
+    void uuid7_make "caxton_uuid7_make"(uint8_t* out, int64_t now_us) noexcept nogil
+    void hex8 "caxton_hex8"(const uint8_t* p, char* out) noexcept nogil
     void uuid7_at_fork "caxton_uuid7_at_fork"() noexcept nogil
 
 cdef enum:
     UUID_TEXT = 36
-
-
-cdef inline void uuid7_make(uint8_t* out, int64_t now_us) noexcept nogil:
-    cdef uint64_t high, low
-    cdef int i
-    uuid7_next(&high, &low, now_us)
-    for i in range(8):
-        out[i] = <uint8_t>(high >> (56 - 8 * i))
-        out[8 + i] = <uint8_t>(low >> (56 - 8 * i))
 
 
 cdef inline int _nibble(char c) noexcept nogil:
@@ -114,12 +125,17 @@ cdef inline bint uuid_parse(const char* p, uint32_t n, uint8_t* out) noexcept no
 
 
 cdef inline void uuid_write(const uint8_t* id, char* out) noexcept nogil:
-    cdef const char* hexadecimal = "0123456789abcdef"
-    cdef int i
-    for i in range(16):
-        if i == 4 or i == 6 or i == 8 or i == 10:
-            out[0] = c'-'
-            out += 1
-        out[0] = hexadecimal[id[i] >> 4]
-        out[1] = hexadecimal[id[i] & 15]
-        out += 2
+    """Write UUID_TEXT lower-case digits and dashes."""
+    cdef char[8] group
+    hex8(id, out)
+    out[8] = c'-'
+    hex8(id + 4, group)
+    memcpy(out + 9, group, 4)
+    out[13] = c'-'
+    memcpy(out + 14, group + 4, 4)
+    out[18] = c'-'
+    hex8(id + 8, group)
+    memcpy(out + 19, group, 4)
+    out[23] = c'-'
+    memcpy(out + 24, group + 4, 4)
+    hex8(id + 12, out + 28)

@@ -1,0 +1,153 @@
+"""The block of a message from inside: its tables and limits, and how it is made and copied. For envelope.pyx and the files that it is cut into
+(message_reader, message_writer, message_frame); everybody else uses envelope.pxd.
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport malloc
+from libc.string cimport memcmp, memcpy, memset, strlen
+
+from caxton._fast.envelope cimport F_SENDER, FIELD_COUNT, PRIORITY_NORMAL, envelope_error_t, envelope_t
+
+cdef extern from *:
+    """
+    /* FIPA00069 code - 1; the three short forms of the seeds follow the 22 acts */
+    #define ACT(name, code) { name, sizeof name - 1, code }
+    static const struct caxton_act { const char *name; uint8_t length; uint8_t code; } caxton_acts[] = {
+        ACT("accept-proposal", 1), ACT("agree", 2), ACT("cancel", 3), ACT("cfp", 4), ACT("confirm", 5), ACT("disconfirm", 6),
+        ACT("failure", 7), ACT("inform", 8), ACT("inform-if", 9), ACT("inform-ref", 10), ACT("not-understood", 11),
+        ACT("propagate", 12), ACT("propose", 13), ACT("proxy", 14), ACT("query-if", 15), ACT("query-ref", 16), ACT("refuse", 17),
+        ACT("reject-proposal", 18), ACT("request", 19), ACT("request-when", 20), ACT("request-whenever", 21), ACT("subscribe", 22),
+        ACT("accept", 1), ACT("reject", 18), ACT("query", 16),
+    };
+    static const char *const caxton_keys[] = {
+        "sender", "receiver", "content", "conversation_id", "reply_with", "in_reply_to", "ontology", "language", "protocol",
+        "reply_to", "encoding", "traceparent", "tracestate", "params", "performative", "message_id", "reply_by", "expires_at",
+        "priority", "hop_count", "delivery_attempt", "redelivered",
+    };
+    static const char *const caxton_priorities[] = { "low", "normal", "high", "critical" };
+    static const char *const caxton_turns[] = { "message", "init", "timer", "shutdown", "capabilities", "health" };
+    """
+    ctypedef struct act_t "struct caxton_act":
+        const char* name
+        uint8_t length
+        uint8_t code
+    const act_t* ACTS "caxton_acts"
+    const char* const* KEYS "caxton_keys"
+    const char* const* PRIORITIES "caxton_priorities"
+    const char* const* TURNS "caxton_turns"
+
+cdef enum:
+    ACT_COUNT = 22
+    ACT_NAMES = 25           # with the short forms
+    SENDER_ROOM = 64
+    LARGEST = 0x7fff0000     # limits above it count as this
+    MAX_RECEIVERS = 1024     # limits above it count as this
+    NAME_SLOTS = 2048
+    FEW_NAMES = 16
+    MAX_TRACESTATE = 512     # as W3C Trace Context asks to carry
+
+
+ctypedef struct names_t:
+    const char* text         # names, a NUL behind each
+    uint32_t end             # where the next one starts
+    uint32_t count
+    uint32_t[NAME_SLOTS] slots      # by hash: where a name starts, plus one; used from FEW_NAMES on
+
+
+cdef inline envelope_t* block_allocate(size_t text) noexcept nogil:
+    """A block with room for *text* bytes and a sender; header and sender's room are zero, the text is not set."""
+    cdef envelope_t* block = <envelope_t*>malloc(sizeof(envelope_t) + text + SENDER_ROOM)
+    if block == NULL:
+        return NULL
+    memset(block, 0, sizeof(envelope_t))
+    memset(<char*>block + sizeof(envelope_t) + text, 0, SENDER_ROOM)
+    block.refs = 1
+    block.size = <uint32_t>(sizeof(envelope_t) + text + SENDER_ROOM)
+    block.priority = PRIORITY_NORMAL
+    return block
+
+
+cdef inline size_t block_text_size(const envelope_t* block) noexcept nogil:
+    cdef size_t total = 0
+    cdef int i
+    for i in range(FIELD_COUNT):
+        total += block.fields[i].length
+    return total
+
+
+cdef inline envelope_t* block_copy(const envelope_t* block, const char* sender, uint32_t sender_length) noexcept nogil:
+    """A tight copy with one reference, sent by *sender*."""
+    cdef size_t text = block_text_size(block) - block.fields[F_SENDER].length + sender_length
+    cdef envelope_t* copy
+    cdef uint32_t end = sizeof(envelope_t)
+    cdef uint32_t length
+    cdef const char* source
+    cdef int i
+    if text > LARGEST:
+        return NULL
+    copy = block_allocate(text)
+    if copy == NULL:
+        return NULL
+    memcpy(copy, block, sizeof(envelope_t))
+    copy.refs = 1
+    copy.size = <uint32_t>(sizeof(envelope_t) + text + SENDER_ROOM)
+    for i in range(FIELD_COUNT):
+        source = sender if i == F_SENDER else <const char*>block + block.fields[i].offset
+        length = sender_length if i == F_SENDER else block.fields[i].length
+        if length:
+            memcpy(<char*>copy + end, source, length)
+        copy.fields[i].offset = end if length else 0
+        copy.fields[i].length = length
+        end += length
+    return copy
+
+
+cdef inline bint block_has_id(const envelope_t* envelope) noexcept nogil:
+    cdef uint64_t[2] words
+    memcpy(words, envelope.message_id, 16)
+    return words[0] | words[1] != 0
+
+
+cdef inline envelope_t* block_refuse(envelope_error_t* error, int32_t code, size_t position, int32_t field) noexcept nogil:
+    error.code = code
+    error.position = <uint32_t>position
+    error.field = field
+    return NULL
+
+
+cdef inline bint name_joins(names_t* names, uint32_t length) noexcept nogil:
+    """Does the NUL-ended name behind the others stand there for the first time? Then it is one of them now."""
+    cdef const char* name = names.text + names.end
+    cdef uint32_t place = 0
+    if names.count < FEW_NAMES:
+        while place < names.end:
+            if memcmp(names.text + place, name, length + 1) == 0:
+                return False
+            place += <uint32_t>strlen(names.text + place) + 1
+    else:
+        if names.count == FEW_NAMES:
+            memset(names.slots, 0, sizeof(names.slots))
+            while place < names.end:
+                _enter(names, place, <uint32_t>strlen(names.text + place))
+                place += <uint32_t>strlen(names.text + place) + 1
+        if not _enter(names, names.end, length):
+            return False
+    names.count += 1
+    names.end += length + 1
+    return True
+
+
+cdef inline bint _enter(names_t* names, uint32_t place, uint32_t length) noexcept nogil:
+    """Enter a name in the hash table; false when it is there already."""
+    cdef const char* name = names.text + place
+    cdef uint32_t digest = 2166136261
+    cdef uint32_t i, slot
+    for i in range(length):
+        digest = (digest ^ <uint8_t>name[i]) * 16777619
+    slot = (digest ^ digest >> 15) % NAME_SLOTS
+    while names.slots[slot]:
+        if memcmp(names.text + names.slots[slot] - 1, name, length + 1) == 0:
+            return False
+        slot = (slot + 1) % NAME_SLOTS
+    names.slots[slot] = place + 1
+    return True
