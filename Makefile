@@ -84,9 +84,9 @@ $(ENVIRONMENT): pyproject.toml
 	    echo "Making $(VENV) with $$found"; $$found -m venv --clear $(VENV); \
 	fi
 	@echo "Installing the environment"
-	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --group dev
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --editable .
+	@$(BIN)/python -m pip install -qq --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -qq --group dev
+	@$(BIN)/python -m pip install -qq --no-build-isolation --editable .
 	@touch $@
 
 $(EXTENSIONS): $(ENVIRONMENT) setup.py $(NATIVE)

@@ -240,9 +240,10 @@ def _load(file: Path, sources: list[str], seen: tuple[Path, ...] = ()) -> Tree:
         raise InvalidConfig(f"{file}: {error}") from None
     below: Tree = {}
     extends = tree.pop("extends", [])
-    for name in [extends] if isinstance(extends, str) else extends:
-        if not isinstance(name, str):
-            raise InvalidConfig(f"{file}: extends names a file, or a list of files")
+    names = extends if isinstance(extends, list) else [extends]
+    if not all(isinstance(name, str) for name in names):
+        raise InvalidConfig(f"{file}: extends names a file, or a list of files")
+    for name in names:
         below = merge(below, _load(file.parent / name, sources, (*seen, file)))
     sources.append(str(file))
     return merge(below, tree)

@@ -1,0 +1,213 @@
+"""The server's configuration: sources, precedence, and mistakes."""
+
+from pathlib import Path
+
+import pytest
+
+from caxton.core import config as sources
+from caxton.core.config import Config, load_config, merge, read_table, substitute
+from caxton.core.config_keys import RuntimeConfig
+from caxton.core.errors import InvalidConfig
+from caxton.core.manifest import HealthCheck, Resources
+from caxton.core.settings import plain
+
+HOME = {"HOME": "/home/somebody"}
+GUIDE = Path(__file__).parent / "guide.yaml"
+
+
+@pytest.fixture(autouse=True)
+def no_system_wide_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sources, "DEFAULT_PATH", tmp_path / "etc" / "config.yaml")
+
+
+def write(path: Path, text: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_nothing_said() -> None:
+    config = load_config(environ=HOME)
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8080)
+    assert config.runtime == RuntimeConfig()
+    assert config.data_dir == "/home/somebody/.local/share/caxton"
+    assert config.unserved == config.unmet_protections == []
+    assert config.sources == ()
+    assert load_config(environ={"XDG_DATA_HOME": "/data"}).data_dir == "/data/caxton"
+
+
+def test_the_guide_s_complete_example() -> None:
+    config = load_config(str(GUIDE), environ=HOME)
+    assert config.server.host == "0.0.0.0"
+    assert config.runtime.max_cpu_per_agent == 100
+    assert config.messaging.max_message_size == 1 << 20
+    assert config.deployment.health_checks == HealthCheck()
+    assert config.data_dir == "/var/lib/caxton"
+    assert config.agent_defaults.resources == Resources(memory=100 << 20, cpu=100, timeout=30.0)
+    # kept as written, a variable that nobody set included
+    assert config.other["coordination"]["cluster"]["gossip_interval"] == "200ms"
+    assert config.other["security"]["authentication"]["oauth2"]["client_id"] == "${OAUTH_CLIENT_ID}"
+    assert "integrations.mcp.servers" in config.unserved
+    assert "server.port" not in config.unserved
+
+
+def test_flags_bind_more_than_the_environment_and_that_more_than_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.yaml", "server: {port: 1, metrics_port: 2, grpc_port: 3}")
+    environ = {**HOME, "CAXTON_METRICS_PORT": "4", "CAXTON_GRPC_PORT": "5", "CAXTON_LOG_LEVEL": "DEBUG"}
+    config = load_config(path, environ=environ, sets=["server.grpc_port=6"])
+    assert (config.server.port, config.server.metrics_port, config.server.grpc_port) == (1, 4, 6)
+    assert config.observability.logging.level == "debug"
+    assert config.sources == (path,)
+
+
+def test_the_environment_names_the_file_and_the_folder(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.toml", "[server]\nport = 81\n")
+    environ = {**HOME, "CAXTON_CONFIG_PATH": path, "CAXTON_DATA_DIR": "/srv/caxton"}
+    config = load_config(environ=environ)
+    assert (config.server.port, config.data_dir) == (81, "/srv/caxton")
+
+
+def test_the_system_wide_file_is_read_when_it_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "etc" / "config.yaml", "server:\n  port: 82\n")
+    assert load_config(environ=HOME).server.port == 82
+
+
+def test_a_profile_is_laid_over_the_file_and_extends_another(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "server: {port: 1, host: here}")
+    write(tmp_path / "base.yaml", "server: {port: 2}\nruntime: {max_agents: 7, max_wasm_stack: 32KB}")
+    profile = write(tmp_path / "config-prod.yaml", "extends: base.yaml\nruntime: {max_agents: 8}")
+    for config in (
+        load_config(path, profile="prod", environ=HOME),
+        load_config(path, profile="production", environ=HOME),
+        load_config(path, environ={**HOME, "CAXTON_ENV": "production"}),
+    ):
+        assert (config.server.host, config.server.port) == ("here", 2)
+        assert (config.runtime.max_agents, config.runtime.max_wasm_stack) == (8, 32 << 10)
+        assert config.sources == (path, str(tmp_path / "base.yaml"), profile)
+
+
+def test_a_profile_that_is_not_there_is_a_mistake_only_when_asked_for_by_flag(tmp_path: Path) -> None:
+    path = write(tmp_path / "config.yaml", "")
+    assert load_config(path, environ={**HOME, "CAXTON_ENV": "staging"}).server.port == 8080
+    with pytest.raises(InvalidConfig, match="no file for the profile 'staging'"):
+        load_config(path, profile="staging", environ=HOME)
+
+
+def test_variables(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "c.yaml",
+        "server: {port: '${PORT}', host: '${HOST:-localhost}'}\nresources: {disk: {data_dir: '$${x}/${A:-}b'}}",
+    )
+    config = load_config(path, environ={**HOME, "PORT": "90"})
+    assert (config.server.port, config.server.host, config.data_dir) == (90, "localhost", "${x}/b")
+    with pytest.raises(InvalidConfig, match=r"server\.port: the variable PORT is not set"):
+        load_config(path, environ=HOME)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "bad.toml",
+        '[server]\nprt = 3\nhost = 3\nport = "x"\n[runtime]\nmax_wasm_stack = "1MB"\nmax_agents = 0\n'
+        "[coordination.clustr]\na = 1\n",
+    )
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(path, environ=HOME, sets=["messaging.max_message_size=1PB", "runtime.pool_slots=5"])
+    assert caught.value.details["problems"] == [
+        "server.prt: unknown key; did you mean 'port'?",
+        "coordination.clustr: unknown key; did you mean 'cluster'?",
+        "server.host: expected text, found 3",
+        "server.port: expected a whole number, found 'x'",
+        "runtime.max_agents: 0 is too small; the least is 1",
+        "messaging.max_message_size: unknown unit 'PB' in '1PB'; write KB, MB, GB or TB",
+        "runtime.async_stack_size: 256KB is too small; host functions run on this stack too: "
+        "it must be twice runtime.max_wasm_stack (1MB) or more",
+        "runtime.pool_slots: 5 is too small for runtime.max_agents 1000; 0 chooses it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("server: {port: 8080, metrics_port: 8080}", "server.metrics_port: 8080 is taken by server.port"),
+        ("server: {port: 65536}", "65536 is too large; the most is 65535"),
+        ("server: {host: ''}", "server.host: missing"),
+        ("- a", "expected a table of keys, found list"),
+        ("server: {port: 1\n", "not YAML"),
+        ("server: {port: 1, port: 2}", "'port' twice"),
+        ("server:\n  port: 1\nserver:\n  port: 2\n", "'server' twice"),
+        ("server: 3", "server: expected a table of keys, found 3"),
+        ("runtime: {max_agents: 1.5}", "expected a whole number, found 1.5"),
+        ("runtime: {max_agents: true}", "expected a whole number, found True"),
+        ("observability: {logging: {level: loud}}", "'loud' is not one of trace, debug, info, warn, error"),
+        ("observability: {logging: {colour: red}}", "observability.logging.colour: unknown key"),
+        ("extends: nowhere.yaml", "cannot read the file"),
+        ("extends: c.yaml", "extend each other in a circle"),
+        ("extends: 3", "extends names a file"),
+    ],
+)
+def test_mistakes(tmp_path: Path, text: str, said: str) -> None:
+    path = write(tmp_path / "c.yaml", text)
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(path, environ=HOME)
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize("flag", ["server.port", "=3", "server..port=3", "server.port=[1"])
+def test_flags_that_are_none(flag: str) -> None:
+    with pytest.raises(InvalidConfig):
+        load_config(environ=HOME, sets=[flag])
+
+
+def test_a_flag_may_hold_json() -> None:
+    config = load_config(environ=HOME, sets=['security.cors.allowed_origins=["https://a"]', "server.host=0.0.0.0"])
+    assert config.other == {"security": {"cors": {"allowed_origins": ["https://a"]}}}
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        load_config(str(tmp_path / "none.yaml"), environ=HOME)
+    assert "cannot read the file" in caught.value.message
+    assert "--config" in caught.value.hint
+
+
+def test_protections_that_are_not_there_are_named() -> None:
+    config = load_config(environ={**HOME, "CAXTON_TLS_ENABLED": "true"}, sets=["security.authentication.enabled=true"])
+    assert config.unmet_protections == ["server.tls.enabled", "security.authentication.enabled"]
+
+
+def test_what_is_shown_can_be_read_again() -> None:
+    shown = plain(load_config(environ=HOME))
+    del shown["other"], shown["sources"]
+    assert shown["runtime"]["max_memory_per_agent"] == "100MB"
+    assert sources.build_config(shown, HOME) == load_config(environ=HOME)
+
+
+def test_an_agent_s_file_may_extend_and_use_variables(tmp_path: Path) -> None:
+    write(tmp_path / "base.json", '{"restart": "temporary", "resources": {"memory": "1MB"}}')
+    path = write(tmp_path / "agent.toml", 'extends = "base.json"\nname = "${NAME}"\n[resources]\ncpu = "10m"\n')
+    assert read_table(path, {"NAME": "ping"}) == {
+        "restart": "temporary",
+        "resources": {"memory": "1MB", "cpu": "10m"},
+        "name": "ping",
+    }
+
+
+def test_merging_and_substituting_leave_their_input_alone() -> None:
+    below, above = {"a": {"b": 1, "c": [1]}}, {"a": {"b": {"d": "${X}"}}}
+    assert merge(below, above) == {"a": {"b": {"d": "${X}"}, "c": [1]}}
+    assert substitute(above, {"X": "y"}, []) == {"a": {"b": {"d": "y"}}}
+    assert (below, above) == ({"a": {"b": 1, "c": [1]}}, {"a": {"b": {"d": "${X}"}}})
+
+
+def test_every_table_of_kept_keys_can_be_reached() -> None:
+    from caxton.core.config_keys import OTHER_KEYS, split
+
+    for table, keys in OTHER_KEYS.items():
+        for key in keys.split():
+            data: dict[str, object] = {key if key != "*" else "anything": 1}
+            for part in reversed(table.split(".") if table else []):
+                data = {part: data}
+            problems: list[str] = []
+            split(problems, data)
+            assert not problems, (table, key)
+    assert isinstance(Config(), Config)
