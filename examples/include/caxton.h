@@ -169,6 +169,7 @@ static inline int32_t text(span_t span, char *out, size_t room) {
                     int low = hex4(p + 2);
                     if (low >= 0xdc00 && low < 0xe000) c = 0x10000 + ((c - 0xd800) << 10) + ((uint32_t)low - 0xdc00), p += 6;
                 }
+                if (c >= 0xd800 && c < 0xe000) return -1; /* half a character */
                 count = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
                 for (size_t i = count; i-- > 1; c >>= 6) bytes[i] = (char)(0x80 | (c & 0x3f));
                 bytes[0] = (char)(count == 1 ? c : (0xf00u >> count & 0xf0) | c);
