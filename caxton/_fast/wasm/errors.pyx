@@ -153,3 +153,20 @@ cdef object take_trap(wasm_trap_t* trap, str what):
     cdef int code = trap_code(trap)
     wasm_trap_delete(trap)
     return GuestTrapped(f"{what}: {text[:length].decode('utf-8', 'replace')}", details={"trap_code": code})
+
+
+def trap_text_at(size_t address) -> str:
+    """What `trap_text` says of the wasm_trap_t at *address*; for tests and debuggers."""
+    cdef char text[ROOM]
+    return text[:trap_text(<const wasm_trap_t*>address, text, ROOM)].decode("utf-8", "replace")
+
+
+def error_text_at(size_t address, size_t room) -> bytes:
+    """What `error_text` writes into *room* bytes for the wasmtime_error_t at *address*; for tests and debuggers."""
+    cdef char text[ROOM]
+    return text[:error_text(<const wasmtime_error_t*>address, text, min(room, <size_t>ROOM))]
+
+
+def trap_code_texts() -> list[str]:
+    """The sentence of each trap code of a core module, in the order of the codes."""
+    return [TEXTS[code].decode() for code in range(12)]
