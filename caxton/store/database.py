@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 SQLITE_MINIMUM = (3, 51, 3)  # older ones can corrupt a WAL that is reset while another connection writes
 READERS = 2
-BUSY_TIMEOUT = 5000  # ms; only other programs (the sqlite3 shell, a backup) can make us wait
+BUSY_TIMEOUT = 1000  # ms; for other programs (the sqlite3 shell), and for readers when the WAL must start over
 WAL_KEEP = 16 << 20  # bytes; a WAL that grew larger is cut back when it starts over
 
 

@@ -15,11 +15,11 @@ from caxton.core.errors import StoreError
 CAUSES = {
     "disk_full": (
         "there is no room left on the disk of {path}",
-        "free some space; the server keeps running and writes again as soon as there is room",
+        "free some space; a server that is running goes on by itself as soon as there is room",
     ),
     "io_error": (
         "the disk of {path} failed",
-        "look for disk errors in the system's log; the server keeps running and tries again with the next write",
+        "look for disk errors in the system's log; a server that is running tries again with the next write",
     ),
     "damaged": (
         "{path} is damaged",

@@ -11,7 +11,7 @@ process.
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -30,7 +30,7 @@ RETRY = 0.02  # s
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
     """The process that has a data folder; the address is empty until it serves."""
 
-    pid: int
+    pid: int  # 0: not known
     address: str = ""
 
 
@@ -42,8 +42,9 @@ class DataDirLock:
     def announce(self, address: str) -> None:
         """Tell others where this server answers."""
         text = f"{os.getpid()}\n{address}\n".encode()
-        os.ftruncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, text, 0)
+        with suppress(OSError):  # a courtesy to others; a full disk does not take it away from those who can do without
+            os.pwrite(self.descriptor, text, 0)  # first, so that a reader finds two whole lines, whatever follows them
+            os.ftruncate(self.descriptor, len(text))
 
 
 @asynccontextmanager
@@ -56,7 +57,6 @@ async def lock_data_dir(data_dir: Path) -> AsyncIterator[DataDirLock]:
         lock = DataDirLock(path, descriptor)
         lock.announce("")
         yield lock
-        os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
@@ -103,8 +103,8 @@ async def _acquire(descriptor: int, path: Path) -> None:
 
 
 def _parse(descriptor: int) -> Holder:
-    pid, _, address = os.pread(descriptor, 4096, 0).decode(errors="replace").partition("\n")
-    return Holder(pid=int(pid) if pid.isdecimal() else 0, address=address.strip())
+    pid, address, *_ = [*os.pread(descriptor, 4096, 0).decode(errors="replace").splitlines(), "", ""]
+    return Holder(pid=int(pid) if pid.isdecimal() else 0, address=address)
 
 
 def _locked(data_dir: Path, holder: Holder) -> DataDirLocked:

@@ -25,7 +25,7 @@ def was_clean(connection: apsw.Connection) -> bool:
     return read_version(connection) == 0 or _get(connection, CLEAN) == "1"
 
 
-def check(connection: apsw.Connection, path: Path) -> None:
+def check_integrity(connection: apsw.Connection, path: Path) -> None:
     """Raise StoreError if the database is damaged. Reads all of it: about a second per GB."""
     finding = connection.pragma("quick_check", 1)
     if finding != "ok":

@@ -5,6 +5,8 @@ Rule 2: `PRAGMA user_version` is the number of steps that a database has taken. 
         transaction.
 Rule 3: a database that has taken more steps than there are here belongs to a newer Caxton, and is left alone.
 
+Rows that can be longer than a few hundred bytes have a rowid: without one, each row above 1 KB takes a page of its own.
+
 An *owner* is an agent's name, or `name#2` for its second replica and so on: replicas keep their own state and timers.
 """
 
@@ -25,14 +27,14 @@ MIGRATIONS = (
     CREATE TABLE agents (
         name TEXT PRIMARY KEY,
         spec TEXT NOT NULL              -- AgentSpec as JSON
-    ) STRICT, WITHOUT ROWID;
+    ) STRICT;
 
     CREATE TABLE state (
         owner TEXT NOT NULL,
         key   BLOB NOT NULL,
         value BLOB NOT NULL,
         PRIMARY KEY (owner, key)
-    ) STRICT, WITHOUT ROWID;
+    ) STRICT;
 
     CREATE TABLE timers (
         owner    TEXT    NOT NULL,

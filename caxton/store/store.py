@@ -24,7 +24,7 @@ from caxton.store.database import Database, check_sqlite_version, connect, open_
 from caxton.store.faults import explain
 from caxton.store.lifecycle import LifecycleRoom
 from caxton.store.lock import DataDirLock, lock_data_dir
-from caxton.store.meta import Meta, check, mark_clean, mark_open, was_clean
+from caxton.store.meta import Meta, check_integrity, mark_clean, mark_open, was_clean
 from caxton.store.modules import ModuleRoom
 from caxton.store.schema import check_version, migrate
 from caxton.store.state import StateRoom
@@ -91,7 +91,7 @@ def _prepare(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
             clean = was_clean(connection)
             if not clean:
                 log.info("%s was not closed in order: checking it", path)
-                check(connection, path)
+                check_integrity(connection, path)
             migrate(connection)
             with connection:
                 node_id = mark_open(connection)

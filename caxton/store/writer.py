@@ -33,8 +33,8 @@ Work = Callable[[apsw.Connection], T]
 QUEUE = 1024
 BATCH = 256  # writes in one transaction
 CHECKPOINT_PAGES = 1000  # WAL pages between checkpoints: 4 MB
+RESTART_PAGES = 16 * CHECKPOINT_PAGES  # readers have kept the WAL from starting over: wait for them, a little
 CLOSE_TIMEOUT = 30  # s
-RESTART_PAGES = 16 * CHECKPOINT_PAGES  # readers have kept the WAL from starting over: wait for them
 
 log = logging.getLogger(__name__)
 
@@ -79,14 +79,11 @@ class Writer:
         """Finish what is queued, write the farewell, close the connection and end the thread."""
         self._closing = True
         self._queue.put(None)
-        with trio.CancelScope(
-            shield=True
-        ):  # dated by `join`: only the disk can keep the thread, not what a clock says here
+        # `join` dates it, not a cancel scope: a disk works in real time, also where a test's clock does not
+        with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(self._thread.join, CLOSE_TIMEOUT)
         if self._thread.is_alive():
-            log.error(
-                "the disk of %s did not answer for %d s: leaving the last writes to it", self._path, CLOSE_TIMEOUT
-            )
+            log.error("the disk of %s has not answered for %d s: not waiting for it", self._path, CLOSE_TIMEOUT)
 
     # -- on the thread --
 
@@ -157,9 +154,11 @@ class Writer:
         return apsw.SQLITE_OK
 
     def _checkpoint(self) -> None:
-        restart = self._wal_pages >= RESTART_PAGES
-        mode = apsw.SQLITE_CHECKPOINT_RESTART if restart else apsw.SQLITE_CHECKPOINT_PASSIVE
-        self._checkpoint_at = self._wal_pages + CHECKPOINT_PAGES
+        if self._wal_pages < RESTART_PAGES:
+            mode, pause = apsw.SQLITE_CHECKPOINT_PASSIVE, CHECKPOINT_PAGES
+        else:
+            mode, pause = apsw.SQLITE_CHECKPOINT_RESTART, RESTART_PAGES
+        self._checkpoint_at = self._wal_pages + pause
         try:
             self._connection.wal_checkpoint(mode=mode)
         except apsw.Error as error:  # nothing is lost: the WAL keeps what was committed, and the next round tries again

@@ -52,6 +52,10 @@ async def test_anybody_can_ask_who_has_the_folder(tmp_path: Path) -> None:
         holder = read_holder(tmp_path)
         assert holder is not None
         assert holder.address == "http://[::1]:80"
+        store.announce("shorter")
+        holder = read_holder(tmp_path)
+        assert holder is not None
+        assert holder.address == "shorter"
     assert read_holder(tmp_path) is None
 
 
