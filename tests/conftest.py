@@ -41,8 +41,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         return None
     if not inspect.iscoroutinefunction(test):
         return None
-    names = pyfuncitem._fixtureinfo.argnames
-    _run(test, {name: pyfuncitem.funcargs[name] for name in names})
+    fixtures = pyfuncitem.funcargs  # autouse fixtures too, which the test does not take
+    _run(test, {name: fixtures[name] for name in inspect.signature(test).parameters if name in fixtures})
     return True
 
 

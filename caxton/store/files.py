@@ -6,6 +6,7 @@ Everything here blocks: call it through `trio.to_thread`. OSError rises to the c
 import fcntl
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -45,7 +46,8 @@ def sync_folder(path: Path) -> None:
 
 def sync(descriptor: int) -> None:
     full_sync = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: its fsync stops at the drive's cache
-    if full_sync is None:
-        os.fsync(descriptor)
-    else:
-        fcntl.fcntl(descriptor, full_sync)
+    if full_sync is not None:
+        with suppress(OSError):  # some file systems do not know it
+            fcntl.fcntl(descriptor, full_sync)
+            return
+    os.fsync(descriptor)
