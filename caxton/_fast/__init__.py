@@ -1,0 +1,3 @@
+"""The hot path: compiled, without the interpreter's lock. Importing it loads libwasmtime, whose symbols the extensions need."""
+
+from caxton._fast import wasm as wasm

@@ -92,7 +92,9 @@ cdef const char* prefix_of(const char* member, uint32_t length) noexcept nogil:
         return b"capability:"
     if length == 6 and memcmp(member, b"groups", 6) == 0:
         return b"broadcast://"
-    return b"" if length == 6 and memcmp(member, b"agents", 6) == 0 else NULL
+    if length == 6 and memcmp(member, b"agents", 6) == 0:
+        return b""
+    return NULL
 
 
 cdef bint add_selected(agent_t* agent, const char* text, uint32_t length) noexcept nogil:

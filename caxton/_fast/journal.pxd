@@ -1,0 +1,50 @@
+"""The record stream: what was accepted and which turn ended, each once, in the order of one thread.
+
+A ring of bytes has one producer (a scheduler thread, or the thread that runs Trio) and one consumer (Trio's drain). A record is a `record_t`; behind the record of an
+accepted message stands its block (envelope.pxd), so that nothing else needs to be kept.
+
+Rule 1: a full ring refuses; the producer waits, nothing is dropped.
+Rule 2: records lie in one piece. Where the end of the ring is too near, a SKIP record fills it.
+
+`tests/oracles/journal.py` is the specification.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from caxton._fast.envelope cimport envelope_t
+
+cdef enum:
+    RECORD_SKIP = 0
+    RECORD_ACCEPTED = 1     # a message is in the mailbox of its receivers; the block follows
+    RECORD_TURN = 2         # an agent is done with one turn
+
+ctypedef struct record_t:
+    uint32_t size           # bytes, with what follows, a multiple of 8
+    uint8_t kind
+    uint8_t turn            # RECORD_TURN: KIND_* of the turn
+    uint16_t outcome        # RECORD_TURN: 0 handled, else EXIT_*; RECORD_ACCEPTED: number of receivers
+    uint32_t port           # whose turn; the sender of an accepted message (0: from outside)
+    uint32_t receiver       # RECORD_ACCEPTED: the first receiver
+    int64_t at_ns           # monotonic
+    int64_t waited_ns       # RECORD_TURN: from mailbox to start
+    int64_t spent_ns        # RECORD_TURN: inside the guest
+
+ctypedef struct ring_t:
+    char* bytes
+    uint64_t capacity       # a power of two
+    char pad0[48]
+    uint64_t tail           # atomic; written by the producer
+    uint64_t head_seen      # the producer's copy of head
+    char pad1[48]
+    uint64_t head           # atomic; written by the consumer
+    char pad2[56]
+
+cdef int ring_init(ring_t* ring, uint64_t capacity) noexcept nogil
+cdef void ring_free(ring_t* ring) noexcept nogil
+cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope) noexcept nogil
+# the oldest record, or NULL; valid until ring_advance
+cdef record_t* ring_peek(ring_t* ring) noexcept nogil
+cdef void ring_advance(ring_t* ring, const record_t* record) noexcept nogil
+cdef uint64_t ring_used(const ring_t* ring) noexcept nogil
+# a block of its own out of recorded bytes, with one reference; NULL when there is no memory
+cdef envelope_t* block_copy(const envelope_t* block) noexcept nogil

@@ -1,0 +1,45 @@
+"""A bounded queue of messages with four priorities, and a lane beside it for the turns that the platform asks for.
+
+Rule 1: first in, first out within one priority.
+Rule 2: a higher priority goes first, but after FAIRNESS messages in a row that passed somebody waiting, the lowest waiting lane has its turn.
+Rule 3: the bound is counted in messages and in bytes; a full mailbox refuses, it never drops. Control turns are not counted and never refused.
+
+It knows no lock: the port that holds it has one. `tests/oracles/mailbox.py` is the specification.
+"""
+
+from libc.stdint cimport uint32_t, uint64_t
+
+from caxton._fast.envelope cimport envelope_t, PRIORITY_COUNT
+
+cdef enum:
+    FAIRNESS = 16
+    LANES = 5               # four priorities, then control
+    CONTROL_LANE = 4
+
+ctypedef struct lane_t:
+    envelope_t** items      # ring; NULL until the first message
+    uint32_t head
+    uint32_t count
+    uint32_t capacity       # a power of two
+
+ctypedef struct mailbox_t:
+    lane_t lanes[LANES]
+    uint32_t count          # messages in the four lanes
+    uint32_t bound
+    uint32_t passed         # messages taken in a row while a lower lane waited
+    uint64_t bytes
+    uint64_t byte_bound
+
+cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noexcept nogil
+# releases what waits
+cdef void mailbox_clear(mailbox_t* box) noexcept nogil
+# takes over the reference; 0, or -1 when full (the caller keeps its reference)
+cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil
+# hands over the reference; NULL when empty. Control turns first.
+cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil
+
+cdef inline bint mailbox_is_full(const mailbox_t* box) noexcept nogil:
+    return box.count >= box.bound or box.bytes >= box.byte_bound
+
+cdef inline bint mailbox_is_empty(const mailbox_t* box) noexcept nogil:
+    return box.count == 0 and box.lanes[CONTROL_LANE].count == 0

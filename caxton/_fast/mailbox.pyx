@@ -1,0 +1,132 @@
+"""See mailbox.pxd for the rules."""
+
+from libc.stdint cimport uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from caxton._fast.envelope cimport (
+    Envelope,
+    envelope_release,
+    envelope_retain,
+    envelope_t,
+    envelope_wrap,
+    KIND_MESSAGE,
+)
+
+
+cdef int lane_push(lane_t* lane, envelope_t* envelope) noexcept nogil:
+    cdef envelope_t** items
+    cdef uint32_t i, capacity
+    if lane.count == lane.capacity:
+        capacity = lane.capacity * 2 if lane.capacity else 4
+        items = <envelope_t**>malloc(capacity * sizeof(envelope_t*))
+        if items == NULL:
+            return -1
+        for i in range(lane.count):
+            items[i] = lane.items[(lane.head + i) & (lane.capacity - 1)]
+        free(lane.items)
+        lane.items = items
+        lane.head = 0
+        lane.capacity = capacity
+    lane.items[(lane.head + lane.count) & (lane.capacity - 1)] = envelope
+    lane.count += 1
+    return 0
+
+
+cdef envelope_t* lane_pop(lane_t* lane) noexcept nogil:
+    cdef envelope_t* envelope = lane.items[lane.head]
+    lane.head = (lane.head + 1) & (lane.capacity - 1)
+    lane.count -= 1
+    if lane.count == 0 and lane.capacity > 64:
+        # what a burst needed is given back; a steady flow keeps its ring
+        free(lane.items)
+        lane.items = NULL
+        lane.capacity = 0
+        lane.head = 0
+    return envelope
+
+
+cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noexcept nogil:
+    memset(box, 0, sizeof(mailbox_t))
+    box.bound = bound
+    box.byte_bound = byte_bound
+
+
+cdef void mailbox_clear(mailbox_t* box) noexcept nogil:
+    cdef int i
+    for i in range(LANES):
+        while box.lanes[i].count:
+            envelope_release(lane_pop(&box.lanes[i]))
+        free(box.lanes[i].items)
+        box.lanes[i].items = NULL
+        box.lanes[i].capacity = 0
+    box.count = 0
+    box.bytes = 0
+
+
+cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil:
+    if envelope.kind != KIND_MESSAGE:
+        return lane_push(&box.lanes[CONTROL_LANE], envelope)
+    if mailbox_is_full(box) or lane_push(&box.lanes[envelope.priority], envelope):
+        return -1
+    box.count += 1
+    box.bytes += envelope.size
+    return 0
+
+
+cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
+    cdef int highest = -1, lowest = -1, i
+    cdef envelope_t* envelope
+    if box.lanes[CONTROL_LANE].count:
+        return lane_pop(&box.lanes[CONTROL_LANE])
+    if box.count == 0:
+        return NULL
+    for i in range(PRIORITY_COUNT):
+        if box.lanes[i].count:
+            if lowest < 0:
+                lowest = i
+            highest = i
+    if lowest == highest:
+        box.passed = 0
+    elif box.passed >= FAIRNESS:
+        box.passed = 0
+        highest = lowest
+    else:
+        box.passed += 1
+    envelope = lane_pop(&box.lanes[highest])
+    box.count -= 1
+    box.bytes -= envelope.size
+    return envelope
+
+
+cdef class Mailbox:
+    """The mailbox alone, for tests and measurements; inside the node it lives in a port."""
+
+    cdef mailbox_t box
+
+    def __cinit__(self, bound, byte_bound=1 << 30):
+        mailbox_init(&self.box, bound, byte_bound)
+
+    def __dealloc__(self):
+        mailbox_clear(&self.box)
+
+    def push(self, Envelope envelope not None):
+        """Queue the message; False when the mailbox is full."""
+        envelope_retain(envelope.block)
+        if mailbox_push(&self.box, envelope.block):
+            envelope_release(envelope.block)
+            return False
+        return True
+
+    def pop(self):
+        """The next message, or None."""
+        cdef envelope_t* envelope = mailbox_pop(&self.box)
+        return None if envelope == NULL else envelope_wrap(envelope)
+
+    def __len__(self):
+        return self.box.count
+
+    @property
+    def bytes(self):
+        """Bytes of the waiting messages, headers included."""
+        return self.box.bytes

@@ -1,0 +1,131 @@
+"""Addresses: which ports a message goes to.
+
+A *port* is an address with a mailbox. A *route* is a key (the whole address text) with its ports. Kinds of keys:
+
+    name                  one port, or the replicas that share the name: a conversation sticks to one, the rest goes round
+    topic:orders.created  everybody who subscribed and whose filter holds; a pattern (`*`, `**`) stands in a list of its own
+    capability:x          one of those who declared it, chosen like a replica
+    broadcast://group     all of the group but the sender
+    client:<id>           the port of that client, else the shared port `client:` of the node
+
+Rule 1: readers take no lock. A route is immutable; a change publishes a new one and retires the old.
+Rule 2: what was retired is freed when every reader thread has passed a point where it held nothing (`router_reclaim`, quiescent states).
+Rule 3: a reader keeps no port across such a point unless it counted a reference, or `version` is unchanged since it looked.
+Rule 4: all changes come from one thread at a time (the one that runs Trio); `lock` makes that a fact.
+
+It does not know what a port does with a message: the scheduler does. `tests/oracles/router.py` is the specification.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from caxton._fast.content_filter cimport filter_t
+from caxton._fast.envelope cimport envelope_t
+from caxton._fast.mailbox cimport mailbox_t
+from caxton._fast.platform cimport pthread_mutex_t
+
+cdef enum:
+    PORT_AGENT = 0          # a wasm instance stands behind it
+    PORT_HOST = 1           # Python receives from it
+
+    # what a sender is told; also the results of the guest's send_message (0 = sent)
+    SEND_INVALID = -1
+    SEND_NO_RECEIVER = -2
+    SEND_MAILBOX_FULL = -3
+    SEND_TOO_LARGE = -4
+    SEND_STOPPED = -5
+    SEND_HOPS = -6
+    SEND_MEMORY = -7
+    SEND_LIMIT = -8
+
+ctypedef struct port_t:
+    uint32_t id
+    int32_t refs            # atomic: the routes together hold one, each queue entry holds one
+    uint8_t kind
+    uint8_t accepting       # 0: draining or closed, new messages are refused
+    uint8_t closed
+    uint8_t announced       # host port: EVENT_MAIL was sent and not yet answered by receive()
+    uint16_t name_length
+    char* name
+    pthread_mutex_t lock    # guards mailbox, schedule and the flags above
+    mailbox_t mailbox
+    int32_t schedule        # workers.pxd
+    int32_t wanted          # scheduler.pyx: bits of what Python asked for
+    int32_t pending         # atomic: events of its guest that Trio has not read yet
+    void* agent             # wasm/instance.pxd agent_t*, or NULL
+    # counters, written by the journal's reader
+    uint64_t received
+    uint64_t handled
+    uint64_t failed
+    uint64_t sent
+    uint64_t turns_ns
+    uint64_t waited_ns
+
+ctypedef struct member_t:
+    port_t* port
+    filter_t* content_filter    # NULL: everything
+
+ctypedef struct route_t:
+    uint64_t hash
+    uint32_t length
+    uint32_t count
+    uint32_t cursor         # relaxed: whose turn it is
+    char* key
+    member_t* members
+
+ctypedef struct table_t:
+    uint32_t capacity       # a power of two
+    uint32_t used           # routes and tombstones
+    route_t* slots[1]       # as many as capacity says
+
+ctypedef struct patterns_t:
+    uint32_t count
+    route_t* routes[1]
+
+ctypedef struct retired_t:
+    retired_t* next
+    void* what
+    uint64_t tag
+    int kind
+
+ctypedef struct targets_t:
+    port_t** items
+    uint32_t count
+    uint32_t capacity
+
+ctypedef struct router_t:
+    table_t* table
+    patterns_t* patterns
+    uint64_t version        # raised by every change
+    retired_t* retired
+    pthread_mutex_t lock
+    char* node
+    uint32_t node_length
+
+cdef int router_init(router_t* router) noexcept nogil
+cdef void router_free(router_t* router) noexcept nogil
+# frees what was retired at or before *seen*
+cdef void router_reclaim(router_t* router, uint64_t seen) noexcept nogil
+# False when nobody holds the port any more: it is on its way out
+cdef bint port_retain(port_t* port) noexcept nogil
+cdef void port_release(router_t* router, port_t* port) noexcept nogil
+
+cdef bint targets_add(targets_t* targets, port_t* port) noexcept nogil
+cdef void targets_free(targets_t* targets) noexcept nogil
+
+# adds the ports of one address; 0, or SEND_NO_RECEIVER / SEND_MEMORY with *targets* as before
+cdef int router_resolve(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil
+# the same for every receiver of the envelope, each port once; the first error when nobody was found
+cdef int router_resolve_all(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil
+# adds every port of a route, whatever its kind (guest's broadcast filter)
+cdef int router_members(router_t* router, const char* key, uint32_t length, targets_t* targets) noexcept nogil
+
+cdef class Router:
+    cdef router_t router
+    cdef port_t** _by_id        # NULL where closed; 0 is nobody
+    cdef uint32_t _opened       # ids given so far, and one
+    cdef uint32_t _room
+    cdef dict _keys             # id -> its addresses, the name first
+    cdef port_t* port(self, uint32_t port_id) except NULL
+    cdef port_t* find(self, uint32_t port_id) noexcept
+    cdef _join(self, uint32_t port_id, bytes key, filter_t* content_filter)
+    cdef _leave(self, uint32_t port_id, bytes key)

@@ -1,0 +1,82 @@
+"""Native threads, their run queues, and the ticker. What one run of a port does is a function that the scheduler gives.
+
+Rule 1: a port stands in at most one queue, and is run by at most one thread (`port_t.schedule` under the port's lock).
+Rule 2: a thread pushes to its own queue and takes from it first; one without work takes half of another's. So two agents that talk stay on one core.
+Rule 3: the ticker moves the epoch only while a thread runs; with nothing to do it waits for the next due time, or for ever.
+Rule 4: each thread publishes the router version at which it held nothing (`seen`), for reclamation.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+
+from caxton._fast.journal cimport ring_t
+from caxton._fast.outbox cimport outbox_t
+from caxton._fast.platform cimport pthread_cond_t, pthread_mutex_t, pthread_t
+from caxton._fast.router cimport port_t, router_t, targets_t
+
+cdef enum:
+    # port_t.schedule
+    IDLE = 0
+    QUEUED = 1
+    RUNNING = 2
+    PARKED = 3              # waits for a due time or an answer; a push does not queue it
+
+ctypedef struct due_t:
+    int64_t at_ns
+    port_t* port            # holds a reference
+
+ctypedef struct worker_t:
+    pool_t* pool
+    int index
+    pthread_t thread
+    pthread_mutex_t lock    # guards the queue and `parked`
+    pthread_cond_t wake
+    port_t** queue          # ring
+    uint32_t head
+    uint32_t capacity
+    int32_t count           # peeked without the lock
+    int32_t parked
+    int32_t stolen_any      # the ticker's word: take even a single entry
+    uint64_t seen           # atomic
+    ring_t ring             # records of this thread
+    targets_t targets       # scratch of this thread
+    uint64_t runs
+    char pad[64]
+
+ctypedef void (*run_t)(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
+ctypedef void (*tick_t)(void* context) noexcept nogil
+
+ctypedef struct pool_t:
+    run_t run               # takes over the queue's reference to the port
+    tick_t tick             # every slice while a thread runs: moves the epoch
+    void* context
+    router_t* router
+    outbox_t* outbox
+    worker_t* workers
+    int32_t count
+    int32_t idle            # atomic: parked workers
+    int32_t stopping        # atomic
+    int64_t slice_ns
+    uint32_t turn           # whose queue the next outside push goes to
+    bint started
+    pthread_t ticker
+    pthread_mutex_t ticker_lock     # guards the heap and `resting`
+    pthread_cond_t ticker_wake
+    bint resting            # nobody runs; whoever starts to, or has an earlier due time, wakes the ticker
+    int64_t rest_until_ns
+    due_t* heap
+    uint32_t heap_count
+    uint32_t heap_room
+
+cdef int pool_init(pool_t* pool, int count, uint64_t ring_bytes) noexcept nogil
+cdef int pool_start(pool_t* pool) noexcept nogil
+# joins the threads; what stands in queues is released
+cdef void pool_stop(pool_t* pool) noexcept nogil
+cdef void pool_free(pool_t* pool) noexcept nogil
+# takes over a reference; *worker* is the calling thread's, or NULL from outside
+cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
+# run the port again at *at_ns* if it is still PARKED; takes over a reference
+cdef void pool_push_at(pool_t* pool, port_t* port, int64_t at_ns) noexcept nogil
+# the version up to which everything retired can be freed
+cdef uint64_t pool_seen(pool_t* pool) noexcept nogil
+# queue a PARKED port; True when it was
+cdef bint pool_unpark(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil

@@ -1,0 +1,403 @@
+"""See workers.pxd for the rules."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memset
+
+from caxton._fast.journal cimport ring_free, ring_init, ring_used
+from caxton._fast.outbox cimport outbox_notify
+from caxton._fast.platform cimport (
+    cx_add_i32,
+    cx_cond_init,
+    cx_cond_wait_ns,
+    cx_fence,
+    cx_load_i32,
+    cx_load_u64,
+    cx_monotonic_ns,
+    cx_peek_i32,
+    cx_store_i32,
+    cx_store_u64,
+    cx_thread_start,
+    pthread_cond_destroy,
+    pthread_cond_signal,
+    pthread_cond_wait,
+    pthread_join,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
+from caxton._fast.router cimport port_release, port_retain, port_t, targets_free
+
+cdef enum:
+    NOT_LOOKING = 1             # outside of any table: nothing retired is held back
+    THREAD_STACK = 1 << 20
+    STEAL_AT_MOST = 64
+    NOTIFY_NS = 3_000_000       # records wait this long before Trio is woken for them alone
+
+
+# -- queues ----------------------------------------------------------------------------------------------------------
+
+cdef int queue_put(worker_t* worker, port_t* port) noexcept nogil:
+    """Under the worker's lock."""
+    cdef port_t** larger
+    cdef uint32_t i, capacity
+    if <uint32_t>worker.count == worker.capacity:
+        capacity = worker.capacity * 2 if worker.capacity else 64
+        larger = <port_t**>malloc(capacity * sizeof(port_t*))
+        if larger == NULL:
+            return -1
+        for i in range(<uint32_t>worker.count):
+            larger[i] = worker.queue[(worker.head + i) & (worker.capacity - 1)]
+        free(worker.queue)
+        worker.queue = larger
+        worker.capacity = capacity
+        worker.head = 0
+    worker.queue[(worker.head + <uint32_t>worker.count) & (worker.capacity - 1)] = port
+    cx_store_i32(&worker.count, worker.count + 1)
+    return 0
+
+
+cdef port_t* queue_take(worker_t* worker) noexcept nogil:
+    """Under the worker's lock."""
+    cdef port_t* port
+    if worker.count == 0:
+        return NULL
+    port = worker.queue[worker.head]
+    worker.head = (worker.head + 1) & (worker.capacity - 1)
+    cx_store_i32(&worker.count, worker.count - 1)
+    return port
+
+
+cdef bint wake(worker_t* worker) noexcept nogil:
+    cdef bint woken
+    pthread_mutex_lock(&worker.lock)
+    woken = worker.parked
+    if woken:
+        worker.parked = 0
+        pthread_cond_signal(&worker.wake)
+    pthread_mutex_unlock(&worker.lock)
+    return woken
+
+
+cdef void wake_one(pool_t* pool, bint steal_any) noexcept nogil:
+    cdef int i
+    for i in range(pool.count):
+        if cx_peek_i32(&pool.workers[i].parked):
+            if steal_any:
+                cx_store_i32(&pool.workers[i].stolen_any, 1)
+            if wake(&pool.workers[i]):
+                return
+
+
+cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
+    cdef worker_t* chosen = worker
+    cdef int i, failed
+    if worker == NULL:
+        chosen = &pool.workers[pool.turn % <uint32_t>pool.count]
+        pool.turn += 1
+        if cx_peek_i32(&pool.idle):
+            for i in range(pool.count):
+                if cx_peek_i32(&pool.workers[i].parked):
+                    chosen = &pool.workers[i]
+                    break
+    pthread_mutex_lock(&chosen.lock)
+    failed = queue_put(chosen, port)
+    if worker == NULL and chosen.parked:
+        chosen.parked = 0
+        pthread_cond_signal(&chosen.wake)
+    pthread_mutex_unlock(&chosen.lock)
+    if failed:
+        # no memory for the queue: the due heap is the other way to the port, tried a slice later
+        pool_push_at(pool, port, 0)
+    elif worker != NULL and chosen.count > 1 and cx_peek_i32(&pool.idle):
+        wake_one(pool, False)
+
+
+cdef port_t* steal(pool_t* pool, worker_t* thief) noexcept nogil:
+    cdef port_t* taken[STEAL_AT_MOST]
+    cdef worker_t* victim
+    cdef int32_t n, wanted, least = 1 if cx_load_i32(&thief.stolen_any) else 2
+    cdef int i, k
+    cx_store_i32(&thief.stolen_any, 0)
+    for i in range(1, pool.count):
+        victim = &pool.workers[(thief.index + i) % pool.count]
+        if cx_peek_i32(&victim.count) < least:
+            continue
+        n = 0
+        pthread_mutex_lock(&victim.lock)
+        wanted = min((victim.count + 1) // 2, <int32_t>STEAL_AT_MOST)
+        while n < wanted:
+            taken[n] = queue_take(victim)
+            n += 1
+        pthread_mutex_unlock(&victim.lock)
+        if n == 0:
+            continue
+        if n > 1:
+            pthread_mutex_lock(&thief.lock)
+            for k in range(1, n):
+                if queue_put(thief, taken[k]):
+                    pool_push_at(pool, taken[k], 0)
+            pthread_mutex_unlock(&thief.lock)
+        return taken[0]
+    return NULL
+
+
+# -- due times -------------------------------------------------------------------------------------------------------
+
+cdef void pool_push_at(pool_t* pool, port_t* port, int64_t at_ns) noexcept nogil:
+    cdef due_t* larger
+    cdef uint32_t i, parent
+    pthread_mutex_lock(&pool.ticker_lock)
+    if pool.heap_count == pool.heap_room:
+        larger = <due_t*>realloc(pool.heap, (pool.heap_room * 2 + 64) * sizeof(due_t))
+        if larger == NULL:
+            # no memory: the port is woken by its next message or answer instead
+            pthread_mutex_unlock(&pool.ticker_lock)
+            port_release(pool.router, port)
+            return
+        pool.heap = larger
+        pool.heap_room = pool.heap_room * 2 + 64
+    i = pool.heap_count
+    pool.heap_count += 1
+    while i:
+        parent = (i - 1) // 2
+        if pool.heap[parent].at_ns <= at_ns:
+            break
+        pool.heap[i] = pool.heap[parent]
+        i = parent
+    pool.heap[i].at_ns = at_ns
+    pool.heap[i].port = port
+    if pool.resting and at_ns < pool.rest_until_ns:
+        pthread_cond_signal(&pool.ticker_wake)
+    pthread_mutex_unlock(&pool.ticker_lock)
+
+
+cdef port_t* heap_take(pool_t* pool, int64_t now) noexcept nogil:
+    """The next port that is due, or NULL. Under the ticker's lock."""
+    cdef port_t* port
+    cdef due_t last
+    cdef uint32_t i = 0, child
+    if pool.heap_count == 0 or pool.heap[0].at_ns > now:
+        return NULL
+    port = pool.heap[0].port
+    pool.heap_count -= 1
+    last = pool.heap[pool.heap_count]
+    while True:
+        child = i * 2 + 1
+        if child >= pool.heap_count:
+            break
+        if child + 1 < pool.heap_count and pool.heap[child + 1].at_ns < pool.heap[child].at_ns:
+            child += 1
+        if last.at_ns <= pool.heap[child].at_ns:
+            break
+        pool.heap[i] = pool.heap[child]
+        i = child
+    pool.heap[i] = last
+    return port
+
+
+cdef bint pool_unpark(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
+    cdef bint parked
+    pthread_mutex_lock(&port.lock)
+    parked = port.schedule == PARKED and port_retain(port)
+    if parked:
+        port.schedule = QUEUED
+    pthread_mutex_unlock(&port.lock)
+    if parked:
+        pool_push(pool, worker, port)
+    return parked
+
+
+# -- threads ---------------------------------------------------------------------------------------------------------
+
+cdef void park(pool_t* pool, worker_t* worker) noexcept nogil:
+    cdef int32_t idle
+    cdef int i
+    pthread_mutex_lock(&worker.lock)
+    worker.parked = 1
+    cx_add_i32(&pool.idle, 1)
+    cx_store_u64(&worker.seen, <uint64_t>-NOT_LOOKING)
+    cx_fence()
+    if worker.count or cx_load_i32(&pool.stopping):
+        worker.parked = 0
+    for i in range(pool.count):
+        if i != worker.index and cx_peek_i32(&pool.workers[i].count) > 1:
+            worker.parked = 0
+    while worker.parked and not cx_load_i32(&pool.stopping):
+        pthread_cond_wait(&worker.wake, &worker.lock)
+    worker.parked = 0
+    idle = cx_add_i32(&pool.idle, -1)
+    pthread_mutex_unlock(&worker.lock)
+    if idle == pool.count - 1:
+        # the first to run again: the epoch has to move
+        pthread_mutex_lock(&pool.ticker_lock)
+        if pool.resting:
+            pthread_cond_signal(&pool.ticker_wake)
+        pthread_mutex_unlock(&pool.ticker_lock)
+
+
+cdef void* work(void* argument) noexcept nogil:
+    cdef worker_t* worker = <worker_t*>argument
+    cdef pool_t* pool = worker.pool
+    cdef port_t* port
+    while not cx_load_i32(&pool.stopping):
+        cx_store_u64(&worker.seen, cx_load_u64(&pool.router.version))
+        cx_fence()
+        pthread_mutex_lock(&worker.lock)
+        port = queue_take(worker)
+        pthread_mutex_unlock(&worker.lock)
+        if port == NULL and pool.count > 1:
+            port = steal(pool, worker)
+        if port == NULL:
+            park(pool, worker)
+            continue
+        worker.runs += 1
+        pool.run(pool, worker, port)
+    return NULL
+
+
+cdef bint records_wait(pool_t* pool) noexcept nogil:
+    cdef int i
+    for i in range(pool.count):
+        if ring_used(&pool.workers[i].ring):
+            return True
+    return False
+
+
+cdef void* tick(void* argument) noexcept nogil:
+    cdef pool_t* pool = <pool_t*>argument
+    cdef port_t* port
+    cdef int64_t now, notified = 0, rest
+    cdef bint active
+    cdef int i
+    cdef uint64_t runs[64]
+    memset(runs, 0, sizeof(runs))
+    while not cx_load_i32(&pool.stopping):
+        now = cx_monotonic_ns()
+        if now - notified >= NOTIFY_NS and records_wait(pool):
+            outbox_notify(pool.outbox)
+            notified = now
+        pthread_mutex_lock(&pool.ticker_lock)
+        active = cx_load_i32(&pool.idle) < pool.count
+        rest = pool.slice_ns
+        if not active and not records_wait(pool):
+            # nobody runs: until something is due, or for as long as nothing is
+            rest = pool.heap[0].at_ns - now if pool.heap_count else -1
+        if cx_load_i32(&pool.stopping) or (rest != -1 and rest <= 0):
+            pass
+        else:
+            pool.resting = not active
+            pool.rest_until_ns = now + rest if rest != -1 else <int64_t>0x7FFFFFFFFFFFFFFF
+            # who became active before `resting` was set is seen here, who comes later signals; while somebody runs, no one needs to
+            cx_fence()
+            if rest != -1:
+                cx_cond_wait_ns(&pool.ticker_wake, &pool.ticker_lock, rest)
+            elif cx_load_i32(&pool.idle) == pool.count:
+                pthread_cond_wait(&pool.ticker_wake, &pool.ticker_lock)
+            pool.resting = False
+        now = cx_monotonic_ns()
+        while True:
+            port = heap_take(pool, now)
+            if port == NULL:
+                break
+            pthread_mutex_unlock(&pool.ticker_lock)
+            pool_unpark(pool, NULL, port)
+            port_release(pool.router, port)
+            pthread_mutex_lock(&pool.ticker_lock)
+        pthread_mutex_unlock(&pool.ticker_lock)
+        if active:
+            pool.tick(pool.context)
+            if cx_peek_i32(&pool.idle):
+                # a thread that has not come back to its queue since the last tick leaves even a single entry to others
+                for i in range(pool.count):
+                    if cx_peek_i32(&pool.workers[i].count) > 0 and i < 64 and pool.workers[i].runs == runs[i]:
+                        wake_one(pool, True)
+                        break
+            for i in range(min(pool.count, 64)):
+                runs[i] = pool.workers[i].runs
+    return NULL
+
+
+cdef uint64_t pool_seen(pool_t* pool) noexcept nogil:
+    cdef uint64_t least = <uint64_t>-1, seen
+    cdef int i
+    if not pool.started:
+        return least
+    cx_fence()
+    for i in range(pool.count):
+        seen = cx_load_u64(&pool.workers[i].seen)
+        least = min(least, seen)
+    return least
+
+
+cdef int pool_init(pool_t* pool, int count, uint64_t ring_bytes) noexcept nogil:
+    cdef int i
+    pool.workers = <worker_t*>calloc(count, sizeof(worker_t))
+    if pool.workers == NULL:
+        return -1
+    pool.count = count
+    pthread_mutex_init(&pool.ticker_lock, NULL)
+    cx_cond_init(&pool.ticker_wake)
+    for i in range(count):
+        pool.workers[i].pool = pool
+        pool.workers[i].index = i
+        pool.workers[i].seen = <uint64_t>-NOT_LOOKING
+        pthread_mutex_init(&pool.workers[i].lock, NULL)
+        cx_cond_init(&pool.workers[i].wake)
+        if ring_init(&pool.workers[i].ring, ring_bytes):
+            return -1
+    return 0
+
+
+cdef int pool_start(pool_t* pool) noexcept nogil:
+    cdef int i
+    pool.started = True
+    for i in range(pool.count):
+        if cx_thread_start(&pool.workers[i].thread, work, &pool.workers[i], THREAD_STACK):
+            return -1
+    return cx_thread_start(&pool.ticker, tick, pool, THREAD_STACK)
+
+
+cdef void pool_stop(pool_t* pool) noexcept nogil:
+    cdef int i
+    cdef port_t* port
+    if not pool.started:
+        return
+    cx_store_i32(&pool.stopping, 1)
+    for i in range(pool.count):
+        pthread_mutex_lock(&pool.workers[i].lock)
+        pthread_cond_signal(&pool.workers[i].wake)
+        pthread_mutex_unlock(&pool.workers[i].lock)
+    pthread_mutex_lock(&pool.ticker_lock)
+    pthread_cond_signal(&pool.ticker_wake)
+    pthread_mutex_unlock(&pool.ticker_lock)
+    for i in range(pool.count):
+        pthread_join(pool.workers[i].thread, NULL)
+    pthread_join(pool.ticker, NULL)
+    pool.started = False
+    for i in range(pool.count):
+        while True:
+            port = queue_take(&pool.workers[i])
+            if port == NULL:
+                break
+            port_release(pool.router, port)
+    while True:
+        port = heap_take(pool, <int64_t>0x7FFFFFFFFFFFFFFF)
+        if port == NULL:
+            break
+        port_release(pool.router, port)
+
+
+cdef void pool_free(pool_t* pool) noexcept nogil:
+    cdef int i
+    for i in range(pool.count):
+        free(pool.workers[i].queue)
+        ring_free(&pool.workers[i].ring)
+        targets_free(&pool.workers[i].targets)
+        pthread_mutex_destroy(&pool.workers[i].lock)
+        pthread_cond_destroy(&pool.workers[i].wake)
+    free(pool.workers)
+    free(pool.heap)
+    pthread_mutex_destroy(&pool.ticker_lock)
+    pthread_cond_destroy(&pool.ticker_wake)
