@@ -21,5 +21,4 @@ cdef class Engine:
     cdef str settings(self)
     cdef int choose(self, uint64_t wanted, bint pooling) except -1
     cdef bint has_room(self) noexcept
-    cdef bint has_maps(self)
     cdef int pool(self, wasm_config_t* config) except -1

@@ -12,6 +12,7 @@ import hashlib
 import platform
 import sys
 
+from libc.limits cimport LONG_MAX
 from libc.stdint cimport uint64_t
 from posix.mman cimport MAP_ANON, MAP_FAILED, MAP_PRIVATE, PROT_NONE, mmap, munmap
 
@@ -34,6 +35,9 @@ cdef enum:
     PAGE = 65536
     TABLES_PER_MODULE = 4
     TABLE_ELEMENT = 8
+    MAPS_PER_STACK = 2          # counted in /proc/self/maps: the guard page splits the mapping
+    MAPS_PER_INSTANCE = 5       # stack, and memory with its image
+    MAPS_ELSEWHERE = 4096
 
 cdef uint64_t KIB = 1024
 cdef uint64_t MIB = 1024 * 1024
@@ -64,13 +68,13 @@ cdef bint can_reserve(uint64_t[4] sizes) noexcept nogil:
     return made == 4
 
 
-def _map_limit() -> int:
-    """Mappings one process may have (Linux); 0 where there is no such limit."""
+cdef long map_limit():
+    """Mappings one process may have (Linux); elsewhere there is no such number."""
     try:
         with open("/proc/sys/vm/max_map_count") as file:
-            return int(file.read())
+            return min(int(file.read()), LONG_MAX)
     except (OSError, ValueError):
-        return 0
+        return LONG_MAX
 
 
 cdef class Engine:
@@ -126,32 +130,39 @@ cdef class Engine:
         wasmtime_engine_increment_epoch(self.handle)
 
     cdef int choose(self, uint64_t wanted, bint pooling) except -1:
-        """Settle `pooling` and `memory_reservation` on the first stage the address space has room for."""
+        """Settle `pooling` and `memory_reservation` on the first stage the process has room for."""
         cdef uint64_t exact = self.max_memory
-        self.warnings = ()
+        cdef list warnings = []
+        cdef long maps = map_limit()
         self.pooling = pooling
         self.memory_reservation = rounded(wanted, PAGE)
-        if not pooling:
-            return 0
-        if self.memory_reservation < exact:
-            self.memory_reservation = exact
-        if self.has_maps() and self.has_room():
-            return 0
-        asked = self.memory_reservation
-        if self.has_maps() and asked > exact:
-            self.memory_reservation = exact
-            if self.has_room():
-                self.warnings = (
-                    f"no address space for {self.pool_slots} memories of {asked} bytes each; reserving {exact} bytes each instead"
-                    " (guests run with bounds checks in their code)",
+        if maps < MAPS_PER_INSTANCE * self.pool_slots + MAPS_ELSEWHERE:
+            warnings.append(
+                f"{self.pool_slots} instances need {MAPS_PER_INSTANCE * self.pool_slots + MAPS_ELSEWHERE} memory mappings, the system allows"
+                f" {maps}: the last ones will not start (sysctl -w vm.max_map_count={2 * MAPS_PER_INSTANCE * self.pool_slots})"
+            )
+        if pooling:
+            if self.memory_reservation < exact:
+                self.memory_reservation = exact
+            if maps < MAPS_PER_STACK * self.pool_slots + MAPS_ELSEWHERE:     # the pool's stacks alone: the engine would abort
+                self.pooling = False
+            elif not self.has_room():
+                self.pooling = self.memory_reservation > exact
+                if self.pooling:
+                    asked, self.memory_reservation = self.memory_reservation, exact
+                    self.pooling = self.has_room()
+                if self.pooling:
+                    warnings.append(
+                        f"no address space for {self.pool_slots} memories of {asked} bytes each; reserving {exact} bytes each"
+                        " (guests run with bounds checks in their code)"
+                    )
+            if not self.pooling:
+                self.memory_reservation = 0
+                warnings.append(
+                    f"no room for a pool of {self.pool_slots} instances; making instances on demand (slower to start;"
+                    " lower runtime.pool_slots or runtime.max_memory_per_agent to get the pool back)"
                 )
-                return 0
-        self.pooling = False
-        self.memory_reservation = 0
-        self.warnings = (
-            f"no address space for a pool of {self.pool_slots} instances; making instances on demand instead"
-            " (slower to start; lower runtime.pool_slots or runtime.max_memory_per_agent to get the pool back)",
-        )
+        self.warnings = tuple(warnings)
         return 0
 
     cdef bint has_room(self) noexcept:
@@ -163,11 +174,6 @@ cdef class Engine:
         sizes[2] = slots * (self.async_stack_size + PAGE)
         sizes[3] = HEADROOM
         return can_reserve(sizes)
-
-    cdef bint has_maps(self):
-        """Each stack's guard page splits a mapping in two; running out of mappings would abort."""
-        limit = _map_limit()
-        return limit == 0 or 2 * self.pool_slots < limit - 4096
 
     cdef str settings(self):
         """Everything `configure` sets that reaches the machine code; bump the first word when the list below changes."""

@@ -1,6 +1,6 @@
 """Errors and traps of libwasmtime, as text and as exceptions. The signatures and their meaning are in errors.pxd."""
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport SIZE_MAX, uint8_t
 from libc.stdio cimport snprintf
 from libc.string cimport memcpy, strlen
 
@@ -97,6 +97,7 @@ cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at
     cdef wasm_frame_vec_t frames
     cdef const wasm_byte_vec_t* name
     cdef char number[48]
+    cdef size_t offset
     wasm_trap_trace(trap, &frames)
     if frames.size > 0:
         name = wasmtime_frame_func_name(frames.data[0])
@@ -107,8 +108,10 @@ cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at
         else:
             snprintf(number, sizeof(number), ", in function %u", <unsigned int>wasm_frame_func_index(frames.data[0]))
             at = put(out, room, at, number, strlen(number))
-        snprintf(number, sizeof(number), " at 0x%zx", wasm_frame_module_offset(frames.data[0]))
-        at = put(out, room, at, number, strlen(number))
+        offset = wasm_frame_module_offset(frames.data[0])
+        if offset != SIZE_MAX:      # unknown where the stack ended
+            snprintf(number, sizeof(number), " at 0x%zx", offset)
+            at = put(out, room, at, number, strlen(number))
     wasm_frame_vec_delete(&frames)
     return at
 
