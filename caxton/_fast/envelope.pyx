@@ -311,7 +311,10 @@ cdef class Envelope:
     def make(*, content=b"", **fields):
         """Build a message from its JSON fields; *content* is raw JSON."""
         if content:
-            _msgspec.json.decode(content, type=_msgspec.Raw)
+            try:
+                _msgspec.json.decode(content)
+            except _msgspec.DecodeError as error:
+                raise InvalidMessage(f"content: the text is not one JSON value: {error}", details={"reason": "json", "key": "content"}) from None
             fields["content"] = _msgspec.Raw(content)
         return Envelope.from_json(_msgspec.json.encode(fields))
 

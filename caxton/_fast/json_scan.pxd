@@ -94,8 +94,12 @@ cdef inline bint is_digit(char c) noexcept nogil:
     return <unsigned int>(c - c'0') < 10
 
 
+cdef inline bint is_space(char c) noexcept nogil:
+    return c == c' ' or c == c'\n' or c == c'\r' or c == c'\t'
+
+
 cdef inline const char* skip_space(const char* p) noexcept nogil:
-    while p[0] == c' ' or p[0] == c'\n' or p[0] == c'\r' or p[0] == c'\t':
+    while is_space(p[0]):
         p += 1
     return p
 

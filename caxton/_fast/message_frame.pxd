@@ -150,7 +150,7 @@ cdef inline bint _sound(envelope_t* block, const envelope_limits_t* limits) noex
         return False
     if block.kind != KIND_MESSAGE:
         return block.kind <= KIND_HEALTH and block.act == 0 and block_text_size(block) == 0 and block.receivers == 0
-    if not 1 <= block.act <= ACT_COUNT:
+    if not 1 <= block.act <= ACT_COUNT or block.argument != 0:
         return False
     for i in range(FIELD_COUNT):
         if block.fields[i].length == 0:

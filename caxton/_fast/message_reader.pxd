@@ -58,6 +58,7 @@ from caxton._fast.json_scan cimport (
     fail,
     has_high,
     is_digit,
+    is_space,
     needs_escape,
     refuse,
     same_string,
@@ -520,7 +521,7 @@ cdef inline const char* _merge_extras(reader_t* reader) noexcept nogil:
     if params.length:
         memcpy(out, <char*>block + params.offset, params.length - 1)
         out += params.length - 1
-        while skip_space(out - 1) == out:
+        while is_space((out - 1)[0]):
             out -= 1
     else:
         out[0] = c'{'
