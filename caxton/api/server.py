@@ -10,7 +10,7 @@ from hypercorn.trio.run import worker_serve
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
-GRACE = 3.0  # seconds that open requests get after the trigger
+GRACE = 2.0  # seconds that open requests and streams get after the trigger
 PING_INTERVAL = 20.0
 
 

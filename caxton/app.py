@@ -1,0 +1,19 @@
+"""`hypercorn -k trio caxton.app:app`: the server for those who bring their own ASGI server.
+
+Configured by the environment alone (`CAXTON_CONFIG_PATH`, `CAXTON_DATA_DIR`, ...). Importing this opens nothing.
+"""
+
+import os
+from contextlib import AbstractAsyncContextManager
+
+from caxton.api.lifespan import Application
+from caxton.api.ports import Node
+from caxton.core.config import load_config
+from caxton.node import open_node
+
+
+def open_configured_node() -> AbstractAsyncContextManager[Node]:
+    return open_node(load_config(environ=os.environ))
+
+
+app = Application(open_configured_node)
