@@ -45,10 +45,11 @@ class Table:
             assert ready, f"nothing happened any more; until then: {self.events[-20:]}"
             self.events += self.scheduler.drain()
 
+    def of(self, kind: int, port: int) -> list[tuple[object, object]]:
+        return [(a, b) for found, at, a, b in self.events if (found, at) == (kind, port)]
+
     def lines(self, port: int) -> list[str]:
-        return [
-            b[0] for kind, at, _, b in self.events if kind == native.EVENT_LOG and at == port and isinstance(b, tuple)
-        ]
+        return [line[0] for _, line in self.of(native.EVENT_LOG, port) if isinstance(line, tuple)]
 
 
 @contextmanager
