@@ -10,7 +10,8 @@ from libc.stdint cimport int32_t, uint32_t
 cdef struct filter_s
 ctypedef filter_s filter_t
 
-# NULL with *position* at the offending byte when the text is not a filter; an empty text or `{}` gives a filter that matches everything
+# NULL with *position* at the offending byte when the text is not a filter; an empty text or `{}` gives a filter that matches everything.
+# *position* is UINT32_MAX when there is no memory.
 cdef filter_t* filter_compile(const char* json, size_t length, uint32_t* position) noexcept nogil
 # *content* is JSON that was validated before (envelope.content); an empty one matches only filters without conditions that need it
 cdef bint filter_matches(const filter_t* program, const char* content, size_t length) noexcept nogil

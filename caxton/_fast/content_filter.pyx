@@ -18,6 +18,7 @@ from caxton._fast.filter_program cimport (
     KIND_TRUE,
     MAX_NAMES,
     MAX_PATHS,
+    NO_MEMORY,
     OP_EQ,
     OP_EXISTS,
     OP_GT,
@@ -257,6 +258,8 @@ cdef class ContentFilter:
     def __cinit__(self, bytes text not None):
         cdef uint32_t position = 0
         self.program = filter_compile(text, len(text), &position)
+        if self.program == NULL and position == NO_MEMORY:
+            raise MemoryError
         if self.program == NULL:
             raise InvalidRequest(
                 f"content filter is not valid at byte {position}",

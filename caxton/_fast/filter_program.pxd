@@ -13,6 +13,7 @@ cdef enum:
     MAX_OPERANDS = 1024
 
     NO_INDEX = 0xFFFFFFFF
+    NO_MEMORY = 0xFFFFFFFF   # as a position
 
     OP_EQ = 0
     OP_NE = 1
@@ -67,5 +68,5 @@ ctypedef struct program_t:
     uint32_t text_size
     uint32_t path_count      # and slots
 
-# NULL with *position* at the offending byte (0 also when there is no memory)
+# NULL with *position* at the offending byte, or NO_MEMORY
 cdef program_t* program_compile(const char* json, size_t length, uint32_t* position) noexcept nogil

@@ -391,6 +391,7 @@ cdef program_t* program_compile(const char* json, size_t length, uint32_t* posit
     parser.end = parser.start + length
     parser.program = program_new(parser.start, length)
     if parser.program == NULL:
+        position[0] = NO_MEMORY
         return NULL
     if length > 0 and not read_filter(&parser):
         position[0] = <uint32_t>(parser.p - parser.start)
