@@ -6,7 +6,7 @@ Unknown top-level keys are members of `params`: they are written behind those th
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
-from libc.string cimport memchr, memcmp, memcpy, memmove
+from libc.string cimport memchr, memcmp, memcpy, memmove, strlen
 
 from caxton._fast.envelope cimport (
     E_DUPLICATE,
@@ -351,7 +351,7 @@ cdef inline const char* _priority(reader_t* reader, const char* p) noexcept nogi
     if p == NULL:
         return NULL
     for i in range(PRIORITY_COUNT):
-        if memcmp(PRIORITIES[i], <char*>_block(reader) + word.offset, word.length) == 0 and PRIORITIES[i][word.length] == 0:
+        if strlen(PRIORITIES[i]) == word.length and memcmp(PRIORITIES[i], <char*>_block(reader) + word.offset, word.length) == 0:
             _block(reader).priority = i
             return p
     return refuse(&reader.scan, E_TYPE, start, KEY_PRIORITY)
