@@ -63,6 +63,7 @@ ctypedef struct port_t:
 ctypedef struct member_t:
     port_t* port
     filter_t* content_filter    # NULL: everything
+    uint32_t acts               # bit i: performative with code i; 0: all
 
 ctypedef struct route_t:
     uint64_t hash
@@ -127,5 +128,5 @@ cdef class Router:
     cdef dict _keys             # id -> its addresses, the name first
     cdef port_t* port(self, uint32_t port_id) except NULL
     cdef port_t* find(self, uint32_t port_id) noexcept
-    cdef _join(self, uint32_t port_id, bytes key, filter_t* content_filter)
+    cdef _join(self, uint32_t port_id, bytes key, filter_t* content_filter, uint32_t acts)
     cdef _leave(self, uint32_t port_id, bytes key)

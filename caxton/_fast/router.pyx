@@ -146,6 +146,8 @@ cdef bint add_matching(route_t* route, const envelope_t* envelope, targets_t* ta
     cdef member_t* member
     for i in range(route.count):
         member = &route.members[i]
+        if member.acts and not member.acts >> envelope.act & 1:
+            continue
         if member.content_filter != NULL and not filter_matches(
             member.content_filter, envelope_field(envelope, F_CONTENT), envelope_field_length(envelope, F_CONTENT)
         ):
@@ -469,7 +471,7 @@ cdef class Router:
             raise AgentNotFound(f"port {port_id} is not open", hint="it was closed, or never opened")
         return port
 
-    cdef _join(self, uint32_t port_id, bytes key, filter_t* content_filter):
+    cdef _join(self, uint32_t port_id, bytes key, filter_t* content_filter, uint32_t acts):
         """Add the port to a route; a second time replaces its filter. Takes over the filter."""
         cdef port_t* port = self.port(port_id)
         cdef uint32_t length = <uint32_t>len(key), i, count
@@ -489,11 +491,13 @@ cdef class Router:
                 known = True
                 retire(&self.router, route.members[i].content_filter, RETIRED_FILTER)
                 route.members[i].content_filter = content_filter
+                route.members[i].acts = acts
                 route.count = count
                 break
         if not known:
             route.members[count].port = port
             route.members[count].content_filter = content_filter
+            route.members[count].acts = acts
             self._keys[port_id].append(key)
         if route_put(&self.router, route, key, length):
             free(route)
@@ -557,7 +561,7 @@ cdef class Router:
         self._by_id[port.id] = port
         self._opened += 1
         self._keys[port.id] = []
-        self._join(port.id, encoded, NULL)
+        self._join(port.id, encoded, NULL, 0)
         return port.id
 
     def close_port(self, uint32_t port_id):
@@ -578,14 +582,17 @@ cdef class Router:
 
     def add_capability(self, uint32_t port_id, str capability):
         """Receive what is sent to `capability:<capability>`, one of those who can at a time."""
-        self._join(port_id, b"capability:" + capability.encode(), NULL)
+        self._join(port_id, b"capability:" + capability.encode(), NULL, 0)
 
     def join_group(self, uint32_t port_id, str group):
         """Receive what is sent to `broadcast://<group>`."""
-        self._join(port_id, b"broadcast://" + group.encode(), NULL)
+        self._join(port_id, b"broadcast://" + group.encode(), NULL, 0)
 
-    def subscribe(self, uint32_t port_id, str topic, bytes content_filter=b""):
-        """Receive what is sent to `topic:<topic>` and holds the filter. InvalidRequest names the filter's first wrong byte."""
+    def subscribe(self, uint32_t port_id, str topic, bytes content_filter=b"", uint32_t acts=0):
+        """Receive what is sent to `topic:<topic>`, holds the filter and is one of the acts (bit i: code i of core.performatives; 0: all).
+
+        InvalidRequest names the filter's first wrong byte.
+        """
         cdef uint32_t position = 0
         cdef filter_t* program = NULL
         if content_filter.strip() not in (b"", b"{}"):
@@ -595,7 +602,7 @@ cdef class Router:
                     f"the content filter of topic {topic!r} is not a filter: byte {position} of {content_filter[:80]!r}",
                     hint='a filter is a JSON object such as {"order.total": {"gte": 100}}',
                 )
-        self._join(port_id, b"topic:" + topic.encode(), program)
+        self._join(port_id, b"topic:" + topic.encode(), program, acts)
 
     def resolve(self, Envelope envelope not None):
         """The ports that the message goes to, in order; empty when there is nobody."""
@@ -611,6 +618,11 @@ cdef class Router:
     def set_accepting(self, uint32_t port_id, bint accepting):
         """A port that drains is passed over while a replica of it accepts."""
         self.port(port_id).accepting = accepting
+
+    def has(self, str address):
+        """Whether the address leads anywhere."""
+        key = address.encode()
+        return slot_of(&self.router, key, <uint32_t>len(key)) != NULL
 
     def keys(self, uint32_t port_id):
         """The addresses of the port, its name first."""

@@ -6,32 +6,36 @@ but `stop`. Nothing here is async: wait for `wake_fd` to become readable, then c
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from caxton._fast.envelope import Envelope
+from caxton._fast.history import History
+from caxton._fast.router import Router
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 
 # events of drain(): (kind, port, a, b)
-EVENT_STARTED: Final[int]      # instance is up and its init returned 0                (port, capabilities JSON: bytes, spawn ns: int)
-EVENT_EXITED: Final[int]       # instance is gone                                      (port, reason code: int, text: str)
-EVENT_DRAINED: Final[int]      # drain() asked for, mailbox empty and no turn running  (port, 0, None)
-EVENT_MAIL: Final[int]         # host port has mail                                    (port, waiting: int, None)
-EVENT_CALL: Final[int]         # guest waits in a slow host call                       (port, call id: int, (name: str, request: bytes))
-EVENT_LOG: Final[int]          # guest wrote a line                                    (port, stream: int 1|2, (text: str, at_us: int))
-EVENT_TIMER: Final[int]        # turn committed a timer                                (port, timer id: int, due_us: int, 0 = cancelled)
-EVENT_STATE: Final[int]        # turn committed key-value changes                      (port, 0, list[(key: bytes, value: bytes | None)])
-EVENT_SUBSCRIBE: Final[int]    # guest subscribed                                      (port, 0, filter JSON: bytes)
-EVENT_UNDELIVERED: Final[int]  # accepted from a guest, then not deliverable           (port of the sender, send error code, Envelope)
-EVENT_HEALTH: Final[int]       # answer to check_health()                              (port, code: 0 = healthy, None)
+EVENT_STARTED: Final[int]  # instance is up and its init returned 0          (port, capabilities JSON: bytes, spawn ns: int)
+EVENT_EXITED: Final[int]  # instance is gone                                 (port, EXIT_*: int, text: str)
+EVENT_DRAINED: Final[int]  # nothing waits and no turn runs                  (port, 0, None)
+EVENT_MAIL: Final[int]  # host port has mail                                 (port, 0, None)
+EVENT_CALL: Final[int]  # guest waits in a slow host call                    (port, call id: int, (name: str, request: bytes))
+EVENT_LOG: Final[int]  # guest wrote a line                                  (port, stream: 1 | 2, (text: str, at_us: int))
+EVENT_TIMER: Final[int]  # turn committed a timer                            (port, timer id: int, due_us: int, 0 = cancelled)
+EVENT_STATE: Final[int]  # turn committed key-value changes                  (port, 0, list[(key: bytes, value: bytes | None)])
+EVENT_SUBSCRIBE: Final[int]  # guest subscribed                              (port, 0, filter JSON: bytes)
+EVENT_UNDELIVERED: Final[int]  # message of a guest could not be delivered, or was not handled:
+#                                (port, SEND_* (< 0) or EXIT_* (> 0), (Envelope, detail: str))
+EVENT_HEALTH: Final[int]  # answer to check_health()                         (port, 0 = healthy, None)
 
 # reasons of EVENT_EXITED
-EXIT_NORMAL: Final[int]        # stop() / shutdown export returned
+EXIT_NORMAL: Final[int]  # the shutdown turn is done
 EXIT_TRAP: Final[int]
 EXIT_TIMEOUT: Final[int]
-EXIT_INIT: Final[int]          # init returned non-zero, or instantiation failed
-EXIT_KILLED: Final[int]        # drop()
-EXIT_MEMORY: Final[int]        # message did not fit into the guest's memory
+EXIT_INIT: Final[int]  # instantiation failed, or init returned an error
+EXIT_KILLED: Final[int]  # drop()
+EXIT_MEMORY: Final[int]  # a message did not fit into the guest's memory
+EXIT_REFUSED: Final[int]  # only of a turn: handle_message returned an error code; the instance lives
 
 # send errors (also what a guest's send_message returns)
 SEND_INVALID: Final[int]
@@ -48,87 +52,105 @@ class Receipt:
 class PortStatistics:
     """Counters of one port since it was opened; times in ns, sizes in bytes."""
 
+    received: int
     handled: int
     failed: int
     sent: int
     turns_ns: int
-    cpu_ns: int
+    waited_ns: int
     waiting: int
     mailbox_bytes: int
     memory_bytes: int
-    latency_ns: int
-    state: str
+    state_bytes: int
+    state: str  # idle, queued, running, waiting
 
 class Scheduler:
+    wake_fd: int
+    threads: int
+    router: Router
+    records: History
+    newest_message: int
+
     def __init__(
         self,
         engine: Engine,
         *,
         threads: int = 0,
         max_message_size: int = 1 << 20,
-        journal_records: int = 1 << 15,
+        journal_bytes: int = 0,
         history_messages: int = 100_000,
         history_bytes: int = 64 << 20,
         slice_us: int = 1000,
-    ) -> None: ...
-    wake_fd: int
-
+        node: str = "",
+    ) -> None:
+        """*threads* 0: one per core. *journal_bytes* is per thread; 0: 8 MiB or 8 messages of the largest size."""
     def start(self) -> None: ...
     def stop(self) -> None:
         """Finish no more turns, join the threads, free every instance. Idempotent."""
 
     # -- ports and routes --
-    def open_port(self, name: str, *, host: bool = False, queue_size: int = 10_000) -> int:
-        """Make an address. Raises AgentAlreadyExists when a port that is no replica has the name."""
-    def open_replica(self, name: str, *, queue_size: int = 10_000) -> int:
+    def open_port(self, name: str, *, host: bool = False, queue_size: int = 10_000, queue_bytes: int = 1 << 26) -> int:
+        """Make an address. Raises AgentAlreadyExists when another port has the name."""
+    def open_replica(self, name: str, *, queue_size: int = 10_000, queue_bytes: int = 1 << 26) -> int:
         """Another port behind the same name; conversations stick to one replica."""
-    def close_port(self, port: int) -> list[Envelope]:
+    def close_port(self, port_id: int) -> list[Envelope]:
         """Take the address away, drop its instance; gives back what waited in the mailbox."""
-    def add_capability(self, port: int, capability: str) -> None: ...
-    def join_group(self, port: int, group: str) -> None: ...
-    def subscribe(self, port: int, topic: str, content_filter: bytes = b"") -> None:
-        """Receive what is sent to `topic:<topic>` (glob `*` per level) and holds the filter's JSON members in its content."""
-    def clear_routes(self, port: int) -> None: ...
+    def add_capability(self, port_id: int, capability: str) -> None: ...
+    def join_group(self, port_id: int, group: str) -> None: ...
+    def subscribe(self, port_id: int, topic: str, content_filter: bytes = b"", acts: int = 0) -> None:
+        """Receive what is sent to `topic:<topic>` (`*` one level, `**` the rest), holds the filter and is one of the acts.
+
+        *acts*: bit i stands for the performative with code i (core.performatives); 0 for all. Raises InvalidRequest for a bad filter.
+        """
+    def clear_routes(self, port_id: int) -> None: ...
+    def has_address(self, address: str) -> bool: ...
+    def name_of(self, port_id: int) -> str:
+        """The port's name; empty when it is closed."""
+    def set_accepting(self, port_id: int, accepting: bool) -> None:
+        """Whether new messages are taken; their senders are told SEND_STOPPED else."""
 
     # -- instances --
     def spawn(
         self,
-        port: int,
+        port_id: int,
         module: Module,
         *,
         memory: int,
         timeout_ns: int,
-        cpu_millicores: int,
-        log_lines_per_second: int,
-        state_quota: int,
+        cpu_millicores: int = 0,
+        log_lines_per_second: int = 1000,
+        state_quota: int = 1 << 20,
         environment: Sequence[tuple[bytes, bytes]] = (),
         state: Sequence[tuple[bytes, bytes]] = (),
         next_timer: int = 1,
     ) -> None:
         """Start an instance behind the port; EVENT_STARTED or EVENT_EXITED(EXIT_INIT) follows."""
-    def shutdown(self, port: int) -> None:
+    def shutdown(self, port_id: int) -> None:
         """Finish the running turn, call the guest's shutdown export, free it; EVENT_EXITED(EXIT_NORMAL). The mailbox stays."""
-    def drop(self, port: int) -> None:
+    def drop(self, port_id: int) -> None:
         """Free the instance now, even inside a turn; EVENT_EXITED(EXIT_KILLED)."""
-    def drain_port(self, port: int) -> None:
+    def drain_port(self, port_id: int) -> None:
         """Refuse new messages, handle what waits; EVENT_DRAINED."""
-    def fire_timer(self, port: int, timer_id: int) -> None: ...
-    def check_health(self, port: int) -> None: ...
-    def complete_call(self, port: int, call_id: int, result: bytes, error: str = "") -> None:
+    def fire_timer(self, port_id: int, timer_id: int) -> None: ...
+    def check_health(self, port_id: int) -> None: ...
+    def complete_call(self, port_id: int, call_id: int, result: bytes, error: str = "") -> None:
         """Answer EVENT_CALL; a non-empty error becomes the guest's last_error and a negative result."""
 
     # -- messages --
     def submit(self, json: bytes, *, sender: str = "") -> Receipt:
-        """One message from outside. Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, InvalidTransition (draining)."""
+        """One message from outside.
+
+        Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, InvalidTransition (draining or failed).
+        """
     def submit_envelope(self, envelope: Envelope, *, sender: str = "") -> Receipt: ...
-    def receive(self, port: int, max_messages: int) -> list[Envelope]:
-        """Take mail out of a host port."""
+    def receive(self, port_id: int, max_messages: int) -> list[Envelope]:
+        """Take mail out of a host port; EVENT_MAIL comes again for what arrives after it was emptied."""
 
     # -- events and records --
-    def drain(self, max_events: int = 4096) -> list[tuple[int, int, object, object]]:
-        """What happened since the last call, oldest first; also advances the journal. Empty: wait for wake_fd."""
+    def drain(self) -> list[tuple[int, int, Any, Any]]:
+        """What happened since the last call, oldest first; also advances the journal. Any: see EVENT_*."""
     def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]:
-        """Recent accepted messages with a sequence number above *after*, oldest first, and the next cursor."""
-    def statistics(self, port: int) -> PortStatistics: ...
+        """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
+    def statistics(self, port_id: int) -> PortStatistics: ...
     def totals(self) -> dict[str, int]:
-        """accepted, handled, failed, undelivered, waiting, hop_p50_ns, hop_p99_ns, journal_lag, threads, agents."""
+        """accepted, handled, failed, undelivered, waiting, agents, threads, journal_lag_bytes, hop_p50_ns, hop_p99_ns."""

@@ -611,8 +611,17 @@ cdef class Scheduler:
     def join_group(self, uint32_t port_id, str group):
         self.router.join_group(port_id, group)
 
-    def subscribe(self, uint32_t port_id, str topic, bytes content_filter=b""):
-        self.router.subscribe(port_id, topic, content_filter)
+    def subscribe(self, uint32_t port_id, str topic, bytes content_filter=b"", uint32_t acts=0):
+        self.router.subscribe(port_id, topic, content_filter, acts)
+
+    def has_address(self, str address):
+        """Whether a message to this address would find a port."""
+        return self.router.has(address)
+
+    def name_of(self, uint32_t port_id):
+        """The port's name; empty when it is closed."""
+        cdef port_t* port = self.router.find(port_id)
+        return port.name[:port.name_length].decode() if port != NULL else ""
 
     def clear_routes(self, uint32_t port_id):
         self.router.clear_routes(port_id)
@@ -895,6 +904,11 @@ cdef class Scheduler:
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
         self._read_records()
         return self.records.messages(conversation_id, after, limit)
+
+    @property
+    def newest_message(self):
+        """Number of the newest accepted message that was read from the journal."""
+        return self.records.newest
 
     def statistics(self, uint32_t port_id):
         """Counters of the port."""

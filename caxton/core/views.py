@@ -116,8 +116,12 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     agents: tuple[str, ...] = ()
     performatives: tuple[str, ...] = ()
 
+    def wants(self, type: str) -> bool:
+        """Whether events of this type can match at all."""
+        return not self.types or any(fnmatchcase(type, pattern) for pattern in self.types)
+
     def matches(self, event: Event) -> bool:
-        if self.types and not any(fnmatchcase(event.type, pattern) for pattern in self.types):
+        if not self.wants(event.type):
             return False
         if self.agents and not _concerned(event.data).intersection(self.agents):
             return False

@@ -197,6 +197,7 @@ cdef extern from * nogil:
     void wasm_trap_trace(const wasm_trap_t*, wasm_frame_vec_t*);
     void wasm_trap_delete(wasm_trap_t*);
     uint32_t wasm_frame_func_index(const wasm_frame_t*);
+    size_t wasm_frame_func_offset(const wasm_frame_t*);
     size_t wasm_frame_module_offset(const wasm_frame_t*);
     const wasm_byte_vec_t* wasmtime_frame_func_name(const wasm_frame_t*);
     void wasm_frame_vec_delete(wasm_frame_vec_t*);
@@ -504,6 +505,7 @@ cdef extern from * nogil:
     void wasm_trap_trace(const wasm_trap_t*, wasm_frame_vec_t*) noexcept
     void wasm_trap_delete(wasm_trap_t*) noexcept
     uint32_t wasm_frame_func_index(const wasm_frame_t*) noexcept
+    size_t wasm_frame_func_offset(const wasm_frame_t*) noexcept
     size_t wasm_frame_module_offset(const wasm_frame_t*) noexcept
     const wasm_byte_vec_t* wasmtime_frame_func_name(const wasm_frame_t*) noexcept
     void wasm_frame_vec_delete(wasm_frame_vec_t*) noexcept

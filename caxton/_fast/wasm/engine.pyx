@@ -2,7 +2,9 @@
 
 Rule 1: `wasm_engine_new_with_config` aborts the process when it fails (a Rust panic crosses no C boundary). So every size is checked here first, and
 the pool's address space is reserved and given back once before the engine asks for it.
-Rule 2: whatever changes the machine code or its assumptions is part of `fingerprint`; pool sizes and stacks are not.
+Rule 2: traps are signals. The engine's handlers pass on what is not theirs; who installs one for SIGSEGV or SIGFPE *after* the first engine
+(`faulthandler.enable()`) must pass it on too, or a guest's trap ends the process.
+Rule 3: whatever changes the machine code or its assumptions is part of `fingerprint`; pool sizes and stacks are not.
 
 Three stages, each with a warning when it is not the one asked for: a pool with the wanted reservation per memory (4 GiB: no bounds checks in the
 code); a pool with only what a memory may grow to (checks in the code, fits small address spaces); on demand, where a memory moves when it grows.

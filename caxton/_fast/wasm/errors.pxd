@@ -12,7 +12,7 @@ cdef enum:
 
 # what the engine says, one line
 cdef size_t error_text(const wasmtime_error_t* error, char* out, size_t room) noexcept nogil
-# "unreachable executed, in `name` at 0x2f" (offset into the module), or the host function's own message
+# "unreachable executed, in `name` +0x2f" (bytes into the function's code, which export_globals does not shift), or the host function's own message
 cdef size_t trap_text(const wasm_trap_t* trap, char* out, size_t room) noexcept nogil
 # TRAP_* of c_api.pxd, or NO_TRAP_CODE
 cdef int trap_code(const wasm_trap_t* trap) noexcept nogil

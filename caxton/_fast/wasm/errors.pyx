@@ -93,7 +93,7 @@ cdef size_t cause(const char* text, size_t length) noexcept nogil:
 
 
 cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at) noexcept nogil:
-    """Append where it happened: `, in `name` at 0x2f`."""
+    """Append where it happened: `, in `name` +0x2f`."""
     cdef wasm_frame_vec_t frames
     cdef const wasm_byte_vec_t* name
     cdef char number[48]
@@ -108,9 +108,9 @@ cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at
         else:
             snprintf(number, sizeof(number), ", in function %u", <unsigned int>wasm_frame_func_index(frames.data[0]))
             at = put(out, room, at, number, strlen(number))
-        offset = wasm_frame_module_offset(frames.data[0])
-        if offset != SIZE_MAX:      # unknown where the stack ended
-            snprintf(number, sizeof(number), " at 0x%zx", offset)
+        offset = wasm_frame_func_offset(frames.data[0])
+        if wasm_frame_module_offset(frames.data[0]) != SIZE_MAX:      # unknown where the stack ended
+            snprintf(number, sizeof(number), " +0x%zx", offset)
             at = put(out, room, at, number, strlen(number))
     wasm_frame_vec_delete(&frames)
     return at

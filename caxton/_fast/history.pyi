@@ -1,0 +1,13 @@
+from caxton._fast.envelope import Envelope
+from caxton._fast.router import Router
+
+class History:
+    accepted: int
+    handled: int
+    failed: int
+    newest: int
+
+    def __init__(self, router: Router, messages: int, size: int) -> None: ...
+    def messages(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]: ...
+    def hop_quantile(self, fraction: float) -> int: ...
+    def forget_hops(self) -> None: ...

@@ -1,0 +1,171 @@
+"""The one door for messages from outside, and the place where what happened is told.
+
+It does not know HTTP or WebSocket (api does), nor how agents live (runtime does); it turns the scheduler's events into answers,
+log lines, events for watchers, and failures for senders.
+"""
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any
+
+import msgspec
+import trio
+
+from caxton._fast.envelope import Envelope
+from caxton._fast.scheduler import EVENT_LOG, EVENT_MAIL, EVENT_UNDELIVERED, Scheduler
+from caxton.bus.delivery import AMS, failure_for, reason_of
+from caxton.bus.events import EventLog
+from caxton.bus.logs import LogRing
+from caxton.bus.posting import Poster
+from caxton.bus.replies import Replies
+from caxton.bus.streams import Session, Streams
+from caxton.core.errors import CaxtonError, ReplyTimeout
+from caxton.core.views import Event, EventFilter, LogLine, MessageRecord, Receipt
+
+log = logging.getLogger(__name__)
+
+PROMISES = frozenset({"agree"})  # acts that announce an answer and are none
+TAPPED_AT_ONCE = 500  # messages shown to watchers per look; the rest is counted
+STREAMS = {1: "out", 2: "err"}
+
+
+class Bus:
+    def __init__(self, scheduler: Scheduler, *, max_message_size: int) -> None:
+        self._scheduler = scheduler
+        self._max_message_size = max_message_size
+        self._poster = Poster(scheduler)
+        self._replies = Replies(scheduler)
+        self._tapped = 0  # number of the last message that watchers were shown
+        self.events = EventLog()
+        self.logs = LogRing()
+        self.streams = Streams(scheduler, self._poster)
+
+    # -- messages in --
+
+    def post(self, data: bytes, *, sender: str | None = None) -> Receipt:
+        """Accept one message of a client. *sender* is who it was authenticated as; None: who it says it is."""
+        return self._poster.post(data, sender or "")
+
+    def post_many(self, lines: Sequence[bytes]) -> list[Receipt | CaxtonError]:
+        return self._poster.post_many(lines, "")
+
+    async def request(self, data: bytes, *, timeout: float) -> Envelope:  # noqa: ASYNC109 (the client's own words: ?wait=)
+        """Post as `client:<id>` and wait for the answer; an `agree` only announces it. Raises ReplyTimeout."""
+        agreed = False
+        with self._replies.open() as (address, waiter):
+            receipt = self._poster.post(data, address)
+            with trio.move_on_after(timeout):
+                while (answer := await waiter.next()).performative in PROMISES:
+                    agreed = True
+                return answer
+        raise ReplyTimeout(
+            f"no answer within {timeout:g} s" + (", though the agent agreed" if agreed else ""),
+            hint="wait longer, or look for the answer: GET /api/v1/messages?conversation_id=...",
+            details={"message_id": receipt.message_id, "agreed": agreed},
+        )
+
+    def validate(self, data: bytes) -> Envelope:
+        """What `post` would accept, without posting."""
+        return Envelope.from_json(data, max_size=self._max_message_size)
+
+    def stream(self, name: str, *, takeover: bool = False) -> AbstractAsyncContextManager[Session]:
+        return self.streams.attach(name, takeover=takeover)
+
+    # -- what happened --
+
+    def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[MessageRecord], int]:
+        found, cursor = self._scheduler.history(conversation_id, after, limit)
+        return [_record(number, message) for number, message in found], cursor
+
+    def tap(
+        self, capacity: int = 64, filter: EventFilter | None = None
+    ) -> AbstractContextManager[trio.MemoryReceiveChannel[Event]]:
+        return self.events.tap(capacity, filter)
+
+    def events_since(self, last_id: int) -> list[Event]:
+        return self.events.since(last_id)
+
+    # -- what the scheduler says --
+
+    # Any: each kind of event has its own third and fourth member (scheduler.pyi)
+    def handle(self, kind: int, port: int, a: Any, b: Any) -> bool:
+        """Take one event of `Scheduler.drain`; False: it is not for the bus."""
+        if kind == EVENT_MAIL:
+            if port == self._replies.port:
+                self._replies.mail()
+            else:
+                self.streams.mail(port)
+        elif kind == EVENT_LOG:
+            text, at_us = b
+            self.write_log(self._scheduler.name_of(port), STREAMS[a], text, at_us / 1e6)
+        elif kind == EVENT_UNDELIVERED:
+            self._undelivered(a, *b)
+        else:
+            return False
+        return True
+
+    def write_log(self, agent: str, stream: Any, text: str, at: float | None = None) -> None:
+        """A line of an agent, or (`system`) about it."""
+        at = time.time() if at is None else at
+        self.logs.append(LogLine(agent=agent, stream=stream, text=text, at=at))
+        self.events.emit("agent.log", {"agent_id": agent, "stream": stream, "text": text}, at)
+
+    def _undelivered(self, code: int, message: Envelope, detail: str) -> None:
+        word, _ = reason_of(code)
+        self.events.emit(
+            "message.undelivered",
+            {
+                "message_id": message.message_id,
+                "from": message.sender,
+                "to": message.receiver,
+                "performative": message.performative,
+                "reason": word,
+                "detail": detail,
+            },
+        )
+        if (failure := failure_for(message, code, detail)) is not None:
+            try:
+                self._poster.post(failure, AMS)
+            except CaxtonError as error:
+                log.debug("the sender of %s cannot be told: %s", message.message_id, error)
+
+    def show_messages(self) -> None:
+        """Show the watchers what was accepted since the last look."""
+        if not self.events.wants("message.sent"):
+            self._tapped = self._scheduler.newest_message
+            return
+        skipped = self._scheduler.newest_message - self._tapped - TAPPED_AT_ONCE
+        if skipped > 0:
+            text = f"{skipped} messages were not shown: more than {TAPPED_AT_ONCE} at once"
+            self.events.emit("system.alert", {"severity": "info", "message": text, "details": {"missed": skipped}})
+            self._tapped += skipped
+        found, self._tapped = self._scheduler.history(None, self._tapped, TAPPED_AT_ONCE)
+        for _, message in found:
+            data = {
+                "message_id": message.message_id,
+                "from": message.sender,
+                "to": message.receiver,
+                "performative": message.performative,
+                "conversation_id": message.conversation_id,
+            }
+            self.events.emit("message.sent", data, message.accepted_us / 1e6)
+
+
+def _record(number: int, message: Envelope) -> MessageRecord:
+    return MessageRecord(
+        sequence=number,
+        message_id=message.message_id or "",
+        performative=message.performative or "",
+        sender=message.sender or "",
+        receiver=message.receiver or "",
+        accepted_at=message.accepted_us / 1e6,
+        content=msgspec.Raw(message.content or b"null"),
+        conversation_id=message.conversation_id or "",
+        reply_with=message.reply_with or "",
+        in_reply_to=message.in_reply_to or "",
+        protocol=message.protocol or "",
+        ontology=message.ontology or "",
+        language=message.language or "",
+    )

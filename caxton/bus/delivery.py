@@ -1,0 +1,62 @@
+"""What could not be delivered or handled: the platform tells the sender, as FIPA says, with a `failure` from `ams`.
+
+Rule 1: a failure or not-understood is never answered, so two platforms cannot answer each other for ever.
+Rule 2: the failure carries the conversation, and in_reply_to what the sender asked to be answered with.
+"""
+
+import msgspec
+
+from caxton._fast.envelope import Envelope
+from caxton._fast.scheduler import (
+    EXIT_INIT,
+    EXIT_KILLED,
+    EXIT_MEMORY,
+    EXIT_REFUSED,
+    EXIT_TIMEOUT,
+    EXIT_TRAP,
+    SEND_MAILBOX_FULL,
+    SEND_NO_RECEIVER,
+    SEND_STOPPED,
+)
+
+AMS = "ams"
+SILENT = frozenset({"failure", "not-understood"})
+
+# code of EVENT_UNDELIVERED: FIPA's word for the reason, and a sentence
+REASONS: dict[int, tuple[str, str]] = {
+    SEND_NO_RECEIVER: ("agent-not-found", "no agent has the receiver's name"),
+    SEND_MAILBOX_FULL: ("mailbox-full", "the receiver's mailbox is full"),
+    SEND_STOPPED: ("agent-unreachable", "the receiver drains or has failed and takes no new messages"),
+    EXIT_TRAP: ("agent-trapped", "the agent crashed while it handled the message"),
+    EXIT_TIMEOUT: ("agent-timeout", "the agent took longer than its timeout"),
+    EXIT_MEMORY: ("agent-out-of-memory", "the message does not fit into the agent's memory"),
+    EXIT_INIT: ("agent-not-started", "the agent did not start"),
+    EXIT_KILLED: ("agent-stopped", "the agent was stopped while it handled the message"),
+    EXIT_REFUSED: ("agent-refused", "handle_message returned an error code and the agent sent nothing"),
+}
+
+
+def reason_of(code: int) -> tuple[str, str]:
+    """FIPA's word and a sentence for a code of EVENT_UNDELIVERED."""
+    return REASONS.get(code, ("internal-error", "the message was not delivered"))
+
+
+def failure_for(message: Envelope, code: int, detail: str) -> bytes | None:
+    """The `failure` for the message's sender as JSON; None when there is nobody to tell."""
+    if not message.sender or message.sender == AMS or message.performative in SILENT:
+        return None
+    word, sentence = reason_of(code)
+    answer: dict[str, object] = {
+        "performative": "failure",
+        "receiver": message.sender,
+        "content": {
+            "action": {"message_id": message.message_id, "performative": message.performative},
+            "reason": {"mts_error": word, "receiver": message.receiver, "text": detail or sentence},
+        },
+        "language": "json",
+        "ontology": "fipa-agent-management",
+        "conversation_id": message.conversation_id,
+        "in_reply_to": message.reply_with,
+        "protocol": message.protocol if message.conversation_id else None,
+    }
+    return msgspec.json.encode({key: value for key, value in answer.items() if value is not None})

@@ -1,0 +1,131 @@
+"""Agents that live outside: a host port whose mail waits while they are away, and the session that takes it.
+
+Rule 1: a message stays with the port until it is acknowledged; what is not, goes to the next session again, marked `redelivered`.
+Rule 2: one session at a time. A second is refused, or takes over and ends the first.
+Rule 3: a session holds at most WINDOW messages without acknowledgement; the rest waits in the bounded mailbox.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import attrs
+import trio
+
+from caxton._fast.envelope import Envelope
+from caxton._fast.scheduler import Scheduler
+from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
+from caxton.core.views import Receipt
+from caxton.bus.posting import Poster
+
+WINDOW = 16_384
+
+
+@attrs.define(eq=False)
+class Attached:
+    """One attached agent."""
+
+    name: str
+    port: int
+    unacknowledged: dict[str, Envelope] = attrs.field(factory=dict)
+    session: "Session | None" = None
+    news: trio.Event = attrs.field(factory=trio.Event)
+    is_closed: bool = False
+
+
+class Session:
+    """The outside end of one attached agent's mailbox."""
+
+    def __init__(self, agent: Attached, scheduler: Scheduler, poster: Poster) -> None:
+        self._agent = agent
+        self._scheduler = scheduler
+        self._poster = poster
+        again = [message.again() for message in agent.unacknowledged.values()]
+        agent.unacknowledged = {str(message.message_id): message for message in again}
+        self._again = again
+        self._again.reverse()
+
+    async def receive(self, max_messages: int) -> Sequence[Envelope]:
+        """At least one message, at most *max_messages*. AgentNotFound: deleted; InvalidTransition: another session took over."""
+        await trio.lowlevel.checkpoint()
+        agent = self._agent
+        while True:
+            self._check()
+            if self._again:
+                count = min(max_messages, len(self._again))
+                return [self._again.pop() for _ in range(count)]
+            room = WINDOW - len(agent.unacknowledged)
+            if room > 0 and (mail := self._scheduler.receive(agent.port, min(max_messages, room))):
+                for message in mail:
+                    agent.unacknowledged[str(message.message_id)] = message
+                return mail
+            await agent.news.wait()
+            agent.news = trio.Event()
+
+    def ack(self, message_ids: Sequence[str]) -> None:
+        """These were handled. Ids that wait for no acknowledgement are ignored: acknowledging twice is no error."""
+        self._check()
+        for message_id in message_ids:
+            self._agent.unacknowledged.pop(message_id, None)
+        self._agent.news.set()
+
+    def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
+        """Post each; the sender is always the attached agent."""
+        self._check()
+        return self._poster.post_many(messages, sender=self._agent.name)
+
+    def _check(self) -> None:
+        if self._agent.is_closed:
+            raise AgentNotFound(f"agent {self._agent.name!r} was deleted")
+        if self._agent.session is not self:
+            raise InvalidTransition(f"another session has taken over agent {self._agent.name!r}")
+
+
+class Streams:
+    def __init__(self, scheduler: Scheduler, poster: Poster) -> None:
+        self._scheduler = scheduler
+        self._poster = poster
+        self._by_name: dict[str, Attached] = {}
+        self._by_port: dict[int, Attached] = {}
+
+    def open(self, name: str, *, queue_size: int, queue_bytes: int) -> int:
+        """Make the mailbox; returns its port. AgentAlreadyExists when the name is taken."""
+        port = self._scheduler.open_port(name, host=True, queue_size=queue_size, queue_bytes=queue_bytes)
+        self._by_name[name] = self._by_port[port] = Attached(name, port)
+        return port
+
+    def close(self, name: str) -> None:
+        agent = self._by_name.pop(name)
+        del self._by_port[agent.port]
+        agent.is_closed = True
+        agent.news.set()
+        self._scheduler.close_port(agent.port)
+
+    def mail(self, port: int) -> None:
+        if (agent := self._by_port.get(port)) is not None:
+            agent.news.set()
+
+    def find(self, name: str) -> Attached | None:
+        return self._by_name.get(name)
+
+    @asynccontextmanager
+    async def attach(self, name: str, *, takeover: bool) -> AsyncIterator[Session]:
+        agent = self._by_name.get(name)
+        if agent is None:
+            if self._scheduler.has_address(name):
+                raise InvalidTransition(
+                    f"{name!r} is a WebAssembly agent and runs inside the server; only attached agents have a stream",
+                    hint="choose another name for the agent outside",
+                )
+            raise AgentNotFound(f"no agent is named {name!r}", hint='create it first, or attach with "?create=1"')
+        if agent.session is not None and not takeover:
+            raise InvalidTransition(
+                f"{name!r} has a session already", hint='end it first, or take over with "?takeover=1"'
+            )
+        agent.session = session = Session(agent, self._scheduler, self._poster)
+        agent.news.set()  # whoever was here before sees that it was replaced
+        agent.news = trio.Event()
+        try:
+            yield session
+        finally:
+            if agent.session is session:
+                agent.session = None
