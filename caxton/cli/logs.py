@@ -46,7 +46,9 @@ def logs(settings: Settings, agents: str | None, follow: bool, since: str | None
                 seen.add(_identity(line))
                 _print(line, output)
             for event in events:
-                if _identity(event.data) not in seen:
+                if event.type != "agent.log":
+                    click.secho(f"({event.data.get('message', event.type)})", dim=True, err=True)
+                elif _identity(event.data) not in seen:
                     _print(event.data, output)
     except KeyboardInterrupt:
         raise SystemExit(0) from None

@@ -28,14 +28,15 @@ def test_the_past_is_printed_as_agent_and_text(run: Run, api: FakeServer) -> Non
 
 def test_following_prints_each_line_once(run: Run, api: FakeServer) -> None:
     again = event(1, "ping", PAST["text"], PAST["timestamp"])
+    left_out = b'event: system.alert\ndata: {"type": "system.alert", "message": "7 events were left out"}\n\n'
     new = event(2, "pong", "Received ping, sending pong back", "2026-01-31T12:00:01Z")
     api.answers["GET /api/v1/logs"] = {"lines": [PAST]}
-    api.answers["GET /api/v1/events"] = 200, b"retry: 2000\n\n: heartbeat\n\n" + again + new
+    api.answers["GET /api/v1/events"] = 200, b"retry: 2000\n\n: heartbeat\n\n" + again + left_out + new
     result = run("logs", "--follow")
     assert result.stdout == "[ping] Sending ping to pong\n[pong] Received ping, sending pong back\n"
     assert api.asked[0].query == "types=agent.log"
     assert result.exit_code == 1
-    assert "✗ The server ended the stream" in result.stderr
+    assert result.stderr.startswith("(7 events were left out)\n✗ The server ended the stream\n")
 
 
 def test_json_is_one_object_a_line(run: Run, api: FakeServer) -> None:
