@@ -20,15 +20,15 @@ def limit(memory: int, cpu_seconds: int) -> None:
     wanted = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CPU, cpu_seconds),
+        (resource.RLIMIT_CPU, cpu_seconds),  # SIGXCPU; at the hard limit it would be SIGKILL
         (resource.RLIMIT_AS, memory),
     ]
     for which, value in wanted:
         _, hard = resource.getrlimit(which)
-        if hard != resource.RLIM_INFINITY:
-            value = min(value, hard)
+        if hard == resource.RLIM_INFINITY or hard > value:
+            hard = value + (which == resource.RLIMIT_CPU)
         try:
-            resource.setrlimit(which, (value, value))
+            resource.setrlimit(which, (min(value, hard), hard))
         except (ValueError, OSError):  # macOS refuses some of them; the parent's clock still runs
             continue
 

@@ -168,6 +168,11 @@ class ModuleCache:
             )
         if -code == signal.SIGXCPU:
             return self._too_long()
+        if -code == signal.SIGKILL:
+            return ResourceLimitExceeded(
+                "the system killed the compiler (SIGKILL), most likely for want of memory",
+                hint="deploy a smaller module, or give the machine more memory",
+            )
         if "memory allocation of" in said or "MemoryError" in said or "Cannot allocate memory" in said:
             return ResourceLimitExceeded(
                 f"compiling the module took more than {self.limits.memory} bytes of memory",

@@ -2,6 +2,7 @@ import hashlib
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -225,6 +226,22 @@ async def test_a_compilation_that_takes_too_much_memory_is_stopped(tmp_path: Pat
     assert "compile_memory" in caught.value.hint
 
 
+@pytest.mark.slow
+async def test_a_compilation_that_takes_too_much_cpu_time_is_stopped() -> None:
+    command = [sys.executable, "-m", "caxton.runtime.compile_child", str(1 << 30), "1", str(ENGINE.memory_reservation)]
+    process = await trio.run_process(
+        command, stdin=heavy(40_000), capture_stdout=True, check=False, env=_child_environment()
+    )
+    assert process.returncode == -signal.SIGXCPU
+
+
+async def test_a_module_that_compiles_but_does_not_fit_the_engine_is_refused(tmp_path: Path) -> None:
+    wasm = agent(memory='(memory (export "memory") 100)')
+    with pytest.raises(InvalidWasm, match="the engine has no room for the module"):
+        await cache(tmp_path).load(wasm, sha(wasm), AgentLimits(memory=1 << 30))
+    assert os.listdir(tmp_path) == []
+
+
 async def test_after_a_failure_the_next_module_compiles(tmp_path: Path) -> None:
     modules = cache(tmp_path)
     bad = agent(fields="(func (result i32))")
@@ -240,6 +257,7 @@ async def test_after_a_failure_the_next_module_compiles(tmp_path: Path) -> None:
         (-signal.SIGXCPU, "", ResourceLimitExceeded, "longer than 30 s"),
         (-signal.SIGABRT, "memory allocation of 12 bytes failed", ResourceLimitExceeded, "1073741824 bytes of memory"),
         (1, "MemoryError", ResourceLimitExceeded, "1073741824 bytes of memory"),
+        (-signal.SIGKILL, "", ResourceLimitExceeded, "for want of memory"),
         (-signal.SIGSEGV, "", InvalidWasm, "the compiler was killed by SIGSEGV on this module"),
         (-signal.SIGABRT, "thread panicked", InvalidWasm, "the compiler was killed by SIGABRT on this module"),
         (1, "Traceback\nImportError: no wasmtime", InternalError, "ended with 1: ImportError: no wasmtime"),

@@ -54,14 +54,14 @@ def address(pointer: Any) -> int:
     ("name", "text"),
     [
         ("deep", "call stack exhausted, in `deep`"),
-        ("load", "out of bounds memory access, in `load` at 0x"),
-        ("unreachable", "unreachable executed, in function 3 at 0x"),
-        ("divide", "integer division by zero, in `divide` at 0x"),
-        ("overflow", "integer overflow, in `overflow` at 0x"),
-        ("round", "float is no integer, in `round` at 0x"),
-        ("empty", "indirect call to an empty table entry, in `empty` at 0x"),
-        ("beyond", "out of bounds table access, in `beyond` at 0x"),
-        ("wrong", "indirect call with the wrong signature, in `wrong` at 0x"),
+        ("load", "out of bounds memory access, in `load` +0x"),
+        ("unreachable", "unreachable executed, in function 3 +0x"),
+        ("divide", "integer division by zero, in `divide` +0x"),
+        ("overflow", "integer overflow, in `overflow` +0x"),
+        ("round", "float is no integer, in `round` +0x"),
+        ("empty", "indirect call to an empty table entry, in `empty` +0x"),
+        ("beyond", "out of bounds table access, in `beyond` +0x"),
+        ("wrong", "indirect call with the wrong signature, in `wrong` +0x"),
     ],
 )
 def test_a_trap_says_what_and_where(name: str, text: str) -> None:
