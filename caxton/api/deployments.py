@@ -82,7 +82,7 @@ def read_deployment(body: bytes, content_type: str, limits: EdgeLimits) -> Deplo
 
 def _read_multipart(body: bytes, options: Mapping[str, str]) -> dict[str, object]:
     parser = MultiPartParser(
-        stream_factory=lambda *_: BytesIO(), max_form_memory_size=OVERHEAD, max_form_parts=16, buffer_size=1 << 20
+        stream_factory=lambda *_, **__: BytesIO(), max_form_memory_size=OVERHEAD, max_form_parts=16, buffer_size=1 << 20
     )
     try:
         form, files = parser.parse(BytesIO(body), options["boundary"].encode(), len(body))

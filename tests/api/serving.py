@@ -1,0 +1,62 @@
+"""The API over real hypercorn on a free port of the loopback device, and clients for it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import httpx
+import trio
+from trio_websocket import open_websocket_url
+
+from caxton.api.app import create_app
+from caxton.api.server import Address, serve
+from caxton.core.views import EdgeLimits
+from tests.api.small_node import SmallNode
+
+MODULE = b"\0asm\1\0\0\0"
+MODULE_BASE64 = "AGFzbQEAAAA="
+
+
+@attrs.frozen
+class Served:
+    node: SmallNode
+    address: Address
+    http: httpx.AsyncClient
+
+    async def post(self, message: dict[str, Any], **params: str) -> httpx.Response:
+        return await self.http.post("/api/v1/messages", json=message, params=params or None)
+
+    async def deploy(self, name: str) -> httpx.Response:
+        return await self.http.post("/api/v1/agents", json={"wasm_module": MODULE_BASE64, "config": {"name": name}})
+
+    async def attach(self, name: str) -> httpx.Response:
+        return await self.http.post("/api/v1/agents", json={"kind": "attached", "config": {"name": name}})
+
+    def websocket(self, path: str, **options: Any) -> Any:  # trio-websocket's is untyped
+        return open_websocket_url(self.address.url.replace("http", "ws") + path, **options)
+
+
+@asynccontextmanager
+async def open_server(limits: EdgeLimits | None = None) -> AsyncIterator[Served]:
+    node = SmallNode(limits)
+    stop = trio.Event()
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status: Any) -> None:
+                app = create_app(node)
+                await serve(app, "127.0.0.1", 0, shutdown_trigger=stop.wait, task_status=task_status)
+
+            address = await nursery.start(run)
+            async with httpx.AsyncClient(base_url=address.url, timeout=10) as http:
+                yield Served(node, address, http)
+            stop.set()
+
+
+def code_of(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+def request_to(receiver: str, content: object = None, **fields: object) -> dict[str, Any]:
+    return {"performative": "request", "sender": "tester", "receiver": receiver, "content": content, **fields}
