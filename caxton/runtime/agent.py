@@ -1,0 +1,171 @@
+"""One life of one agent instance, from its spawn to its end, as one Trio task.
+
+Rule 1: the task is parked nearly always. What happened to the instance arrives through `up()`, `ended()`, `drained()`
+        and `healthy()`, called by whoever reads the scheduler's events, and wakes it.
+Rule 2: a life ends once, with an Exit; only then may the next life of the same port be spawned.
+Rule 3: a life does not decide whether it is lived again; the supervisor does (runtime/supervisor.py).
+Rule 4: stopping is patient, then firm: drain until the order's deadline, then let the guest's shutdown export run,
+        then drop the instance. A later order may only be stricter.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from caxton._fast.scheduler import (
+    EXIT_INIT,
+    EXIT_KILLED,
+    EXIT_MEMORY,
+    EXIT_NORMAL,
+    EXIT_TIMEOUT,
+    EXIT_TRAP,
+    Scheduler,
+)
+from caxton.core.agent import AgentState, Lifecycle
+from caxton.core.errors import CaxtonError
+from caxton.core.health import Health, HealthAction
+from caxton.core.manifest import HealthCheck
+from caxton.core.supervision import Exit, ExitReason
+
+EXIT_REASONS: dict[int, ExitReason] = {
+    EXIT_NORMAL: ExitReason.NORMAL,
+    EXIT_TRAP: ExitReason.TRAP,
+    EXIT_TIMEOUT: ExitReason.TIMEOUT,
+    EXIT_INIT: ExitReason.INIT,
+    EXIT_KILLED: ExitReason.KILLED,
+    EXIT_MEMORY: ExitReason.MEMORY,
+}
+
+SHUTDOWN_SECONDS = 1.0  # the guest's shutdown export has at least this long, whatever the grace
+
+
+@attrs.frozen
+class StopOrder:
+    """How to stop: until *deadline* (of Trio's clock) the agent may work, if *drain* on all that waits for it."""
+
+    deadline: float
+    drain: bool
+
+
+@attrs.define(eq=False)
+class Life:
+    """One incarnation behind a port."""
+
+    scheduler: Scheduler
+    port: int
+    health_check: HealthCheck
+    report: Callable[[AgentState], None]  # told of every step but the last, which needs the supervisor's word
+    lifecycle: Lifecycle = attrs.field(factory=Lifecycle)
+    is_up: bool = False
+    _exit: Exit | None = None
+    _verdict: Exit | None = None  # why we dropped it, which the scheduler cannot know
+    _is_drained: bool = False
+    _answers: deque[bool] = attrs.field(factory=deque)
+    _order: StopOrder | None = None
+    _news: trio.Event = attrs.field(factory=trio.Event)
+
+    # -- what others tell it --
+
+    def up(self) -> None:
+        self.is_up = True
+        self._news.set()
+
+    def ended(self, code: int, text: str) -> None:
+        self._exit = Exit(EXIT_REASONS.get(code, ExitReason.KILLED), text)
+        self._news.set()
+
+    def drained(self) -> None:
+        self._is_drained = True
+        self._news.set()
+
+    def healthy(self, good: bool) -> None:
+        self._answers.append(good)
+        self._news.set()
+
+    def stop(self, order: StopOrder) -> None:
+        if self._order is not None:  # rule 4
+            order = StopOrder(min(order.deadline, self._order.deadline), order.drain and self._order.drain)
+        self._order = order
+        self._news.set()
+
+    # -- the task --
+
+    async def run(self, spawn: Callable[[], None]) -> Exit:
+        """Live; the result says how it ended."""
+        self._step(AgentState.LOADED)
+        self._step(AgentState.READY)
+        if self._order is not None:
+            await trio.lowlevel.checkpoint()
+            return Exit(ExitReason.NORMAL, "stopped before it started")
+        try:
+            spawn()
+        except CaxtonError as error:
+            await trio.lowlevel.checkpoint()
+            return Exit(ExitReason.INIT, str(error))
+        while not self.is_up and self._exit is None and self._order is None:
+            await self._wait()
+        if self.is_up and self._exit is None:
+            self._step(AgentState.RUNNING)
+            await self._watch()
+        if self._exit is None:
+            await self._wind_down()
+        assert self._exit is not None
+        if self._verdict is not None:
+            return self._verdict
+        if self._order is not None and self._exit.reason is ExitReason.KILLED:
+            return Exit(ExitReason.NORMAL, "dropped: it did not stop in time")
+        return self._exit
+
+    async def _watch(self) -> None:
+        """Ask for its health until it ends or shall stop."""
+        health = Health(self.health_check, trio.current_time())
+        while self._exit is None and self._order is None:
+            now = trio.current_time()
+            actions: list[HealthAction] = []
+            while self._answers:
+                actions += health.answered(self._answers.popleft(), now)
+            actions += health.tick(now)
+            for action in actions:
+                if action is HealthAction.ASK:
+                    self.scheduler.check_health(self.port)
+                elif action is HealthAction.UNWELL:
+                    times = self.health_check.failure_threshold
+                    self._verdict = Exit(ExitReason.UNHEALTHY, f"{times} health checks in a row without a good answer")
+                    self.scheduler.drop(self.port)
+            await self._wait(health.next_deadline())
+
+    async def _wind_down(self) -> None:
+        assert self._order is not None
+        if self.is_up and self._order.drain:
+            self._step(AgentState.DRAINING)
+            self.scheduler.drain_port(self.port)
+            while (
+                not self._is_drained and self._exit is None and self._order.drain and await self._wait(self._deadline)
+            ):
+                pass
+        if self.is_up and self._exit is None:
+            firm = trio.current_time() + SHUTDOWN_SECONDS
+            self.scheduler.shutdown(self.port)
+            while self._exit is None and await self._wait(max(firm, self._deadline)):
+                pass
+        if self._exit is None:
+            self.scheduler.drop(self.port)
+        while self._exit is None:
+            await self._wait()
+
+    @property
+    def _deadline(self) -> float:
+        assert self._order is not None
+        return self._order.deadline
+
+    async def _wait(self, deadline: float = float("inf")) -> bool:
+        """Park until there is news; False when the deadline came first."""
+        with trio.move_on_at(deadline) as scope:
+            await self._news.wait()
+        self._news = trio.Event()
+        return not scope.cancelled_caught
+
+    def _step(self, state: AgentState) -> None:
+        self.report(self.lifecycle.to(state))
