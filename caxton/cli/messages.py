@@ -72,7 +72,7 @@ def send(settings: Settings, /, content: str, wait: float | None, output: str, *
         places = "1 mailbox" if count == 1 else f"{count} mailboxes"
         print_done(f"Message {found['message_id']} {found['status']} ({places})")
     else:
-        click.echo(f"[{found['sender']}] {found['performative']}: {_compact(found.get('content'))}")
+        click.echo(f"[{found.get('sender', '?')}] {found['performative']}: {_compact(found.get('content'))}")
 
 
 @message.command("list")
@@ -93,7 +93,7 @@ def list_messages(settings: Settings, conversation_id: str | None, limit: int, c
         to = item["receiver"] if isinstance(item["receiver"], str) else ", ".join(item["receiver"])
         text = _compact(item.get("content"))
         text = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
-        rows.append((str(item["timestamp"]), item["sender"], to, item["performative"], text))
+        rows.append((str(item["timestamp"]), item.get("sender") or "-", to, item["performative"], text))
     print_table(("TIME", "FROM", "TO", "PERFORMATIVE", "CONTENT"), rows)
     if found.get("next_cursor"):
         click.echo(f"\nmore: --cursor {found['next_cursor']}", err=True)

@@ -59,10 +59,11 @@ def test_no_answer_in_time_is_an_error(run: Run, api: FakeServer) -> None:
 
 
 def test_the_list_shortens_contents(run: Run, api: FakeServer) -> None:
-    row = {"timestamp": "2026-01-31T12:00:00Z", "sender": "a", "receiver": ["b", "c"], "performative": "inform"}
+    row = {"timestamp": "2026-01-31T12:00:00Z", "receiver": ["b", "c"], "performative": "inform"}
     api.answers["GET /api/v1/messages"] = {"messages": [row | {"content": "x" * 80}], "next_cursor": "7"}
     result = run("message", "list", "--conversation", "c1", "--limit", "1")
     assert result.stdout.splitlines()[0].split() == ["TIME", "FROM", "TO", "PERFORMATIVE", "CONTENT"]
+    assert result.stdout.splitlines()[1].startswith("2026-01-31T12:00:00Z  -     b, c  inform ")
     assert result.stdout.splitlines()[1].endswith("x…")
     assert "more: --cursor 7" in result.stderr
     assert api.asked[0].query == "conversation_id=c1&limit=1"
