@@ -80,7 +80,8 @@ def deploy(
     given = {"memory": memory, "cpu": cpu, "timeout": timeout}
     limits = {key: value for key, value in given.items() if value is not None}
     if limits:
-        config["resources"] = {**(config.get("resources") or {}), **limits}
+        resources = config.get("resources")
+        config["resources"] = {**resources, **limits} if isinstance(resources, dict) else limits
     if replicas is not None:
         config["replicas"] = replicas
     config["name"] = name = name or config.get("name") or file.stem
@@ -91,10 +92,8 @@ def deploy(
             found = _wait_healthy(client, found["agent_id"], wait, what)
     if output == "json":
         print_json(found)
-    elif wait:
-        print_done(f"Agent '{name}' deployed and healthy")
     else:
-        print_done(f"Agent '{name}' deployed")
+        print_done(f"Agent '{name}' deployed" + (" and healthy" if wait else ""))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -119,11 +118,11 @@ def _wait_healthy(client: Client, name: str, wait: float, what: str) -> Any:
     deadline = time.monotonic() + wait
     while True:
         found = client.request("GET", f"{AGENTS}/{name}", what=what)
-        ready, replicas = _instances(found)
+        ready, replicas = found["replicas_ready"], found["replicas"]
         if found["status"] == "running" and ready >= replicas:
             return found
         if found["status"] in ("failed", "stopped"):
-            why = found.get("reason") or f"the agent is {found['status']}"
+            why = found["reason"] or f"the agent is {found['status']}"
             fix = (f"read its log: `caxton logs --agents {name}`", f"then remove it: `caxton agent delete {name}`")
             raise Failure(f"{what}: agent '{name}' did not start", why=why, fix=fix)
         if time.monotonic() > deadline:
@@ -153,15 +152,15 @@ def list_agents(settings: Settings, status: str | None, output: str) -> None:
         query = {"status": status, "limit": PAGE, "offset": offset}
         page = client.request("GET", AGENTS, what="Agents cannot be listed", query=query)
         agents += page["agents"]
-        offset = page.get("next_offset")
+        offset = page["next_offset"]
     if output == "json":
         print_json({"agents": agents, "total": len(agents)})
         return
     rows = []
     for item in agents:
-        metrics = item.get("metrics") or {}
-        up = age(metrics.get("uptime_seconds", 0)) if item["status"] in ("running", "draining") else "-"
-        processed = f"{metrics.get('messages_processed', 0):,}"
+        metrics = item["metrics"]
+        up = age(metrics["uptime_seconds"]) if item["status"] in ("running", "draining") else "-"
+        processed = f"{metrics['messages_processed']:,}"
         rows.append((item["agent_id"], item["name"], item["status"].capitalize(), up, processed))
     print_table(("AGENT ID", "NAME", "STATUS", "UPTIME", "MESSAGES"), rows)
     click.echo(f"\n{_summary([item['status'] for item in agents])}")
@@ -177,10 +176,10 @@ def status(settings: Settings, name: str, output: str) -> None:
     if output == "json":
         print_json(found)
     else:
-        ready, replicas = _instances(found)
+        instances = f"({found['replicas_ready']}/{found['replicas']} instances healthy)"
         mark = {"running": click.style("✓", fg="green"), "failed": click.style("✗", fg="red")}.get(found["status"], "●")
-        click.echo(f"{mark} {found['status'].capitalize()} ({ready}/{replicas} instances healthy)")
-        if found.get("reason"):
+        click.echo(f"{mark} {found['status'].capitalize()} {instances}")
+        if found["reason"]:
             click.echo(f"  why: {found['reason']}")
     if found["status"] == "failed":
         raise SystemExit(ERROR)
@@ -241,17 +240,10 @@ def _act(settings: Settings, name: str, action: str, output: str, body: Any = No
         print_done(f"Agent '{name}' {found['status']}")
 
 
-def _instances(found: dict[str, Any]) -> tuple[int, int]:
-    """Healthy instances, and how many there should be."""
-    replicas = int(found.get("replicas", 1))
-    return int(found.get("replicas_ready", replicas if found["status"] == "running" else 0)), replicas
-
-
 def _summary(states: list[str]) -> str:
-    counts = {
-        state: states.count(state) for state in sorted(set(states), key=lambda state: (state != "running", state))
-    }
-    detail = ", ".join(f"{count} {state}" for state, count in counts.items())
+    """`3 agents (2 running, 1 failed)`."""
+    order = sorted(set(states), key=lambda state: (state != "running", state))
+    detail = ", ".join(f"{states.count(state)} {state}" for state in order)
     return f"{len(states)} agent{'' if len(states) == 1 else 's'}" + (f" ({detail})" if detail else "")
 
 
