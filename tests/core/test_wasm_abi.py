@@ -1,6 +1,9 @@
+import contextlib
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from caxton.core.errors import InvalidWasm
 from caxton.core.wasm_abi import ABI_IMPORTS, OPTIONAL, AgentLimits, check
@@ -113,3 +116,12 @@ def test_what_asks_for_too_much_is_refused_with_both_numbers(memory: str, fields
 
 def test_a_memory_as_large_as_the_limit_is_admitted() -> None:
     check(inspect(agent(memory='(memory (export "memory") 16)', fields="(table 100 funcref)")), LIMITS)
+
+
+@given(st.sampled_from([ECHO, COUNTER, SMALLEST]), st.data())
+def test_flipped_bits_give_a_verdict(text: str, data: st.DataObject) -> None:
+    wasm = bytearray(binary(text))
+    for position in data.draw(st.lists(st.integers(0, len(wasm) * 8 - 1), min_size=1, max_size=3)):
+        wasm[position // 8] ^= 1 << position % 8
+    with contextlib.suppress(InvalidWasm):
+        check(inspect(bytes(wasm)), LIMITS)

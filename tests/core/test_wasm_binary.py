@@ -59,7 +59,7 @@ def test_a_module_cut_at_any_byte_is_a_value_or_invalid_wasm(name: str) -> None:
 
 
 @given(st.sampled_from(MODULES), st.data())
-def test_flipped_bits_give_a_value_or_invalid_wasm(name: str, data: Any) -> None:
+def test_flipped_bits_give_a_value_or_invalid_wasm(name: str, data: st.DataObject) -> None:
     wasm = bytearray(binary(ALL[name]))
     for position in data.draw(st.lists(st.integers(0, len(wasm) * 8 - 1), min_size=1, max_size=4)):
         wasm[position // 8] ^= 1 << position % 8
