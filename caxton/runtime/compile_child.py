@@ -14,9 +14,11 @@ REFUSED = 3
 
 
 def limit(memory: int, cpu_seconds: int) -> None:
-    """Bound address space and CPU time; no core dumps, no files."""
+    """Bound address space and CPU time, write no files, dump no core, and let the agents go first."""
+    import os
     import resource
 
+    os.nice(5)
     wanted = [
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
