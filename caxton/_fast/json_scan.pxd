@@ -8,7 +8,7 @@ A function that walks returns where it stopped, or NULL with the reason in scan_
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
 
 from caxton._fast.envelope cimport E_DEPTH, E_JSON, E_UTF8
 
@@ -52,19 +52,35 @@ cdef extern from *:
     /* Is there a byte above 7f in the text? */
     static inline int caxton_has_high(const char *p, size_t n) {
         uint64_t seen = 0, v;
-        while (n >= 32) {
-            uint64_t w[4];
-            memcpy(w, p, 32);
-            seen |= w[0] | w[1] | w[2] | w[3];
-            p += 32; n -= 32;
-        }
-        while (n >= 8) { memcpy(&v, p, 8); seen |= v; p += 8; n -= 8; }
-        while (n) { seen |= (unsigned char)*p++; n--; }
+    #if defined(__SSE2__)
+        __m128i wide = _mm_setzero_si128();
+        for (; n >= 32; p += 32, n -= 32)
+            wide = _mm_or_si128(wide, _mm_or_si128(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)(p + 16))));
+        if (_mm_movemask_epi8(wide)) return 1;
+    #endif
+        for (; n >= 8; p += 8, n -= 8) { memcpy(&v, p, 8); seen |= v; }
+        for (; n; p++, n--) seen |= (unsigned char)*p;
         return (seen & CAXTON_HIGH) != 0;
+    }
+
+    /* Do the n bytes at p equal this literal of n bytes? Two overlapping words; with a constant n nothing is called. */
+    static inline int caxton_is(const char *p, const char *literal, size_t n) {
+        if (n >= 8) {
+            uint64_t a, b, c, d;
+            memcpy(&a, p, 8); memcpy(&b, literal, 8); memcpy(&c, p + n - 8, 8); memcpy(&d, literal + n - 8, 8);
+            return !((a ^ b) | (c ^ d)) && (n <= 16 || memcmp(p, literal, n) == 0);
+        }
+        if (n >= 4) {
+            uint32_t a, b, c, d;
+            memcpy(&a, p, 4); memcpy(&b, literal, 4); memcpy(&c, p + n - 4, 4); memcpy(&d, literal + n - 4, 4);
+            return !((a ^ b) | (c ^ d));
+        }
+        return memcmp(p, literal, n) == 0;
     }
     """
     const char* string_stop "caxton_string_stop"(const char* p) noexcept nogil
     bint has_high "caxton_has_high"(const char* p, size_t n) noexcept nogil
+    bint same_bytes "caxton_is"(const char* p, const char* literal, size_t n) noexcept nogil
 
 cdef enum:
     MAX_DEPTH = 1024         # limits above it count as this
@@ -145,18 +161,23 @@ cdef inline const char* skip_escape(scan_t* scan, const char* p) noexcept nogil:
     return fail(scan, E_JSON, p)
 
 
-cdef inline const char* skip_string(scan_t* scan, const char* p, bint* escaped) noexcept nogil:
-    """From behind the opening quote to the closing quote; *escaped* becomes true when an escape was passed."""
-    while True:
-        p = string_stop(p)
-        if p[0] == c'"':
-            return p
+cdef inline const char* _skip_rest(scan_t* scan, const char* p, bint* escaped) noexcept nogil:
+    """The rest of a string that holds an escape or a fault, which *p* is at."""
+    while p[0] != c'"':
         if p[0] != c'\\':
             return fail(scan, E_JSON, p)
         escaped[0] = True
         p = skip_escape(scan, p)
         if p == NULL:
             return NULL
+        p = string_stop(p)
+    return p
+
+
+cdef inline const char* skip_string(scan_t* scan, const char* p, bint* escaped) noexcept nogil:
+    """From behind the opening quote to the closing quote; *escaped* becomes true when an escape was passed."""
+    p = string_stop(p)
+    return p if p[0] == c'"' else _skip_rest(scan, p, escaped)
 
 
 cdef inline const char* skip_number(scan_t* scan, const char* p, bint* whole) noexcept nogil:
@@ -239,15 +260,15 @@ cdef inline const char* skip_value(scan_t* scan, const char* p, uint32_t max_dep
                         return NULL
                 continue
         elif c == c't':
-            if memcmp(p, "true", 4) != 0:
+            if not same_bytes(p, "true", 4):
                 return fail(scan, E_JSON, p)
             p += 4
         elif c == c'f':
-            if memcmp(p, "false", 5) != 0:
+            if not same_bytes(p, "false", 5):
                 return fail(scan, E_JSON, p)
             p += 5
         elif c == c'n':
-            if memcmp(p, "null", 4) != 0:
+            if not same_bytes(p, "null", 4):
                 return fail(scan, E_JSON, p)
             p += 4
         else:

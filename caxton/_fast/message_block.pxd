@@ -10,14 +10,13 @@ from caxton._fast.envelope cimport F_SENDER, FIELD_COUNT, PRIORITY_NORMAL, envel
 
 cdef extern from *:
     """
-    /* FIPA00069 code - 1; the three short forms of the seeds follow the 22 acts */
-    #define ACT(name, code) { name, sizeof name - 1, code }
-    static const struct caxton_act { const char *name; uint8_t length; uint8_t code; } caxton_acts[] = {
-        ACT("accept-proposal", 1), ACT("agree", 2), ACT("cancel", 3), ACT("cfp", 4), ACT("confirm", 5), ACT("disconfirm", 6),
-        ACT("failure", 7), ACT("inform", 8), ACT("inform-if", 9), ACT("inform-ref", 10), ACT("not-understood", 11),
-        ACT("propagate", 12), ACT("propose", 13), ACT("proxy", 14), ACT("query-if", 15), ACT("query-ref", 16), ACT("refuse", 17),
-        ACT("reject-proposal", 18), ACT("request", 19), ACT("request-when", 20), ACT("request-whenever", 21), ACT("subscribe", 22),
-        ACT("accept", 1), ACT("reject", 18), ACT("query", 16),
+    /* by FIPA00069 code - 1 */
+    #define ACT(name) { name, sizeof name - 1 }
+    static const struct caxton_act { const char *name; uint8_t length; } caxton_acts[] = {
+        ACT("accept-proposal"), ACT("agree"), ACT("cancel"), ACT("cfp"), ACT("confirm"), ACT("disconfirm"),
+        ACT("failure"), ACT("inform"), ACT("inform-if"), ACT("inform-ref"), ACT("not-understood"),
+        ACT("propagate"), ACT("propose"), ACT("proxy"), ACT("query-if"), ACT("query-ref"), ACT("refuse"),
+        ACT("reject-proposal"), ACT("request"), ACT("request-when"), ACT("request-whenever"), ACT("subscribe"),
     };
     static const char *const caxton_keys[] = {
         "sender", "receiver", "content", "conversation_id", "reply_with", "in_reply_to", "ontology", "language", "protocol",
@@ -30,7 +29,6 @@ cdef extern from *:
     ctypedef struct act_t "struct caxton_act":
         const char* name
         uint8_t length
-        uint8_t code
     const act_t* ACTS "caxton_acts"
     const char* const* KEYS "caxton_keys"
     const char* const* PRIORITIES "caxton_priorities"
@@ -38,7 +36,6 @@ cdef extern from *:
 
 cdef enum:
     ACT_COUNT = 22
-    ACT_NAMES = 25           # with the short forms
     SENDER_ROOM = 64
     LARGEST = 0x7fff0000     # limits above it count as this
     MAX_RECEIVERS = 1024     # limits above it count as this

@@ -61,6 +61,7 @@ from caxton._fast.json_scan cimport (
     is_space,
     needs_escape,
     refuse,
+    same_bytes,
     same_string,
     scan_t,
     skip_key,
@@ -72,8 +73,6 @@ from caxton._fast.json_scan cimport (
     utf8_stop,
 )
 from caxton._fast.message_block cimport (
-    ACT_NAMES,
-    ACTS,
     LARGEST,
     MAX_TRACESTATE,
     PRIORITIES,
@@ -83,6 +82,24 @@ from caxton._fast.message_block cimport (
 )
 from caxton._fast.rfc3339 cimport moment_parse
 from caxton._fast.uuid7 cimport uuid_parse
+
+cdef extern from *:
+    """
+    /* every spelling of an act, short forms of the seeds included, by length */
+    static const struct caxton_spelling { const char *name; uint8_t code; } caxton_spellings[] = {
+        {"cfp", 4}, {"agree", 2}, {"proxy", 14}, {"query", 16}, {"cancel", 3}, {"inform", 8}, {"refuse", 17}, {"accept", 1},
+        {"reject", 18}, {"confirm", 5}, {"failure", 7}, {"propose", 13}, {"request", 19}, {"query-if", 15}, {"inform-if", 9},
+        {"propagate", 12}, {"query-ref", 16}, {"subscribe", 22}, {"disconfirm", 6}, {"inform-ref", 10}, {"request-when", 20},
+        {"not-understood", 11}, {"accept-proposal", 1}, {"reject-proposal", 18}, {"request-whenever", 21},
+    };
+    /* those of n letters stand from [n] to [n + 1] */
+    static const uint8_t caxton_by_length[] = {0, 0, 0, 0, 1, 1, 4, 9, 13, 14, 18, 20, 20, 21, 21, 22, 24, 25};
+    """
+    ctypedef struct spelling_t "struct caxton_spelling":
+        const char* name
+        uint8_t code
+    const spelling_t* SPELLINGS "caxton_spellings"
+    const uint8_t* SPELLINGS_BY_LENGTH "caxton_by_length"
 
 cdef enum:
     ACT_LONGEST = 16
@@ -112,57 +129,57 @@ cdef inline envelope_t* _block(reader_t* reader) noexcept nogil:
 cdef inline int _key(const char* p, size_t n) noexcept nogil:
     """Which key these bytes name: F_* or KEY_*, or -1."""
     if n == 8:
-        if memcmp(p, "receiver", 8) == 0:
+        if same_bytes(p, "receiver", 8):
             return F_RECEIVER
-        if memcmp(p, "language", 8) == 0:
+        if same_bytes(p, "language", 8):
             return F_LANGUAGE
-        if memcmp(p, "ontology", 8) == 0:
+        if same_bytes(p, "ontology", 8):
             return F_ONTOLOGY
-        if memcmp(p, "protocol", 8) == 0:
+        if same_bytes(p, "protocol", 8):
             return F_PROTOCOL
-        if memcmp(p, "reply_to", 8) == 0:
+        if same_bytes(p, "reply_to", 8):
             return F_REPLY_TO
-        if memcmp(p, "reply_by", 8) == 0:
+        if same_bytes(p, "reply_by", 8):
             return KEY_REPLY_BY
-        if memcmp(p, "priority", 8) == 0:
+        if same_bytes(p, "priority", 8):
             return KEY_PRIORITY
-        if memcmp(p, "encoding", 8) == 0:
+        if same_bytes(p, "encoding", 8):
             return F_ENCODING
     elif n == 6:
-        if memcmp(p, "sender", 6) == 0:
+        if same_bytes(p, "sender", 6):
             return F_SENDER
-        if memcmp(p, "params", 6) == 0:
+        if same_bytes(p, "params", 6):
             return F_PARAMS
     elif n == 7:
-        if memcmp(p, "content", 7) == 0:
+        if same_bytes(p, "content", 7):
             return F_CONTENT
     elif n == 12:
-        if memcmp(p, "performative", 12) == 0:
+        if same_bytes(p, "performative", 12):
             return KEY_PERFORMATIVE
     elif n == 15:
-        if memcmp(p, "conversation_id", 15) == 0:
+        if same_bytes(p, "conversation_id", 15):
             return F_CONVERSATION_ID
     elif n == 10:
-        if memcmp(p, "reply_with", 10) == 0:
+        if same_bytes(p, "reply_with", 10):
             return F_REPLY_WITH
-        if memcmp(p, "message_id", 10) == 0:
+        if same_bytes(p, "message_id", 10):
             return KEY_MESSAGE_ID
-        if memcmp(p, "tracestate", 10) == 0:
+        if same_bytes(p, "tracestate", 10):
             return F_TRACESTATE
-        if memcmp(p, "expires_at", 10) == 0:
+        if same_bytes(p, "expires_at", 10):
             return KEY_EXPIRES_AT
     elif n == 11:
-        if memcmp(p, "in_reply_to", 11) == 0:
+        if same_bytes(p, "in_reply_to", 11):
             return F_IN_REPLY_TO
-        if memcmp(p, "traceparent", 11) == 0:
+        if same_bytes(p, "traceparent", 11):
             return F_TRACEPARENT
-        if memcmp(p, "redelivered", 11) == 0:
+        if same_bytes(p, "redelivered", 11):
             return KEY_REDELIVERED
     elif n == 9:
-        if memcmp(p, "hop_count", 9) == 0:
+        if same_bytes(p, "hop_count", 9):
             return KEY_HOP_COUNT
     elif n == 16:
-        if memcmp(p, "delivery_attempt", 16) == 0:
+        if same_bytes(p, "delivery_attempt", 16):
             return KEY_DELIVERY_ATTEMPT
     return -1
 
@@ -229,7 +246,7 @@ cdef inline const char* _agent(reader_t* reader, const char* p, int key, slice_t
             if escaped and word_end - word <= KEY_TEXT:
                 word_end = plain + unescape(word, word_end, plain)
                 word = plain
-            if word_end - word == 4 and memcmp(word, "name", 4) == 0:
+            if word_end - word == 4 and same_bytes(word, "name", 4):
                 if named:
                     return refuse(&reader.scan, E_DUPLICATE, p, key)
                 named = True
@@ -322,18 +339,27 @@ cdef inline const char* _integer(reader_t* reader, const char* p, int key, int64
     return p
 
 
+cdef inline int _spelled(const char* p, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(SPELLINGS_BY_LENGTH[n], SPELLINGS_BY_LENGTH[n + 1]):
+        if same_bytes(p, SPELLINGS[i].name, n):
+            return SPELLINGS[i].code
+    return 0
+
+
 cdef inline int _act(const char* p, uint32_t n) noexcept nogil:
     """The code of a performative, whatever its case and dashes; 0 when it is none."""
     cdef char[ACT_LONGEST] name
     cdef uint32_t i
+    cdef int code
     if n > ACT_LONGEST:
         return 0
+    code = _spelled(p, n)
+    if code:
+        return code
     for i in range(n):
         name[i] = p[i] + 32 if c'A' <= p[i] <= c'Z' else (c'-' if p[i] == c'_' else p[i])
-    for i in range(ACT_NAMES):
-        if ACTS[i].length == n and memcmp(ACTS[i].name, name, n) == 0:
-            return ACTS[i].code
-    return 0
+    return _spelled(name, n)
 
 
 cdef inline const char* _priority(reader_t* reader, const char* p) noexcept nogil:
@@ -367,9 +393,9 @@ cdef inline const char* _header_value(reader_t* reader, const char* p, int key) 
         return _priority(reader, p)
     if key == KEY_REDELIVERED:
         # the platform's own word, true of one delivery and not of the message: read over
-        if memcmp(p, "true", 4) == 0:
+        if same_bytes(p, "true", 4):
             return p + 4
-        return p + 5 if memcmp(p, "false", 5) == 0 else refuse(&reader.scan, E_TYPE, p, key)
+        return p + 5 if same_bytes(p, "false", 5) else refuse(&reader.scan, E_TYPE, p, key)
     if key == KEY_HOP_COUNT or key == KEY_DELIVERY_ATTEMPT:
         p = _integer(reader, p, key, &number)
         if p != NULL and (number < 0 or key == KEY_HOP_COUNT and number > 255):
@@ -399,7 +425,7 @@ cdef inline const char* _value(reader_t* reader, const char* p, int key) noexcep
     """The value of a known key."""
     cdef const char* start = p
     cdef uint32_t count = 0
-    if p[0] == c'n' and memcmp(p, "null", 4) == 0:
+    if p[0] == c'n' and same_bytes(p, "null", 4):
         return p + 4
     if key == F_CONTENT or key == F_PARAMS:
         if key == F_PARAMS and p[0] != c'{':
