@@ -4,5 +4,5 @@
 EXPORT(handle_message) int32_t handle_message(const char *json, size_t length) {
     message_t message;
     read_message(json, length, &message);
-    return is_complaint(&message) ? 0 : answer(&message, "inform", message.content);
+    return is_complaint(&message) ? 0 : inform(&message, message.content);
 }

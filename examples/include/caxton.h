@@ -299,7 +299,7 @@ static inline int32_t dispatch(void) {
 }
 
 /* An answer as FIPA wants it: to reply_to or else the sender, in the same conversation and protocol, in_reply_to what was reply_with. */
-static inline int32_t answer(const message_t *m, const char *performative, span_t content) {
+static inline int32_t reply(const message_t *m, const char *performative, span_t content) {
     begin(performative);
     MEMBER("receiver", m->reply_to.length ? m->reply_to : m->sender);
     MEMBER("conversation_id", m->conversation_id);
@@ -310,6 +310,18 @@ static inline int32_t answer(const message_t *m, const char *performative, span_
     MEMBER("content", content);
     return dispatch();
 }
+
+#define REPLY(act, performative) \
+    static inline int32_t act(const message_t *m, span_t content) { return reply(m, performative, content); }
+REPLY(agree, "agree")
+REPLY(refuse, "refuse")
+REPLY(propose, "propose")
+REPLY(inform, "inform")
+REPLY(failure, "failure")
+REPLY(not_understood, "not-understood")
+#undef REPLY
+
+#define JSON(literal) ((span_t){literal, sizeof(literal) - 1}) /* JSON text as a span: JSON("\"done\"") */
 
 /* FIPA: never answer these two, or two agents will tell each other for ever that they did not understand. */
 static inline int is_complaint(const message_t *m) { return is(m->performative, "failure") || is(m->performative, "not-understood"); }

@@ -7,5 +7,5 @@ EXPORT(handle_message) int32_t handle_message(const char *json, size_t length) {
     read_message(json, length, &message);
     if (!is(message.performative, "request")) return 0;
     if (log_is_due(++count)) LOG("Received ping, sending pong back");
-    return answer(&message, "inform", (span_t){"\"pong\"", 6});
+    return inform(&message, JSON("\"pong\""));
 }
