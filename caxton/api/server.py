@@ -1,5 +1,6 @@
 """Hypercorn's Trio worker, run inside our own nursery: what `caxton serve` listens with."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -11,7 +12,7 @@ from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
 GRACE = 2.0  # seconds that open requests and streams get after the trigger
-PING_INTERVAL = 20.0
+KEEPALIVE = 60  # seconds of silence after which the kernel asks whether the peer is still there
 
 
 @attrs.frozen
@@ -42,9 +43,16 @@ def server_config(host: str, port: int) -> Config:
     config.include_server_header = False
     config.keep_alive_timeout = 75
     config.keep_alive_max_requests = 1_000_000
-    config.websocket_ping_interval = PING_INTERVAL
     config.websocket_max_message_size = 17 << 20  # a little above stream.py's own limit, which gives a reason
     return config
+
+
+def keep_alive(listener: socket.socket) -> None:
+    """Accepted connections inherit it. (hypercorn's own pings outlive their WebSocket and hold up the shutdown.)"""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # Linux, macOS
+    if idle is not None:
+        listener.setsockopt(socket.IPPROTO_TCP, idle, KEEPALIVE)
 
 
 async def serve(
@@ -58,8 +66,9 @@ async def serve(
     """Serve until the trigger returns, then at most GRACE seconds more. Port 0 is a free one; started() tells which."""
     config = server_config(host, port)
     sockets = config.create_sockets()
-    for socket in sockets.insecure_sockets:
-        socket.listen(config.backlog)
+    for listener in sockets.insecure_sockets:
+        keep_alive(listener)
+        listener.listen(config.backlog)
     bound = Address(*sockets.insecure_sockets[0].getsockname()[:2])
 
     async def trigger() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import httpx
 import trio
-from trio_websocket import open_websocket_url
+from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from caxton.api.app import create_app
 from caxton.api.server import Address, serve
@@ -33,8 +33,21 @@ class Served:
     async def attach(self, name: str) -> httpx.Response:
         return await self.http.post("/api/v1/agents", json={"kind": "attached", "config": {"name": name}})
 
-    def websocket(self, path: str, **options: Any) -> Any:  # trio-websocket's is untyped
-        return open_websocket_url(self.address.url.replace("http", "ws") + path, **options)
+    @asynccontextmanager
+    async def websocket(self, path: str, **options: Any) -> AsyncIterator[WebSocketConnection]:
+        """trio-websocket over a stream of ours, because it leaves its own open when the server closes first."""
+        rejected: ConnectionRejected | None = None
+        async with await trio.open_tcp_stream(self.address.host, self.address.port) as stream:
+            try:
+                async with trio.open_nursery() as nursery:
+                    connection = await wrap_client_stream(nursery, stream, "caxton", path, **options)
+                    yield connection
+                    await connection.aclose()
+                    nursery.cancel_scope.cancel()
+            except* ConnectionRejected as group:
+                rejected = next(error for error in group.exceptions if isinstance(error, ConnectionRejected))
+        if rejected is not None:
+            raise rejected
 
 
 @asynccontextmanager

@@ -1,0 +1,29 @@
+"""The framing of batches: any bytes are a list of texts or one named error."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caxton.api.batch import BrokenBatch, join_batch, split_batch
+
+
+@given(st.lists(st.binary(max_size=300)))
+def test_what_is_joined_is_split(bodies: list[bytes]):
+    assert split_batch(join_batch(bodies)) == bodies
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_a_batch_or_broken(frame: bytes):
+    try:
+        bodies = split_batch(frame)
+    except BrokenBatch:
+        return
+    assert join_batch(bodies) == frame
+
+
+@given(st.lists(st.binary(min_size=1, max_size=20), min_size=1), st.data())
+def test_a_frame_cut_inside_a_record_is_broken(bodies: list[bytes], data: st.DataObject):
+    frame = join_batch(bodies)
+    last = len(frame) - len(bodies[-1]) - 4
+    with pytest.raises(BrokenBatch):
+        split_batch(frame[: data.draw(st.integers(last + 1, len(frame) - 1))])
