@@ -14,7 +14,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdio cimport snprintf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from *:
@@ -50,7 +50,7 @@ cdef extern from *:
 cdef enum:
     SENTENCE_COUNT = 16
 
-from caxton._fast.json_scan cimport needs_escape
+from caxton._fast.json_scan cimport needs_escape, scan_start
 from caxton._fast.message_block cimport (
     ACTS,
     KEYS,
@@ -140,6 +140,7 @@ cdef envelope_t* envelope_parse(const char* json, size_t length, const envelope_
     reader.max_name = limits.max_name
     reader.max_depth = limits.max_depth
     reader.max_receivers = min(limits.max_receivers, <uint32_t>MAX_RECEIVERS)
+    scan_start(&reader.scan)
     reader.seen = 0
     reader.extra_count = 0
     if message_read(&reader, length) == NULL:
@@ -347,6 +348,16 @@ cdef class Envelope:
         cdef envelope_t* block = envelope_with_sender(self.block, <const char*>text, <uint32_t>len(text))
         if block == NULL:
             raise MemoryError
+        return envelope_wrap(block)
+
+    def again(self):
+        """The same message for another delivery: a copy whose delivery_attempt is one more, at least 2."""
+        cdef envelope_t* block = <envelope_t*>malloc(self.block.size)
+        if block == NULL:
+            raise MemoryError
+        memcpy(block, self.block, self.block.size)
+        block.refs = 1
+        block.delivery_attempt = max(self.block.delivery_attempt, <uint32_t>1) + 1
         return envelope_wrap(block)
 
     def stamp(self, int64_t now_us):

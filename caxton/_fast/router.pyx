@@ -28,6 +28,7 @@ from caxton._fast.platform cimport (
 )
 
 from caxton.core.errors import AgentAlreadyExists, AgentNotFound, InvalidRequest
+from caxton.core.routing import check_topic_pattern
 
 cdef enum:
     RETIRED_MEMORY = 0
@@ -595,8 +596,11 @@ cdef class Router:
         """
         cdef uint32_t position = 0
         cdef filter_t* program = NULL
+        check_topic_pattern(topic)
         if content_filter.strip() not in (b"", b"{}"):
             program = filter_compile(content_filter, len(content_filter), &position)
+            if program == NULL and position == <uint32_t>-1:
+                raise MemoryError
             if program == NULL:
                 raise InvalidRequest(
                     f"the content filter of topic {topic!r} is not a filter: byte {position} of {content_filter[:80]!r}",

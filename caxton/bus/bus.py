@@ -1,6 +1,7 @@
 """The one door for messages from outside, and the place where what happened is told.
 
-It does not know HTTP or WebSocket (api does), nor how agents live (runtime does); it turns the scheduler's events into answers,
+It does not know HTTP or WebSocket (api does), nor how agents live (runtime does); it turns the scheduler's events
+into answers,
 log lines, events for watchers, and failures for senders.
 """
 
@@ -14,13 +15,21 @@ import msgspec
 import trio
 
 from caxton._fast.envelope import Envelope
-from caxton._fast.scheduler import EVENT_LOG, EVENT_MAIL, EVENT_UNDELIVERED, Scheduler
+from caxton._fast.scheduler import (
+    EVENT_LOG,
+    EVENT_MAIL,
+    EVENT_SUBSCRIBE,
+    EVENT_UNDELIVERED,
+    SEND_NO_RECEIVER,
+    Scheduler,
+)
 from caxton.bus.delivery import AMS, failure_for, reason_of
 from caxton.bus.events import EventLog
 from caxton.bus.logs import LogRing
 from caxton.bus.posting import Poster
 from caxton.bus.replies import Replies
 from caxton.bus.streams import Session, Streams
+from caxton.bus.subscriptions import subscribe
 from caxton.core.errors import CaxtonError, ReplyTimeout
 from caxton.core.views import Event, EventFilter, LogLine, MessageRecord, Receipt
 
@@ -51,7 +60,7 @@ class Bus:
     def post_many(self, lines: Sequence[bytes]) -> list[Receipt | CaxtonError]:
         return self._poster.post_many(lines, "")
 
-    async def request(self, data: bytes, *, timeout: float) -> Envelope:  # noqa: ASYNC109 (the client's own words: ?wait=)
+    async def request(self, data: bytes, *, timeout: float) -> Envelope:  # noqa: ASYNC109 (?wait=)
         """Post as `client:<id>` and wait for the answer; an `agree` only announces it. Raises ReplyTimeout."""
         agreed = False
         with self._replies.open() as (address, waiter):
@@ -102,6 +111,11 @@ class Bus:
             self.write_log(self._scheduler.name_of(port), STREAMS[a], text, at_us / 1e6)
         elif kind == EVENT_UNDELIVERED:
             self._undelivered(a, *b)
+        elif kind == EVENT_SUBSCRIBE:
+            try:
+                subscribe(self._scheduler, port, b)
+            except CaxtonError as error:
+                self.write_log(self._scheduler.name_of(port), "system", f"subscription refused: {error}")
         else:
             return False
         return True
@@ -130,6 +144,11 @@ class Bus:
                 self._poster.post(failure, AMS)
             except CaxtonError as error:
                 log.debug("the sender of %s cannot be told: %s", message.message_id, error)
+
+    def return_to_senders(self, messages: Sequence[Envelope]) -> None:
+        """Their receiver is gone."""
+        for message in messages:
+            self._undelivered(SEND_NO_RECEIVER, message, "the agent was deleted before it came to the message")
 
     def show_messages(self) -> None:
         """Show the watchers what was accepted since the last look."""

@@ -13,7 +13,10 @@ class Poster:
         self._submit = scheduler.submit
 
     def post(self, data: bytes, sender: str) -> Receipt:
-        """Accept one message: when this returns, it is in the mailboxes of its receivers. Raises RejectedError or UnavailableError."""
+        """Accept one message: when this returns, it is in the mailboxes of its receivers.
+
+        Raises RejectedError or UnavailableError.
+        """
         accepted = self._submit(data, sender=sender)
         return Receipt(
             message_id=accepted.message_id,

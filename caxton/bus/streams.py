@@ -1,6 +1,7 @@
 """Agents that live outside: a host port whose mail waits while they are away, and the session that takes it.
 
-Rule 1: a message stays with the port until it is acknowledged; what is not, goes to the next session again, marked `redelivered`.
+Rule 1: a message stays with the port until it is acknowledged; what is not, goes to the next session again, marked
+        `redelivered`.
 Rule 2: one session at a time. A second is refused, or takes over and ends the first.
 Rule 3: a session holds at most WINDOW messages without acknowledgement; the rest waits in the bounded mailbox.
 """
@@ -13,9 +14,9 @@ import trio
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
+from caxton.bus.posting import Poster
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.views import Receipt
-from caxton.bus.posting import Poster
 
 WINDOW = 16_384
 
@@ -45,7 +46,10 @@ class Session:
         self._again.reverse()
 
     async def receive(self, max_messages: int) -> Sequence[Envelope]:
-        """At least one message, at most *max_messages*. AgentNotFound: deleted; InvalidTransition: another session took over."""
+        """At least one message, at most *max_messages*.
+
+        AgentNotFound: deleted; InvalidTransition: another session took over.
+        """
         await trio.lowlevel.checkpoint()
         agent = self._agent
         while True:
@@ -87,25 +91,20 @@ class Streams:
         self._by_name: dict[str, Attached] = {}
         self._by_port: dict[int, Attached] = {}
 
-    def open(self, name: str, *, queue_size: int, queue_bytes: int) -> int:
-        """Make the mailbox; returns its port. AgentAlreadyExists when the name is taken."""
-        port = self._scheduler.open_port(name, host=True, queue_size=queue_size, queue_bytes=queue_bytes)
+    def adopt(self, name: str, port: int) -> None:
+        """The agent is attached: its mail waits at this host port."""
         self._by_name[name] = self._by_port[port] = Attached(name, port)
-        return port
 
-    def close(self, name: str) -> None:
-        agent = self._by_name.pop(name)
-        del self._by_port[agent.port]
-        agent.is_closed = True
-        agent.news.set()
-        self._scheduler.close_port(agent.port)
+    def forget(self, name: str) -> None:
+        """The agent is deleted; its session learns it."""
+        if (agent := self._by_name.pop(name, None)) is not None:
+            del self._by_port[agent.port]
+            agent.is_closed = True
+            agent.news.set()
 
     def mail(self, port: int) -> None:
         if (agent := self._by_port.get(port)) is not None:
             agent.news.set()
-
-    def find(self, name: str) -> Attached | None:
-        return self._by_name.get(name)
 
     @asynccontextmanager
     async def attach(self, name: str, *, takeover: bool) -> AsyncIterator[Session]:

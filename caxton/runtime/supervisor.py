@@ -93,6 +93,7 @@ class Runtime:
     _by_owner: dict[str, Replica] = attrs.field(factory=dict)
     _timers: Timers = attrs.field(factory=Timers)
     _timers_changed: trio.Event = attrs.field(factory=trio.Event)
+    last_spawn_ns: int = 0  # from the start of the last instantiation to the end of its init
 
     # -- what the floors above ask for --
 
@@ -103,8 +104,10 @@ class Runtime:
         *,
         state: Mapping[str, Mapping[bytes, bytes]] | None = None,
         timers: Iterable[tuple[str, int, int]] = (),
+        run: bool = True,
     ) -> AgentStatus:
-        """Bring an agent up, a new one or one that rests, and wait until it runs.
+        """Bring an agent up, a new one or one that rests, and wait until it runs; without *run*, only give it its
+        address.
 
         *state* (by owner) and *timers* (owner, timer id, due in µs) are what its replicas had in an earlier process.
         When a replica does not come up, all are stopped, the agent stays visible as failed, and DeploymentFailed is
@@ -133,7 +136,11 @@ class Runtime:
                     self._by_owner[owner].values = dict(values)
             for owner, timer_id, due_us in timers:
                 self._set_timer(owner, timer_id, due_us)
-            if module is None:
+            if not run:
+                for replica in agent.replicas:
+                    self._report(replica, AgentState.STOPPED)
+                await trio.lowlevel.checkpoint()
+            elif module is None:
                 for replica in agent.replicas:
                     self._scheduler.set_accepting(replica.port, True)
                     self._report(replica, AgentState.RUNNING)
@@ -183,6 +190,9 @@ class Runtime:
         replica = self._by_port.get(port)
         return (replica.agent.spec.name, replica.number, replica.owner) if replica else None
 
+    def knows(self, name: str) -> bool:
+        return name in self._agents
+
     def list(self) -> "list[AgentStatus]":
         """In the order of their deployment."""
         return [status_of(agent) for agent in self._agents.values()]
@@ -205,6 +215,7 @@ class Runtime:
             self._set_timer(replica.owner, a, b)
         elif replica.life is not None:
             if kind == EVENT_STARTED:
+                self.last_spawn_ns = b
                 replica.declared = declared_capabilities(a)
                 for capability in replica.declared:
                     self._scheduler.add_capability(port, capability)

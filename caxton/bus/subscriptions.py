@@ -1,0 +1,34 @@
+"""What a guest says with `subscribe_messages`:
+
+{"topics": ["orders.*"], "content": {"total": {"gte": 100}}, "performatives": ["inform"]}
+"""
+
+import msgspec
+
+from caxton._fast.scheduler import Scheduler
+from caxton.core.errors import InvalidRequest
+from caxton.core.performatives import ACT_CODES, canonical
+
+
+class _Subscription(msgspec.Struct, forbid_unknown_fields=True):
+    topics: list[str]
+    content: msgspec.Raw = msgspec.Raw(b"")
+    performatives: list[str] = []
+
+
+_decode = msgspec.json.Decoder(_Subscription).decode
+
+
+def subscribe(scheduler: Scheduler, port: int, text: bytes) -> None:
+    """Carry it out. Raises InvalidRequest for what is no subscription."""
+    try:
+        wanted = _decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidRequest(
+            f"not a subscription: {error}", hint='such as {"topics": ["orders.*"], "performatives": ["inform"]}'
+        ) from None
+    acts = 0
+    for name in wanted.performatives:
+        acts |= 1 << ACT_CODES[canonical(name)]
+    for topic in wanted.topics:
+        scheduler.subscribe(port, topic, bytes(wanted.content), acts)

@@ -1,0 +1,232 @@
+"""The composition: store, engine, scheduler, bus and runtime, opened in this order and closed in reverse.
+
+    open_node → store → engine, scheduler → [pump, recorder] → runtime → agents come back → the block → agents rest →
+    all closed
+
+It decides nothing: what the scheduler says goes to the room that understands it (`_pump`), what agents changed goes
+to the store
+(`Recorder`).
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+import caxton
+from caxton._fast.scheduler import EVENT_CALL, EVENT_STATE, EVENT_TIMER, Scheduler
+from caxton._fast.wasm.engine import Engine
+from caxton.bus.bus import Bus
+from caxton.core.agent import AgentState
+from caxton.core.config_keys import Config
+from caxton.core.errors import InvalidConfig
+from caxton.core.views import EdgeLimits
+from caxton.node.agents import Agents
+from caxton.node.metrics import Metrics
+from caxton.node.recorder import Recorder
+from caxton.runtime.hostcalls import answer_call
+from caxton.runtime.modules import CompileLimits, ModuleCache
+from caxton.runtime.replica import AgentChange, RuntimeLimits
+from caxton.runtime.supervisor import Runtime, open_runtime
+from caxton.store import Store, open_store
+from caxton.store.lifecycle import write_event
+from caxton.store.state import write_state
+from caxton.store.timers import write_timers
+
+log = logging.getLogger(__name__)
+
+SPARE_SLOTS = 16  # instances beside max_agents: an old one may not be freed yet when its successor starts
+CLOSING_GRACE = 1.5  # seconds that agents have for what waits when the server ends
+
+# states that watchers are told, by the name of the event
+ANNOUNCED = {
+    AgentState.RUNNING: "agent.started",
+    AgentState.DRAINING: "agent.draining",
+    AgentState.STOPPED: "agent.stopped",
+    AgentState.FAILED: "agent.failed",
+}
+
+
+@asynccontextmanager
+async def open_node(config: Config) -> AsyncIterator["Node"]:
+    """A running node over the data folder; when the block begins, its agents are back.
+
+    Leaving the block lets them finish what waits, for CLOSING_GRACE.
+    """
+    if unmet := config.unmet_protections:
+        raise InvalidConfig(
+            f"{', '.join(unmet)}: this version does not have it, and a server without is not what was asked for",
+            hint="take the key out, and let a proxy in front of the server protect it",
+        )
+    if config.unserved:
+        log.warning("not active in this version: %s", ", ".join(config.unserved))
+    async with open_store(Path(config.data_dir)) as store:
+        engine = _open_engine(config)
+        scheduler = Scheduler(
+            engine,
+            threads=config.runtime.scheduler_threads,
+            max_message_size=config.messaging.max_message_size,
+            history_messages=config.messaging.history_messages,
+            history_bytes=config.messaging.history_bytes,
+            node=store.meta.node_id,
+        )
+        scheduler.start()
+        try:
+            async with trio.open_nursery() as tasks:
+                bus = Bus(scheduler, max_message_size=config.messaging.max_message_size)
+                recorder = Recorder(store)
+                node = Node(config, store, scheduler, bus, recorder)
+                async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:
+                    node.furnish(engine, runtime)
+                    tasks.start_soon(node.pump)
+                    tasks.start_soon(recorder.run)
+                    await node.agents.restore()
+                    node.is_ready = True
+                    try:
+                        yield node
+                    finally:
+                        node.is_ready = False
+                        with trio.move_on_after(CLOSING_GRACE * 2, shield=True):
+                            await runtime.stop_all(grace=CLOSING_GRACE)
+                            await recorder.wait_written()
+                tasks.cancel_scope.cancel()
+        finally:
+            scheduler.stop()
+
+
+def _open_engine(config: Config) -> Engine:
+    runtime = config.runtime
+    engine = Engine(
+        pool_slots=runtime.pool_slots or runtime.max_agents + SPARE_SLOTS,
+        max_memory=runtime.max_memory_per_agent,
+        memory_reservation=runtime.memory_reservation,
+        max_table_elements=runtime.max_table_elements,
+        max_wasm_stack=runtime.max_wasm_stack,
+        async_stack_size=runtime.async_stack_size,
+        keep_resident=runtime.keep_resident,
+    )
+    for warning in engine.warnings:
+        log.warning("%s", warning)
+    return engine
+
+
+class Node:
+    """What the API, gRPC and the command line talk to."""
+
+    agents: Agents
+    metrics: Metrics
+    runtime: Runtime
+
+    def __init__(self, config: Config, store: Store, scheduler: Scheduler, bus: Bus, recorder: Recorder) -> None:
+        self.config = config
+        self.store = store
+        self.scheduler = scheduler
+        self.bus = bus
+        self.is_ready = False
+        self.limits = EdgeLimits(
+            max_message_size=config.messaging.max_message_size,
+            max_module_size=config.runtime.max_module_size,
+            agent_defaults=config.agent_defaults,
+        )
+        self._recorder = recorder
+        self._started_at = time.time()
+
+    def furnish(self, engine: Engine, runtime: Runtime) -> None:
+        """The rooms that need each other: the runtime tells the node, the node's agents use the runtime."""
+        limits = self.config.runtime
+        modules = ModuleCache(
+            engine,
+            self.store.modules.folder,
+            CompileLimits(
+                timeout=limits.compile_timeout, memory=limits.compile_memory, module_size=limits.max_module_size
+            ),
+        )
+        self.runtime = runtime
+        self.agents = Agents(
+            self.scheduler, runtime, self.store, modules, self.bus, self._recorder, max_agents=limits.max_agents
+        )
+        self.metrics = Metrics(self.scheduler, runtime, self.store.data_dir)
+
+    def announce(self, address: str) -> None:
+        """Say where this node answers, for those who find its folder locked."""
+        self.store.announce(address)
+
+    # -- questions --
+
+    # Any: answers for people and probes
+    def health(self) -> Mapping[str, Any]:
+        """Whether the process lives: it does, for it answers."""
+        return {
+            "status": "healthy",
+            "version": caxton.__version__,
+            "node_id": self.store.meta.node_id,
+            "uptime_seconds": round(time.time() - self._started_at, 3),
+            "agents_count": self.metrics.system({"agents"})["agents"]["total"],
+        }
+
+    def ready(self) -> tuple[bool, Mapping[str, Any]]:
+        """Whether it takes requests and can keep its promises."""
+        checks = {
+            "agents": "ok" if self.is_ready else "coming back, or the server is ending",
+            "store": self._recorder.fault or "ok",
+        }
+        is_ready = all(said == "ok" for said in checks.values())
+        return is_ready, {"ready": is_ready, "checks": checks}
+
+    def metrics_system(self, fields: set[str]) -> Mapping[str, Any]:
+        return self.metrics.system(fields)
+
+    # -- what happens --
+
+    async def pump(self) -> None:
+        """Hand out what the scheduler says, for as long as the node is open."""
+        while True:
+            await trio.lowlevel.wait_readable(self.scheduler.wake_fd)
+            for event in self.scheduler.drain():
+                try:
+                    self._dispatch(*event)
+                except Exception:
+                    # one event that a room cannot digest must not take the node down: every other agent depends on
+                    # this loop
+                    log.exception("an event of the scheduler was not handled: %r", event)
+            self.bus.show_messages()
+
+    # Any: each kind of event has its own members (scheduler.pyi)
+    def _dispatch(self, kind: int, port: int, a: Any, b: Any) -> None:
+        if self.bus.handle(kind, port, a, b):
+            return
+        if kind == EVENT_CALL:
+            answer_call(self.scheduler, port, a, *b)
+            return
+        if kind in (EVENT_STATE, EVENT_TIMER) and (replica := self.runtime.replica_at(port)) is not None:
+            owner = replica[2]
+            if kind == EVENT_STATE:
+                self._recorder.put(lambda connection: write_state(connection, owner, b))
+            else:
+                self._recorder.put(lambda connection: write_timers(connection, [(owner, a, b)]))
+        self.runtime.handle((kind, port, a, b))
+
+    def note(self, change: AgentChange) -> None:
+        """An agent took a step: keep it, and tell those who watch."""
+        self._recorder.put(
+            lambda connection: write_event(
+                connection, change.name, change.incarnation, change.state.value, change.reason, change.at
+            )
+        )
+        if (name := ANNOUNCED.get(change.state)) is None:
+            return
+        data = {
+            "agent_id": change.name,
+            "replica": change.replica,
+            "incarnation": change.incarnation,
+            "status": change.state.value,
+            "reason": change.reason,
+            "restarting": change.restarting,
+        }
+        self.bus.events.emit(name, data, change.at)
+        if change.reason:
+            self.bus.write_log(change.name, "system", f"{change.state.value}: {change.reason}", change.at)
