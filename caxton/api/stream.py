@@ -16,6 +16,7 @@ Closing: 1001 agent deleted, 1007 unreadable frame, 1008 another attachment took
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import NoReturn
 
 import attrs
 import msgspec
@@ -23,6 +24,7 @@ import trio
 from quart import Blueprint, websocket
 
 from caxton.api.batch import BrokenBatch, join_batch, split_batch
+from caxton.api.errors import as_caxton_error
 from caxton.api.ports import Node, Stream
 from caxton.api.tracing import trace_id_of
 from caxton.api.wire import ENCODER, receipt_answer
@@ -33,8 +35,13 @@ SUBPROTOCOL = "caxton.batch.v1"
 BATCH_MESSAGES = 512  # most messages in one frame to the client
 MAX_FRAME = 16 << 20
 SEND_SLICE = 500  # messages posted between two looks at the other tasks
+MAX_REASON = 120  # RFC 6455 leaves 123 bytes
 
-UNREADABLE, POLICY, TOO_LARGE, GOING_AWAY = 1007, 1008, 1009, 1001
+GOING_AWAY, UNREADABLE, POLICY, TOO_LARGE, FAILED = 1001, 1007, 1008, 1009, 1011
+ENDINGS: dict[type[CaxtonError], int] = {
+    AgentNotFound: GOING_AWAY,  # deleted while attached
+    InvalidTransition: POLICY,  # somebody took over
+}
 
 
 class Ack(msgspec.Struct, frozen=True, kw_only=True, tag="ack"):
@@ -46,29 +53,37 @@ ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 @attrs.frozen
-class Close(Exception):
-    """This connection has to end, and why."""
+class Close:
+    """How the server ends a connection."""
 
     code: int
     reason: str
 
 
+class UnreadableFrame(Exception):
+    """There is no telling where the messages in a frame are; the connection has to end."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.close = Close(code, reason)
+
+
 def split_frame(data: str | bytes) -> list[bytes]:
-    """The JSON texts in a frame. Raises Close when there is no telling where they are."""
+    """The JSON texts in a frame. Raises UnreadableFrame."""
     if len(data) > MAX_FRAME:
-        raise Close(TOO_LARGE, f"frame of {len(data)} bytes, the limit is {MAX_FRAME}")
+        raise UnreadableFrame(TOO_LARGE, f"frame of {len(data)} bytes, the limit is {MAX_FRAME}")
     if isinstance(data, bytes):
         try:
             return split_batch(data)
         except BrokenBatch as error:
-            raise Close(UNREADABLE, str(error)) from None
+            raise UnreadableFrame(UNREADABLE, str(error)) from None
     text = data.encode()
     if not text.lstrip().startswith(b"["):
         return [text]
     try:
         return [bytes(item) for item in ARRAY.decode(text)]
     except msgspec.DecodeError as error:
-        raise Close(UNREADABLE, f"not JSON: {error}"[:120]) from None
+        raise UnreadableFrame(UNREADABLE, f"not JSON: {error}") from None
 
 
 def read_ack(text: bytes) -> Ack | None:
@@ -91,30 +106,27 @@ class Attachment:
     batch: bool
     trace_id: str
 
-    async def run(self) -> None:
-        """Until one direction ends. Raises Close."""
-        ending: Close | None = None
+    async def run(self) -> Close:
+        """Until one direction ends."""
+        endings: list[Close] = []
         async with trio.open_nursery() as nursery:
 
             async def direct(direction: Callable[[], Awaitable[Close]]) -> None:
-                nonlocal ending
-                ending = await direction()
+                try:
+                    endings.append(await direction())
+                except Exception as error:  # here a connection ends
+                    problem = as_caxton_error(error)
+                    endings.append(Close(ENDINGS.get(type(problem), FAILED), problem.message))
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(direct, self.push)
             nursery.start_soon(direct, self.pull)
-        if ending is not None:
-            raise ending
+        return endings[0]
 
-    async def push(self) -> Close:
+    async def push(self) -> NoReturn:
         """Mailbox to client."""
         while True:
-            try:
-                messages = await self.stream.receive(BATCH_MESSAGES)
-            except AgentNotFound as error:
-                return Close(GOING_AWAY, str(error))
-            except InvalidTransition as error:
-                return Close(POLICY, str(error))
+            messages = await self.stream.receive(BATCH_MESSAGES)
             if self.batch:
                 await self.send(join_batch(message.to_json() for message in messages))
             else:
@@ -122,13 +134,12 @@ class Attachment:
                     await self.send(message.to_json().decode())
 
     async def pull(self) -> Close:
-        """Client to mailboxes."""
+        """Client to mailboxes, until a frame cannot be read."""
         while True:
-            data = await self.receive()
             try:
-                texts = split_frame(data)
-            except Close as close:
-                return close
+                texts = split_frame(await self.receive())
+            except UnreadableFrame as error:
+                return error.close
             messages = []
             for text in texts:
                 ack = read_ack(text)
@@ -163,10 +174,8 @@ def stream_blueprint(node: Node) -> Blueprint:
             chosen = SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
             await websocket.accept(subprotocol=chosen)
             attachment = Attachment(stream, websocket.send, websocket.receive, batch, trace_id_of(websocket.scope))
-            try:
-                await attachment.run()
-            except Close as close:
-                await websocket.close(close.code, close.reason)
+            ending = await attachment.run()
+            await websocket.close(ending.code, ending.reason.encode()[:MAX_REASON].decode(errors="ignore"))
 
     return room
 

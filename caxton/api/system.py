@@ -3,7 +3,7 @@
 from quart import Blueprint, Response, request
 
 from caxton.api.ports import Node
-from caxton.api.wire import answer, names
+from caxton.api.wire import answer, moment, names
 from caxton.core.errors import InvalidRequest
 
 GROUPS = ("agents", "messages", "resources", "performance")
@@ -28,6 +28,7 @@ def system_blueprint(node: Node) -> Blueprint:
         if not fields <= set(GROUPS):
             unknown = ", ".join(sorted(fields - set(GROUPS)))
             raise InvalidRequest(f"unknown fields {unknown}; there are {', '.join(GROUPS)}")
-        return answer(node.metrics_system(fields or set(GROUPS)))
+        figures = node.metrics_system(fields)
+        return answer({**figures, "timestamp": moment(figures["timestamp"])})
 
     return room

@@ -91,7 +91,7 @@ class SmallNode:
             "resources": {},
             "performance": {},
         }
-        return {"timestamp": time.time(), **{name: groups[name] for name in fields}}
+        return {"timestamp": time.time(), **{name: groups[name] for name in fields or groups}}
 
 
 class SmallAgents:
