@@ -1,6 +1,6 @@
 """Walking over JSON text: strings, numbers, nested values. Knows the grammar (RFC 8259), not what a message is.
 
-Rule 1: the text ends in a NUL and 15 more readable bytes. NUL is legal nowhere in JSON, so nothing here compares with an end pointer.
+Rule 1: the text ends in a NUL and 63 more readable bytes. NUL is legal nowhere in JSON, so nothing here compares with an end pointer.
 Rule 2: the text is valid UTF-8 already (utf8_stop); what is left to find here are lone surrogates, which only escapes can spell.
 Rule 3: no recursion. The nesting is a counter and one bit per level (1 = object).
 
@@ -16,24 +16,48 @@ cdef extern from *:
     """
     #include <stdint.h>
     #include <string.h>
-    #if defined(__SSE2__)
+    #if defined(__SSE2__) && !defined(CAXTON_PORTABLE)
+    #define CAXTON_SSE2 1
     #include <emmintrin.h>
     #endif
     #define CAXTON_ONES 0x0101010101010101ULL
     #define CAXTON_HIGH 0x8080808080808080ULL
 
-    /* The first byte that cannot stand in a JSON string as it is: a quote (22), a backslash (5c), a control character. */
-    static inline const char *caxton_string_stop(const char *p) {
-    #if defined(__SSE2__)
+    /* Where strings stop: at a quote (22), a backslash (5c) or a control character. With SSE2 64 bytes are looked at ahead of need and kept
+       as bits, so that from string to string only a shift and a count depend on each other; base is at or before the byte asked for. */
+    typedef struct caxton_window { const char *base; uint64_t stops; } caxton_window_t;
+
+    #if defined(CAXTON_SSE2)
+    static inline uint64_t caxton_stops(const char *p) {
         const __m128i quote = _mm_set1_epi8(0x22), backslash = _mm_set1_epi8(0x5c), control = _mm_set1_epi8(0x1f);
-        for (;; p += 16) {
-            __m128i c = _mm_loadu_si128((const __m128i *)p);
+        uint64_t stops = 0;
+        for (int i = 0; i < 64; i += 16) {
+            __m128i c = _mm_loadu_si128((const __m128i *)(p + i));
             __m128i hit = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(c, quote), _mm_cmpeq_epi8(c, backslash)),
                                        _mm_cmpeq_epi8(_mm_min_epu8(c, control), c));
-            int mask = _mm_movemask_epi8(hit);
-            if (mask) return p + __builtin_ctz((unsigned)mask);
+            stops |= (uint64_t)(uint32_t)_mm_movemask_epi8(hit) << i;
         }
-    #elif defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+        return stops;
+    }
+
+    static const char * __attribute__((noinline)) caxton_next_stop(caxton_window_t *window, const char *p) {
+        for (;;) {
+            uintptr_t ahead = (uintptr_t)p - (uintptr_t)window->base;
+            if (ahead < 64 && window->stops >> ahead) return p + __builtin_ctzll(window->stops >> ahead);
+            if (ahead < 64) p = window->base + 64;
+            window->base = ahead < 128 ? window->base + 64 : p;
+            window->stops = caxton_stops(window->base);
+        }
+    }
+
+    static inline const char *caxton_string_stop(caxton_window_t *window, const char *p) {
+        uintptr_t ahead = (uintptr_t)p - (uintptr_t)window->base;
+        if (ahead < 64 && window->stops >> ahead) return p + __builtin_ctzll(window->stops >> ahead);
+        return caxton_next_stop(window, p);
+    }
+    #else
+    static inline const char *caxton_string_stop(caxton_window_t *window, const char *p) {
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
         /* a borrow can mark a byte wrongly only above a byte marked rightly: the lowest mark is exact */
         for (;; p += 8) {
             uint64_t v, quote, backslash, hit;
@@ -48,14 +72,18 @@ cdef extern from *:
         return p;
     #endif
     }
+    #endif
 
     /* Is there a byte above 7f in the text? */
     static inline int caxton_has_high(const char *p, size_t n) {
         uint64_t seen = 0, v;
-    #if defined(__SSE2__)
+    #if defined(CAXTON_SSE2)
         __m128i wide = _mm_setzero_si128();
-        for (; n >= 32; p += 32, n -= 32)
-            wide = _mm_or_si128(wide, _mm_or_si128(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)(p + 16))));
+        for (; n >= 64; p += 64, n -= 64) {
+            __m128i a = _mm_or_si128(_mm_loadu_si128((const __m128i *)p), _mm_loadu_si128((const __m128i *)(p + 16)));
+            __m128i b = _mm_or_si128(_mm_loadu_si128((const __m128i *)(p + 32)), _mm_loadu_si128((const __m128i *)(p + 48)));
+            wide = _mm_or_si128(wide, _mm_or_si128(a, b));
+        }
         if (_mm_movemask_epi8(wide)) return 1;
     #endif
         for (; n >= 8; p += 8, n -= 8) { memcpy(&v, p, 8); seen |= v; }
@@ -78,7 +106,9 @@ cdef extern from *:
         return memcmp(p, literal, n) == 0;
     }
     """
-    const char* string_stop "caxton_string_stop"(const char* p) noexcept nogil
+    ctypedef struct window_t "caxton_window_t":
+        const char* base
+    const char* string_stop "caxton_string_stop"(window_t* window, const char* p) noexcept nogil
     bint has_high "caxton_has_high"(const char* p, size_t n) noexcept nogil
     bint same_bytes "caxton_is"(const char* p, const char* literal, size_t n) noexcept nogil
 
@@ -86,9 +116,14 @@ cdef enum:
     MAX_DEPTH = 1024         # limits above it count as this
 
 ctypedef struct scan_t:
+    window_t window
     const char* at           # where the error is
     int32_t code             # E_*
     int32_t field            # which key, when the reader of the message knows it; -1
+
+
+cdef inline void scan_start(scan_t* scan) noexcept nogil:
+    scan.window.base = NULL
 
 
 cdef inline const char* fail(scan_t* scan, int32_t code, const char* at) noexcept nogil:
@@ -170,13 +205,13 @@ cdef inline const char* _skip_rest(scan_t* scan, const char* p, bint* escaped) n
         p = skip_escape(scan, p)
         if p == NULL:
             return NULL
-        p = string_stop(p)
+        p = string_stop(&scan.window, p)
     return p
 
 
 cdef inline const char* skip_string(scan_t* scan, const char* p, bint* escaped) noexcept nogil:
     """From behind the opening quote to the closing quote; *escaped* becomes true when an escape was passed."""
-    p = string_stop(p)
+    p = string_stop(&scan.window, p)
     return p if p[0] == c'"' else _skip_rest(scan, p, escaped)
 
 

@@ -30,7 +30,7 @@ from caxton._fast.envelope cimport (
     envelope_limits_t,
     envelope_t,
 )
-from caxton._fast.json_scan cimport has_high, needs_escape, scan_t, skip_value, utf8_stop
+from caxton._fast.json_scan cimport has_high, needs_escape, scan_start, scan_t, skip_value, utf8_stop
 from caxton._fast.message_block cimport (
     ACT_COUNT,
     LARGEST,
@@ -130,6 +130,7 @@ cdef inline bint _sound_field(envelope_t* block, int field, const envelope_limit
     if field == F_CONTENT or field == F_PARAMS:
         if field == F_PARAMS and p[0] != c'{' or memcmp(p, "null", 5) == 0:
             return False
+        scan_start(&scan)
         return skip_value(&scan, p, limits.max_depth) == p + length
     if needs_escape(p, length):
         block.escapes |= <uint16_t>(1 << field)
