@@ -1,0 +1,5 @@
+;; Does nothing with whatever it gets, and stops when it is told to.
+(module
+  (memory (export "memory") 1)
+  (func (export "handle_message") (param i32 i32) (result i32) i32.const 0)
+  (func (export "agent_shutdown")))
