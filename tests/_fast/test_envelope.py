@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from caxton._fast.envelope import Envelope
 from caxton.core.errors import CaxtonError, InvalidMessage, MessageTooLarge
+from caxton.core.performatives import ACT_CODES, ALIASES
 from tests.oracles import envelope as twin
 
 settings.register_profile("envelope", derandomize=True, deadline=None, max_examples=60)
@@ -265,6 +266,15 @@ def test_every_field_is_kept_and_written_in_order() -> None:
     assert list(envelope.as_dict()) == twin.ORDER
 
 
+@pytest.mark.parametrize("act", [*twin.ACTS, *ALIASES])
+def test_an_act_may_be_spelled_in_any_case_with_either_dash(act: str) -> None:
+    for spelled in (act, act.upper(), act.title().replace("-", "_")):
+        envelope = agree(json.dumps({"performative": spelled, "receiver": "a"}).encode())
+        assert envelope is not None
+        assert envelope.performative == ALIASES.get(act, act)
+        assert envelope.act == ACT_CODES[envelope.performative]
+
+
 # -- what is refused, and how it is said --
 
 
@@ -470,6 +480,17 @@ def test_a_stamp_is_a_version_7_uuid_and_stays() -> None:
     assert ids == sorted(set(ids))
     assert all(id_[14] == "7" and id_[19] in "89ab" for id_ in ids)
     assert int(ids[-1].replace("-", "")[:12], 16) == 1763766999000
+
+
+def test_another_delivery_says_so() -> None:
+    first = Envelope.make(performative="inform", receiver="a", hop_count=2)
+    second = first.again()
+    assert second.as_dict() == {**first.as_dict(), "delivery_attempt": 2, "redelivered": True}
+    assert second.again().delivery_attempt == 3
+    assert first.delivery_attempt == 0
+    # what the platform says of one delivery is not part of the message: read over, and not equal or unequal
+    assert agree(second.to_json()) == first == second
+    assert Envelope.from_frame(second.to_frame()).delivery_attempt == 2
 
 
 def test_a_message_is_built_from_fields() -> None:
