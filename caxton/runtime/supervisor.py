@@ -316,8 +316,8 @@ class Runtime:
         replica.state, replica.reason, replica.restarting = state, reason, restarting
         replica.since = self._wall_clock()
         agent = replica.agent
-        agent.changed.set()
-        agent.changed = trio.Event()
+        if agent.changed:
+            agent.changed.unpark_all()
         self._on_change(
             AgentChange(
                 name=agent.spec.name,
@@ -354,7 +354,7 @@ class Runtime:
                 replica.is_at_rest or (replica.state is AgentState.RUNNING and agent.failure is None)
                 for replica in agent.replicas
             ):
-                await agent.changed.wait()
+                await agent.changed.park()
         finally:
             agent.is_starting = False
         if agent.failure is not None:
@@ -388,7 +388,7 @@ class Runtime:
             elif replica.restarting:
                 self._report(replica, AgentState.STOPPED, "stopped while it waited for its restart")
         while not all(replica.is_at_rest for replica in agent.replicas):
-            await agent.changed.wait()
+            await agent.changed.park()
         await trio.lowlevel.checkpoint()
 
     def _fit(self, agent: Agent, spec: AgentSpec, module: Module | None) -> None:
