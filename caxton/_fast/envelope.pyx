@@ -34,7 +34,7 @@ cdef extern from *:
         "the key stands there twice; give every key once",
         "the value has the wrong type",
         "the performative is missing or not one of the 22 FIPA acts (request, inform, query-ref, ...)",
-        "the value is empty or longer than the limit",
+        "the value is empty or longer than its limit (256 bytes for a name)",
         "no receiver, or more than the limit; name at least one",
         "the time is not RFC 3339 like 2026-11-20T23:00:00Z, or not after 1970",
         "the id is not a UUID like 0193a5b2-7c1e-7d3f-8a4b-5c6d7e8f9a0b",
@@ -52,13 +52,9 @@ cdef enum:
 
 from caxton._fast.json_scan cimport needs_escape, scan_start
 from caxton._fast.message_block cimport (
-    ACTS,
-    KEYS,
     LARGEST,
     MAX_RECEIVERS,
-    PRIORITIES,
     SENDER_ROOM,
-    TURNS,
     block_allocate,
     block_copy,
     block_has_id,
@@ -70,6 +66,7 @@ from caxton._fast.message_reader cimport message_read, reader_t
 from caxton._fast.message_writer cimport message_size, message_write
 from caxton._fast.rfc3339 cimport moment_write
 from caxton._fast.uuid7 cimport uuid7_at_fork, uuid7_make
+from caxton._fast.vocabulary cimport ACTS, EXPECTED, KEYS, PRIORITIES, TURNS
 
 DEFAULT_LIMITS.max_size = 1 << 20
 DEFAULT_LIMITS.max_name = 256
@@ -188,7 +185,9 @@ cdef size_t envelope_error_text(const envelope_error_t* error, char* out, size_t
         return 0
     if code < 0 or code >= SENTENCE_COUNT:
         code = 0
-    if 0 <= error.field < KEY_COUNT:
+    if error.code == E_TYPE and 0 <= error.field < KEY_COUNT:
+        written = snprintf(out, room, "%s: expected %s (byte %u)", KEYS[error.field], EXPECTED[error.field], error.position)
+    elif 0 <= error.field < KEY_COUNT:
         written = snprintf(out, room, "%s: %s (byte %u)", KEYS[error.field], SENTENCES[code], error.position)
     else:
         written = snprintf(out, room, "%s (byte %u)", SENTENCES[code], error.position)
@@ -213,7 +212,6 @@ _CODES = {
 }
 _HINTS = {
     E_JSON: "Check the text with a JSON tool; the byte counts from 0.",
-    E_TYPE: "Names are strings or {\"name\": ...}; priority is low, normal, high, critical or an integer; hop_count is 0..255; params is an object.",
     E_TOO_LARGE: "Send a reference to the data instead, or raise messaging.max_message_size.",
     E_TIME: "Times are RFC 3339: 2026-11-20T23:00:00Z, 2026-11-20T23:00:00.123+01:00.",
     E_PERFORMATIVE: "Write the act in lower case with dashes, like query-ref; accept, reject and query are understood too.",

@@ -1,4 +1,4 @@
-"""The block of a message from inside: its tables and limits, and how it is made and copied. For envelope.pyx and the files that it is cut into
+"""The block of a message from inside: its limits, and how it is made and copied. For envelope.pyx and the files that it is cut into
 (message_reader, message_writer, message_frame); everybody else uses envelope.pxd.
 """
 
@@ -15,22 +15,6 @@ cdef extern from *:
     #include <emmintrin.h>
     #endif
 
-    /* by FIPA00069 code - 1 */
-    #define ACT(name) { name, sizeof name - 1 }
-    static const struct caxton_act { const char *name; uint8_t length; } caxton_acts[] = {
-        ACT("accept-proposal"), ACT("agree"), ACT("cancel"), ACT("cfp"), ACT("confirm"), ACT("disconfirm"),
-        ACT("failure"), ACT("inform"), ACT("inform-if"), ACT("inform-ref"), ACT("not-understood"),
-        ACT("propagate"), ACT("propose"), ACT("proxy"), ACT("query-if"), ACT("query-ref"), ACT("refuse"),
-        ACT("reject-proposal"), ACT("request"), ACT("request-when"), ACT("request-whenever"), ACT("subscribe"),
-    };
-    static const char *const caxton_keys[] = {
-        "sender", "receiver", "content", "conversation_id", "reply_with", "in_reply_to", "ontology", "language", "protocol",
-        "reply_to", "encoding", "traceparent", "tracestate", "params", "performative", "message_id", "reply_by", "expires_at",
-        "priority", "hop_count", "delivery_attempt", "redelivered",
-    };
-    static const char *const caxton_priorities[] = { "low", "normal", "high", "critical" };
-    static const char *const caxton_turns[] = { "message", "init", "timer", "shutdown", "capabilities", "health" };
-
     /* memset to zero; GCC makes `rep stos` of one of this size, which takes longer to start than all the stores */
     static inline void caxton_clear(char *p, size_t n) {
     #if defined(__SSE2__)
@@ -44,17 +28,9 @@ cdef extern from *:
         memset(p, 0, n);
     }
     """
-    ctypedef struct act_t "struct caxton_act":
-        const char* name
-        uint8_t length
     void clear "caxton_clear"(char* p, size_t n) noexcept nogil
-    const act_t* ACTS "caxton_acts"
-    const char* const* KEYS "caxton_keys"
-    const char* const* PRIORITIES "caxton_priorities"
-    const char* const* TURNS "caxton_turns"
 
 cdef enum:
-    ACT_COUNT = 22
     SENDER_ROOM = 64
     LARGEST = 0x7fff0000     # limits above it count as this
     MAX_RECEIVERS = 1024     # limits above it count as this

@@ -10,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
+from caxton._fast.byte_scan cimport has_high, utf8_stop
 from caxton._fast.envelope cimport (
     E_FRAME,
     E_MEMORY,
@@ -30,9 +31,8 @@ from caxton._fast.envelope cimport (
     envelope_limits_t,
     envelope_t,
 )
-from caxton._fast.json_scan cimport has_high, needs_escape, scan_start, scan_t, skip_value, utf8_stop
+from caxton._fast.json_scan cimport needs_escape, scan_start, scan_t, skip_value
 from caxton._fast.message_block cimport (
-    ACT_COUNT,
     LARGEST,
     MAX_RECEIVERS,
     MAX_TRACESTATE,
@@ -43,6 +43,7 @@ from caxton._fast.message_block cimport (
     names_t,
 )
 from caxton._fast.rfc3339 cimport is_moment
+from caxton._fast.vocabulary cimport ACT_COUNT
 
 cdef extern from *:
     """

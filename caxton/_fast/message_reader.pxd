@@ -8,6 +8,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, strlen
 
+from caxton._fast.byte_scan cimport has_high, same_bytes, utf8_stop
 from caxton._fast.envelope cimport (
     E_DUPLICATE,
     E_FIELD_LENGTH,
@@ -24,17 +25,11 @@ from caxton._fast.envelope cimport (
     E_UTF8,
     F_CONTENT,
     F_CONVERSATION_ID,
-    F_ENCODING,
-    F_IN_REPLY_TO,
-    F_LANGUAGE,
-    F_ONTOLOGY,
     F_PARAMS,
     F_PROTOCOL,
     F_RECEIVER,
     F_REPLY_TO,
-    F_REPLY_WITH,
     F_SENDER,
-    F_TRACEPARENT,
     F_TRACESTATE,
     FIELD_COUNT,
     KEY_DELIVERY_ATTEMPT,
@@ -56,12 +51,10 @@ from caxton._fast.envelope cimport (
 from caxton._fast.json_scan cimport (
     MAX_DEPTH,
     fail,
-    has_high,
     is_digit,
     is_space,
     needs_escape,
     refuse,
-    same_bytes,
     same_string,
     scan_t,
     skip_key,
@@ -70,40 +63,19 @@ from caxton._fast.json_scan cimport (
     skip_string,
     skip_value,
     unescape,
-    utf8_stop,
 )
 from caxton._fast.message_block cimport (
     LARGEST,
     MAX_TRACESTATE,
-    PRIORITIES,
     SENDER_ROOM,
     name_joins,
     names_t,
 )
 from caxton._fast.rfc3339 cimport moment_parse
 from caxton._fast.uuid7 cimport uuid_parse
-
-cdef extern from *:
-    """
-    /* every spelling of an act, short forms of the seeds included, by length */
-    static const struct caxton_spelling { const char *name; uint8_t code; } caxton_spellings[] = {
-        {"cfp", 4}, {"agree", 2}, {"proxy", 14}, {"query", 16}, {"cancel", 3}, {"inform", 8}, {"refuse", 17}, {"accept", 1},
-        {"reject", 18}, {"confirm", 5}, {"failure", 7}, {"propose", 13}, {"request", 19}, {"query-if", 15}, {"inform-if", 9},
-        {"propagate", 12}, {"query-ref", 16}, {"subscribe", 22}, {"disconfirm", 6}, {"inform-ref", 10}, {"request-when", 20},
-        {"not-understood", 11}, {"accept-proposal", 1}, {"reject-proposal", 18}, {"request-whenever", 21},
-    };
-    /* those of n letters stand from [n] to [n + 1] */
-    static const uint8_t caxton_by_length[] = {0, 0, 0, 0, 1, 1, 4, 9, 13, 14, 18, 20, 20, 21, 21, 22, 24, 25};
-    """
-    ctypedef struct spelling_t "struct caxton_spelling":
-        const char* name
-        uint8_t code
-    const spelling_t* SPELLINGS "caxton_spellings"
-    const uint8_t* SPELLINGS_BY_LENGTH "caxton_by_length"
+from caxton._fast.vocabulary cimport KEY_TEXT, PRIORITIES, act_of, escaped_key_of, key_of
 
 cdef enum:
-    ACT_LONGEST = 16
-    KEY_TEXT = 96            # a known key, every letter escaped
     MAX_EXTRAS = 64          # unknown top-level keys of one message
 
 ctypedef struct extra_t:
@@ -124,72 +96,6 @@ ctypedef struct reader_t:
 
 cdef inline envelope_t* _block(reader_t* reader) noexcept nogil:
     return <envelope_t*>(reader.text - sizeof(envelope_t))
-
-
-cdef inline int _key(const char* p, size_t n) noexcept nogil:
-    """Which key these bytes name: F_* or KEY_*, or -1."""
-    if n == 8:
-        if same_bytes(p, "receiver", 8):
-            return F_RECEIVER
-        if same_bytes(p, "language", 8):
-            return F_LANGUAGE
-        if same_bytes(p, "ontology", 8):
-            return F_ONTOLOGY
-        if same_bytes(p, "protocol", 8):
-            return F_PROTOCOL
-        if same_bytes(p, "reply_to", 8):
-            return F_REPLY_TO
-        if same_bytes(p, "reply_by", 8):
-            return KEY_REPLY_BY
-        if same_bytes(p, "priority", 8):
-            return KEY_PRIORITY
-        if same_bytes(p, "encoding", 8):
-            return F_ENCODING
-    elif n == 6:
-        if same_bytes(p, "sender", 6):
-            return F_SENDER
-        if same_bytes(p, "params", 6):
-            return F_PARAMS
-    elif n == 7:
-        if same_bytes(p, "content", 7):
-            return F_CONTENT
-    elif n == 12:
-        if same_bytes(p, "performative", 12):
-            return KEY_PERFORMATIVE
-    elif n == 15:
-        if same_bytes(p, "conversation_id", 15):
-            return F_CONVERSATION_ID
-    elif n == 10:
-        if same_bytes(p, "reply_with", 10):
-            return F_REPLY_WITH
-        if same_bytes(p, "message_id", 10):
-            return KEY_MESSAGE_ID
-        if same_bytes(p, "tracestate", 10):
-            return F_TRACESTATE
-        if same_bytes(p, "expires_at", 10):
-            return KEY_EXPIRES_AT
-    elif n == 11:
-        if same_bytes(p, "in_reply_to", 11):
-            return F_IN_REPLY_TO
-        if same_bytes(p, "traceparent", 11):
-            return F_TRACEPARENT
-        if same_bytes(p, "redelivered", 11):
-            return KEY_REDELIVERED
-    elif n == 9:
-        if same_bytes(p, "hop_count", 9):
-            return KEY_HOP_COUNT
-    elif n == 16:
-        if same_bytes(p, "delivery_attempt", 16):
-            return KEY_DELIVERY_ATTEMPT
-    return -1
-
-
-cdef inline int _escaped_key(const char* p, size_t n) noexcept nogil:
-    """The same for a key that is spelled with escapes."""
-    cdef char[KEY_TEXT] plain
-    if n > KEY_TEXT:
-        return -1
-    return _key(plain, unescape(p, p + n, plain))
 
 
 cdef inline const char* _string(reader_t* reader, const char* p, int key, slice_t* out) noexcept nogil:
@@ -339,29 +245,6 @@ cdef inline const char* _integer(reader_t* reader, const char* p, int key, int64
     return p
 
 
-cdef inline int _spelled(const char* p, uint32_t n) noexcept nogil:
-    cdef uint32_t i
-    for i in range(SPELLINGS_BY_LENGTH[n], SPELLINGS_BY_LENGTH[n + 1]):
-        if same_bytes(p, SPELLINGS[i].name, n):
-            return SPELLINGS[i].code
-    return 0
-
-
-cdef inline int _act(const char* p, uint32_t n) noexcept nogil:
-    """The code of a performative, whatever its case and dashes; 0 when it is none."""
-    cdef char[ACT_LONGEST] name
-    cdef uint32_t i
-    cdef int code
-    if n > ACT_LONGEST:
-        return 0
-    code = _spelled(p, n)
-    if code:
-        return code
-    for i in range(n):
-        name[i] = p[i] + 32 if c'A' <= p[i] <= c'Z' else (c'-' if p[i] == c'_' else p[i])
-    return _spelled(name, n)
-
-
 cdef inline const char* _priority(reader_t* reader, const char* p) noexcept nogil:
     cdef const char* start = p
     cdef slice_t word
@@ -407,7 +290,7 @@ cdef inline const char* _header_value(reader_t* reader, const char* p, int key) 
     if p == NULL:
         return NULL
     if key == KEY_PERFORMATIVE:
-        block.act = <uint8_t>_act(<char*>block + word.offset, word.length)
+        block.act = <uint8_t>act_of(<char*>block + word.offset, word.length)
         return p if block.act else refuse(&reader.scan, E_PERFORMATIVE, start, key)
     if key == KEY_MESSAGE_ID:
         return p if uuid_parse(<char*>block + word.offset, word.length, block.message_id) else refuse(&reader.scan, E_MESSAGE_ID, start, key)
@@ -489,7 +372,7 @@ cdef inline const char* _members(reader_t* reader, const char* p) noexcept nogil
         if p[0] != c':':
             return fail(&reader.scan, E_JSON, p)
         p = skip_space(p + 1)
-        key = _escaped_key(word, word_end - word) if escaped else _key(word, word_end - word)
+        key = escaped_key_of(word, word_end - word) if escaped else key_of(word, word_end - word)
         if key < 0:
             p = _extra(reader, p, word, word_end)
         elif reader.seen >> key & 1:

@@ -16,9 +16,10 @@ from caxton._fast.envelope cimport (
     envelope_t,
 )
 from caxton._fast.json_scan cimport escaped_size, write_escaped
-from caxton._fast.message_block cimport ACTS, PRIORITIES, TURNS, block_has_id
+from caxton._fast.message_block cimport block_has_id
 from caxton._fast.rfc3339 cimport moment_size, moment_write
 from caxton._fast.uuid7 cimport UUID_TEXT, uuid_write
+from caxton._fast.vocabulary cimport ACTS, PRIORITIES, TURNS
 
 cdef extern from *:
     """
