@@ -2,7 +2,9 @@
 
 import json
 import random
+import re
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -266,6 +268,27 @@ def test_every_field_is_kept_and_written_in_order() -> None:
     assert list(envelope.as_dict()) == twin.ORDER
 
 
+@given(st.integers(1, (twin.LAST - twin.EPOCH) // timedelta(microseconds=1)), st.randoms(use_true_random=False))
+@quick
+def test_a_moment_is_read_as_it_is_written(us: int, random_: random.Random) -> None:
+    def at(moment: str) -> Envelope | None:
+        return agree(json.dumps({"performative": "inform", "receiver": "a", "reply_by": moment}).encode())
+
+    text = twin.format_moment(us)
+    envelope = at(text)
+    assert envelope is not None
+    assert (envelope.reply_by_us, envelope.reply_by) == (us, text)
+    place = random_.randrange(len(text))
+    at(text[:place] + random_.choice("0123456789-+:.TZtz ") + text[place + random_.randint(0, 1) :])
+
+
+def test_numbers_beyond_a_machine_word_are_still_values() -> None:
+    content = b"[1e999, -1E+400, 123456789012345678901234567890, 0.1, %s]" % (b"9" * 5000)
+    envelope = Envelope.from_json(b'{"performative":"inform","receiver":"a","content":%s}' % content)
+    infinite = float("inf")
+    assert envelope.as_dict()["content"] == [infinite, -infinite, 123456789012345678901234567890, 0.1, infinite]
+
+
 @pytest.mark.parametrize("act", [*twin.ACTS, *ALIASES])
 def test_an_act_may_be_spelled_in_any_case_with_either_dash(act: str) -> None:
     for spelled in (act, act.upper(), act.title().replace("-", "_")):
@@ -325,6 +348,31 @@ def test_an_error_names_the_fault_the_key_and_the_byte(
     with pytest.raises(twin.Refused) as refused:
         twin.read(data)
     assert refused.value.reason == reason
+
+
+def test_an_error_says_what_would_be_right() -> None:
+    for wrong, sentence in (
+        ('"hop_count": 3.5', "hop_count: expected an integer from 0 to 255 (byte 57), found near"),
+        ('"sender": 7', "sender: expected a name, or an object with a name (byte 54), found near"),
+        (
+            '"reply_by": "soon"',
+            "reply_by: the time is not RFC 3339 like 2026-11-20T23:00:00Z, or not after 1970 (byte 56)",
+        ),
+    ):
+        with pytest.raises(InvalidMessage, match=re.escape(sentence)):
+            Envelope.from_json(f'{{"performative": "inform", "receiver": "a", {wrong}}}'.encode())
+
+
+@given(
+    messages(),
+    st.fixed_dictionaries(
+        {"max_depth": st.integers(0, 3), "max_name": st.integers(1, 4), "max_receivers": st.integers(1, 2)},
+        optional={"max_size": st.integers(0, 200)},
+    ),
+)
+@quick
+def test_both_keep_the_same_limits(data: bytes, limits: dict[str, int]) -> None:
+    agree(data, **limits)
 
 
 def test_limits_are_the_callers() -> None:
