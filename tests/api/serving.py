@@ -1,8 +1,8 @@
 """The API over real hypercorn on a free port of the loopback device, and clients for it."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Generic, TypeVar, overload
 
 import attrs
 import httpx
@@ -18,9 +18,12 @@ MODULE = b"\0asm\1\0\0\0"
 MODULE_BASE64 = "AGFzbQEAAAA="
 
 
+NodeT = TypeVar("NodeT")
+
+
 @attrs.frozen
-class Served:
-    node: SmallNode
+class Served(Generic[NodeT]):
+    node: NodeT
     address: Address
     http: httpx.AsyncClient
 
@@ -50,9 +53,14 @@ class Served:
             raise rejected
 
 
+@overload
+def open_server(limits: EdgeLimits | None = None) -> AbstractAsyncContextManager[Served[SmallNode]]: ...
+@overload
+def open_server(*, node: NodeT) -> AbstractAsyncContextManager[Served[NodeT]]: ...
 @asynccontextmanager
-async def open_server(limits: EdgeLimits | None = None) -> AsyncIterator[Served]:
-    node = SmallNode(limits)
+async def open_server(limits: EdgeLimits | None = None, *, node: Any = None) -> AsyncIterator[Served[Any]]:
+    """Serves the node that is given, or a small one with these limits."""
+    node = node or SmallNode(limits)
     stop = trio.Event()
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:

@@ -10,6 +10,7 @@ import trio
 
 from caxton.api import events
 from tests.api.serving import Served, code_of, open_server, request_to
+from tests.api.small_node import SmallNode
 
 
 class Source:
@@ -51,7 +52,7 @@ class Source:
 
 
 @asynccontextmanager
-async def open_source(server: Served, query: str = "", **headers: str) -> AsyncIterator[Source]:
+async def open_source(server: Served[SmallNode], query: str = "", **headers: str) -> AsyncIterator[Source]:
     async with await trio.open_tcp_stream(server.address.host, server.address.port) as stream:
         source = Source(stream)
         response = await source.ask(f"/api/v1/events{query}", headers)

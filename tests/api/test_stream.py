@@ -11,6 +11,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected
 from caxton.api import stream
 from caxton.api.batch import join_batch, split_batch
 from tests.api.serving import Served, open_server, request_to
+from tests.api.small_node import SmallNode
 
 ALICE = "/api/v1/agents/alice/stream"
 
@@ -24,14 +25,14 @@ async def send(websocket: Any, value: object) -> None:
     await websocket.send_message(json.dumps(value))
 
 
-async def refusal(server: Served, path: str) -> tuple[int, str]:
+async def refusal(server: Served[SmallNode], path: str) -> tuple[int, str]:
     with pytest.raises(ConnectionRejected) as caught:
         async with server.websocket(path):
             pass
     return caught.value.status_code, json.loads(caught.value.body)["error"]["code"]
 
 
-async def wait_until_attached(server: Served, name: str, attached: bool = True) -> None:
+async def wait_until_attached(server: Served[SmallNode], name: str, attached: bool = True) -> None:
     with trio.fail_after(5):
         while (server.node.agents.resident(name).attachment is not None) is not attached:
             await trio.lowlevel.checkpoint()
