@@ -8,8 +8,11 @@ cdef extern from "<string.h>" nogil:
     size_t strnlen(const char*, size_t)
 
 from caxton._fast.envelope cimport (
+    DEFAULT_LIMITS,
     E_RECEIVERS,
     E_TOO_LARGE,
+    Envelope,
+    envelope_control,
     envelope_error_t,
     envelope_error_text,
     envelope_field,
@@ -31,12 +34,13 @@ from caxton._fast.envelope cimport (
     KIND_TIMER,
 )
 from caxton._fast.mailbox cimport mailbox_is_full
-from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_push
+from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_free, outbox_init, outbox_push, outbox_t
 from caxton._fast.platform cimport cx_monotonic_ns, cx_realtime_us
 from caxton._fast.router cimport (
     port_release,
     port_retain,
     port_t,
+    Router,
     router_resolve_all,
     SEND_INVALID,
     SEND_LIMIT,
@@ -55,7 +59,7 @@ from caxton._fast.wasm.hostcalls cimport define_hostcalls
 from caxton._fast.wasm.module cimport Module
 from caxton._fast.wasm.wasi cimport define_wasi
 
-from caxton.core.errors import DeploymentFailed, InvalidWasm
+from caxton.core.errors import DeploymentFailed, GuestTrapped, InvalidWasm
 
 cdef enum:
     PHASE_INSTANTIATE = 1
@@ -686,3 +690,114 @@ cdef class Blueprint:
     def __dealloc__(self):
         if self.plan.pre != NULL:
             wasmtime_instance_pre_delete(self.plan.pre)
+
+
+cdef class Instance:
+    """One instance alone, without scheduler or neighbours, for tests and measurements. What it sends goes nowhere."""
+
+    cdef world_t world
+    cdef port_t port
+    cdef limits_t limits
+    cdef outbox_t outbox
+    cdef Router router
+    cdef Linker linker
+    cdef Blueprint blueprint
+    cdef Engine engine
+    cdef agent_t* agent
+
+    def __cinit__(self, Engine engine not None, Module module not None, *, int64_t memory=1 << 20):
+        self.engine = engine
+        self.linker = Linker(engine)
+        self.blueprint = Blueprint(self.linker, module)
+        self.router = Router()
+        if outbox_init(&self.outbox):
+            raise OSError("the wake-up descriptor could not be opened")
+        self.world.router = &self.router.router
+        self.world.outbox = &self.outbox
+        self.world.engine = engine.handle
+        self.world.limits = DEFAULT_LIMITS
+        self.port.name = b"instance"
+        self.port.name_length = 8
+        self.limits.memory = memory
+        self.limits.elements = engine.max_table_elements
+        self.limits.timeout_ns = 10_000_000_000
+        self.limits.log_lines = 1000
+        self.limits.state_quota = 1 << 20
+
+    def __dealloc__(self):
+        self.free()
+        outbox_free(&self.outbox)
+
+    cdef free(self):
+        if self.agent != NULL:
+            agent_free(self.agent)
+            self.agent = NULL
+
+    cdef int run(self, envelope_t* turn) noexcept:
+        cdef int outcome
+        agent_begin(self.agent, turn, cx_monotonic_ns())
+        while True:
+            outcome = agent_poll(self.agent)
+            if outcome != TURN_YIELDED:
+                return outcome
+
+    def spawn(self):
+        """Make the instance and run its init; raises GuestTrapped when that fails. An older one is freed."""
+        self.free()
+        self.agent = agent_new(&self.world, &self.port, &self.blueprint.plan, &self.limits)
+        if self.agent == NULL:
+            raise MemoryError
+        self._finish(self.run(envelope_control(KIND_INIT, 0)))
+
+    cdef _finish(self, int outcome):
+        cdef bytes text
+        if outcome != TURN_DONE:
+            text = self.agent.exit_text[:self.agent.exit_length]
+            self.free()
+            raise GuestTrapped(text.decode(errors="replace") or "the guest waits for something that is not here")
+        agent_reset(self.agent)
+
+    def turn(self, Envelope message not None):
+        """Handle one message; raises GuestTrapped."""
+        envelope_retain(message.block)
+        self._finish(self.run(message.block))
+
+    def time_turns(self, Envelope message not None, int count):
+        """Nanoseconds for *count* turns of the same message, in one native loop."""
+        cdef int64_t began = cx_monotonic_ns()
+        cdef int i
+        for i in range(count):
+            envelope_retain(message.block)
+            if self.run(message.block) != TURN_DONE:
+                raise GuestTrapped("the guest failed")
+            agent_reset(self.agent)
+        return cx_monotonic_ns() - began
+
+    def time_spawns(self, int count):
+        """Nanoseconds of each of *count* spawns; each instance is freed before the next, outside of the measured time."""
+        cdef int64_t began
+        cdef int i
+        times = []
+        for i in range(count):
+            self.free()
+            began = cx_monotonic_ns()
+            self.agent = agent_new(&self.world, &self.port, &self.blueprint.plan, &self.limits)
+            self._finish(self.run(envelope_control(KIND_INIT, 0)))
+            times.append(cx_monotonic_ns() - began)
+        return times
+
+    def time_restarts(self, Envelope message not None, int count):
+        """Nanoseconds of each of *count* restarts: *message* traps the guest, its instance is thrown away, the next one is up."""
+        cdef int64_t began
+        cdef int i
+        times = []
+        for i in range(count):
+            envelope_retain(message.block)
+            began = cx_monotonic_ns()
+            if self.run(message.block) != TURN_CRASHED:
+                raise GuestTrapped("the guest did not trap")
+            self.free()
+            self.agent = agent_new(&self.world, &self.port, &self.blueprint.plan, &self.limits)
+            self._finish(self.run(envelope_control(KIND_INIT, 0)))
+            times.append(cx_monotonic_ns() - began)
+        return times

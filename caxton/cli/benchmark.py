@@ -1,0 +1,49 @@
+"""`caxton benchmark NAME`: figures of this machine, each beside a baseline that is measured in the same run.
+
+A ratio of one run says more than a number: machines differ, and are noisy. What is measured stands at the top of each module in `benchmarks/`.
+"""
+
+import importlib
+import json
+from typing import Any
+
+import click
+
+# name: what it measures; each is a module of caxton.cli.benchmarks with a function `measure`
+BENCHMARKS = {
+    "call": "a message into a guest and its handle_message, against wasmtime-py",
+    "spawn": "instances from a compiled module, against wasmtime-py; with task and records; restart after a trap",
+    "hop": "messages between guests, against a Trio memory channel; 2, 1,000 and 10,000 agents",
+    "rest": "POST /messages, against an empty route of the same server; NDJSON batches",
+    "websocket": "messages over one agent stream in batch frames",
+}
+
+
+@click.command(context_settings={"max_content_width": 100})
+@click.argument("name", type=click.Choice(sorted(BENCHMARKS)))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: benchmark, figures, baseline, ratios.")
+def benchmark(name: str, as_json: bool) -> None:
+    """Measure this machine; takes seconds to a minute.
+
+    \b
+    call       a message into a guest and its handle_message, against wasmtime-py
+    spawn      instances from a compiled module, against wasmtime-py
+    hop        messages between guests, against a Trio memory channel
+    rest       POST /messages, against an empty route of the same server
+    websocket  messages over one agent stream in batch frames
+    """
+    result = {"benchmark": name, **importlib.import_module(f"caxton.cli.benchmarks.{name}").measure()}
+    if as_json:
+        click.echo(json.dumps(result))
+        return
+    for group in ("figures", "baseline", "ratios"):
+        click.echo(f"{group}:")
+        for key, value in result[group].items():
+            click.echo(f"  {key:<34} {_shown(value)}")
+
+
+# Any: a number, or a group of numbers
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    return f"{value:,.3f}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}"

@@ -1,0 +1,140 @@
+"""A message from guest to guest, with everything: parse, route, mailbox, record, history, turn on a fiber.
+
+Agents talk in pairs; every agent answers each message with one of its own (about 300 bytes of JSON, 99 of content). p50 and p99 are from entering the
+mailbox to the end of the turn, with 2 agents on one scheduler thread. The baseline is a hop between two Trio tasks over memory channels.
+Messages per second are counted on one thread, so they are per core; `threads_2_vs_1` compares two threads with one on 100 busy pairs.
+"""
+
+import json
+import select
+import statistics
+import time
+
+import trio
+
+from caxton._fast.scheduler import EVENT_STARTED, Scheduler
+from caxton._fast.wasm.engine import Engine
+from caxton._fast.wasm.module import Module, wat2wasm
+from caxton.cli.benchmarks import Result, quantile
+from caxton.cli.benchmarks.guests import PLACE, paired
+from caxton.node.metrics import resident_bytes
+
+SECONDS = 1.5
+CHANNEL_HOPS = 50_000
+
+MESSAGE = json.dumps(
+    {
+        "performative": "request",
+        "receiver": PLACE,
+        "content": {
+            "action": "process_data",
+            "parameters": {"x": 1, "text": "the quick brown fox jumps over the lazy dog"},
+        },
+        "conversation_id": "conv_789",
+        "reply_with": "msg_001",
+        "ontology": "caxton-v1",
+        "language": "json",
+        "protocol": "fipa-request",
+    },
+    separators=(",", ":"),
+)
+
+
+class Pairs:
+    """*agents* agents that talk in pairs, on their own scheduler, without the rest of the server."""
+
+    def __init__(self, agents: int, threads: int) -> None:
+        self.agents = agents
+        before = resident_bytes()
+        engine = Engine(pool_slots=agents + 16, max_memory=1 << 20)
+        self.scheduler = Scheduler(engine, threads=threads)
+        self.scheduler.start()
+        module = Module.compile(engine, wat2wasm(paired(MESSAGE)))
+        ports = [self.scheduler.open_port(_name(i)) for i in range(agents)]
+        for i, port in enumerate(ports):
+            partner = [(b"PARTNER", _name(i ^ 1).encode())]
+            self.scheduler.spawn(port, module, memory=1 << 20, timeout_ns=10**9, environment=partner)
+        up = 0
+        while up < agents:
+            up += sum(event[0] == EVENT_STARTED for event in self._events(10.0))
+        self.bytes_per_agent = (resident_bytes() - before) / agents
+
+    def _events(self, seconds: float) -> list[tuple[int, int, object, object]]:
+        select.select([self.scheduler.wake_fd], [], [], seconds)
+        return self.scheduler.drain()
+
+    def start(self, pairs: int) -> None:
+        for i in range(pairs):
+            self.scheduler.submit(b'{"performative":"inform","receiver":"%s"}' % _name(2 * i).encode())
+
+    def rate(self, seconds: float) -> float:
+        """Messages handled per second."""
+        self._run(0.3)
+        self.scheduler.records.forget_hops()
+        before, began = self.scheduler.totals()["handled"], time.perf_counter()
+        self._run(seconds)
+        return (self.scheduler.totals()["handled"] - before) / (time.perf_counter() - began)
+
+    def _run(self, seconds: float) -> None:
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            self._events(left)
+
+
+def measure() -> Result:
+    two = Pairs(2, 1)
+    two.start(1)
+    rates = {"2": two.rate(SECONDS)}
+    p50, p99 = (two.scheduler.records.hop_quantile(fraction) / 1000 for fraction in (0.5, 0.99))
+    two.scheduler.stop()
+    bytes_per_agent = 0.0
+    for agents in (1000, 10_000):
+        pairs = Pairs(agents, 1)
+        pairs.start(agents // 2)
+        rates[str(agents)] = pairs.rate(SECONDS)
+        bytes_per_agent = pairs.bytes_per_agent
+        pairs.scheduler.stop()
+    threads = {}
+    for count in (1, 2):
+        busy = Pairs(200, count)
+        busy.start(100)
+        threads[count] = statistics.median(busy.rate(SECONDS / 3) for _ in range(3))
+        busy.scheduler.stop()
+    channel = trio.run(_channel_hops)
+    base50, base99 = quantile(channel, 0.5), quantile(channel, 0.99)
+    return {
+        "figures": {
+            "p50_us": p50,
+            "p99_us": p99,
+            "messages_per_second": rates,
+            "bytes_per_agent": bytes_per_agent,
+            "message_bytes": len(MESSAGE),
+        },
+        "baseline": {"trio_channel_p50_us": base50, "trio_channel_p99_us": base99},
+        "ratios": {"p50": p50 / base50, "p99": p99 / base99, "threads_2_vs_1": threads[2] / threads[1]},
+    }
+
+
+def _name(i: int) -> str:
+    return f"a{i:07d}"
+
+
+async def _channel_hops() -> list[float]:
+    """Microseconds of hops between two tasks: a round trip by two."""
+    there, here = trio.open_memory_channel[float](0)
+    back, again = trio.open_memory_channel[float](0)
+    times: list[float] = []
+
+    async def answer() -> None:
+        async for value in here:
+            await back.send(value)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer)
+        for _ in range(CHANNEL_HOPS // 2):
+            began = time.perf_counter()
+            await there.send(began)
+            await again.receive()
+            times.append((time.perf_counter() - began) / 2 * 1e6)
+        there.close()
+    return times
