@@ -16,6 +16,7 @@ from caxton.api.app import create_app
 from caxton.api.bridge import TrioThread
 from caxton.api.errors import as_caxton_error
 from caxton.api.ports import Node
+from caxton.core.errors import CaxtonError
 
 ASYNCIO_WARNING = (
     "running under an asyncio server: the node has a thread of its own, and every request crosses over; "
@@ -46,6 +47,7 @@ class Application:
 
     async def lifespan(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Sends its last word only when all is closed: hypercorn goes on, or cancels this task, at once."""
+        problem: CaxtonError | None = None
         try:
             if _under_trio():
                 await self.live(receive, send)
@@ -56,13 +58,14 @@ class Application:
                     await self.bridge.into_trio(self.live, partial(cross, receive), partial(cross, send))
         except Exception as error:  # here the application ends; the server makes it an exit code
             problem = as_caxton_error(error)
-            message = f"{problem.message} {problem.hint}".strip()
-            if self.app is None:
-                await send({"type": "lifespan.startup.failed", "message": message})
-            else:
-                await send({"type": "lifespan.shutdown.failed", "message": message})
-        else:
+        if problem is None:
             await send({"type": "lifespan.shutdown.complete"})
+            return
+        message = ". ".join(filter(None, (problem.message, problem.hint)))
+        if self.app is None:
+            await send({"type": "lifespan.startup.failed", "message": message})
+        else:
+            await send({"type": "lifespan.shutdown.failed", "message": message})
 
     async def live(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Under Trio: from lifespan.startup to lifespan.shutdown."""
