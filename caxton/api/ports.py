@@ -18,10 +18,6 @@ from caxton.core.views import AgentInfo, EdgeLimits, Event, EventFilter, LogLine
 class Message(Protocol):
     """A message that left a mailbox; `caxton._fast.envelope.Envelope` in truth."""
 
-    @property
-    def message_id(self) -> str: ...
-    @property
-    def conversation_id(self) -> str: ...
     def to_json(self) -> bytes: ...
 
 
