@@ -11,6 +11,13 @@ NATIVE := $(shell find caxton/_fast -name '*.pyx' -o -name '*.pxd' -o -name '*.h
 ENVIRONMENT := $(VENV)/.stamp-environment
 EXTENSIONS := $(VENV)/.stamp-extensions
 
+# Wasmtime catches SIGSEGV and friends itself, that is how a guest traps; and leaks at exit are the interpreter's.
+SANITIZED := build/sanitized/lib
+SANITIZING = PYTHONPATH=$(CURDIR)/$(SANITIZED) \
+    LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
+    ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:detect_stack_use_after_return=0 \
+    UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help build demo test check quick lint types layers bench sanitize docs examples clean
@@ -44,6 +51,11 @@ layers: build ## import-linter: imports run down only
 bench: build ## run the asv benchmarks on this checkout, in this environment
 	@$(BIN)/asv machine --yes >/dev/null
 	@$(BIN)/asv run --python=same --quick --show-stderr
+
+sanitize: build ## compile the native part with address and undefined-behaviour checks, run its tests (gcc, Linux)
+	@CAXTON_SANITIZE=address,undefined $(BIN)/python setup.py --quiet build --build-base build/sanitized --build-lib $(SANITIZED)
+	@$(SANITIZING) $(BIN)/python -P -c 'import caxton._fast.envelope as e; assert "sanitized" in e.__file__, e.__file__'
+	@$(SANITIZING) $(BIN)/pytest -o "pythonpath=$(SANITIZED) ." --timeout 600 tests/_fast tests/runtime/test_supervisor.py $(PYTEST_ARGS)
 
 docs: build ## check that every link and anchor in the documents leads somewhere
 	@$(BIN)/python docs/check_links.py
