@@ -8,8 +8,9 @@ A *port* is an address with a mailbox. A *route* is a key (the whole address tex
     broadcast://group     all of the group but the sender
     client:<id>           the port of that client, else the shared port `client:` of the node
 
-Rule 1: readers take no lock. A route is immutable; a change publishes a new one and retires the old.
-Rule 2: what was retired is freed when every reader thread has passed a point where it held nothing (`router_reclaim`, quiescent states).
+Rule 1: readers take no lock. A route is immutable but for this: a member may be added behind the last, then be counted; a member's port may become
+    NULL, for good. Every other change publishes a new route and retires the old.
+Rule 2: nothing is retired before it is out of the readers' sight. What was retired is freed when every reader thread has passed a point where it held nothing (`router_reclaim`, quiescent states).
 Rule 3: a reader keeps no port across such a point unless it counted a reference, or `version` is unchanged since it looked.
 Rule 4: all changes come from one thread at a time (the one that runs Trio); `lock` makes that a fact.
 
@@ -61,14 +62,16 @@ ctypedef struct port_t:
     uint64_t waited_ns
 
 ctypedef struct member_t:
-    port_t* port
+    port_t* port                # atomic; NULL: has left
     filter_t* content_filter    # NULL: everything
     uint32_t acts               # bit i: performative with code i; 0: all
 
 ctypedef struct route_t:
     uint64_t hash
     uint32_t length
-    uint32_t count
+    uint32_t count          # atomic: members that were ever written, those who left included
+    uint32_t room
+    uint32_t live           # members that are there; only the changing thread reads it
     uint32_t cursor         # relaxed: whose turn it is
     char* key
     member_t* members
@@ -117,7 +120,7 @@ cdef void targets_free(targets_t* targets) noexcept nogil
 cdef int router_resolve(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil
 # the same for every receiver of the envelope, each port once; the first error when nobody was found
 cdef int router_resolve_all(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil
-# adds every port of a route, whatever its kind (guest's broadcast filter)
+# adds every port of a route that is not in *targets* yet, whatever its kind (guest's broadcast filter)
 cdef int router_members(router_t* router, const char* key, uint32_t length, targets_t* targets) noexcept nogil
 
 cdef class Router:

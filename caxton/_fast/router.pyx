@@ -1,6 +1,6 @@
 """See router.pxd for the rules."""
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memchr, memcmp, memcpy, memset
 
@@ -20,7 +20,9 @@ from caxton._fast.platform cimport (
     cx_add_u64,
     cx_increment_unless_zero,
     cx_load_ptr,
+    cx_load_u32,
     cx_store_ptr,
+    cx_store_u32,
     pthread_mutex_destroy,
     pthread_mutex_init,
     pthread_mutex_lock,
@@ -30,11 +32,17 @@ from caxton._fast.platform cimport (
 from caxton.core.errors import AgentAlreadyExists, AgentNotFound, InvalidRequest
 from caxton.core.routing import check_topic_pattern
 
+cdef extern from *:
+    uint32_t cx_peek_u32 "cx_load_relaxed"(const uint32_t*) nogil
+    void cx_poke_u32 "cx_store_relaxed"(uint32_t*, uint32_t) nogil
+
 cdef enum:
     RETIRED_MEMORY = 0
     RETIRED_PORT = 1
     RETIRED_FILTER = 2
     RETIRED_ROUTE = 3
+
+    FEW = 64                # members of a route that is always kept without gaps
 
 cdef route_t TOMBSTONE
 cdef const char* CLIENT = b"client:"
@@ -101,123 +109,47 @@ cdef void targets_free(targets_t* targets) noexcept nogil:
     memset(targets, 0, sizeof(targets_t))
 
 
+cdef inline port_t* member_port(const route_t* route, uint32_t at) noexcept nogil:
+    """NULL when that member has left. Before its filter and acts are read: who sees the port sees them."""
+    return <port_t*>cx_load_ptr(<void**>&route.members[at].port)
+
+
 cdef port_t* choose(route_t* route, const envelope_t* envelope) noexcept nogil:
-    """One of several: the conversation's own by rendezvous hashing, else the next. Who drains is passed over while another accepts."""
+    """One of several: the conversation's own by rendezvous hashing, else the next. Who drains is passed over while another accepts. NULL: nobody."""
     cdef uint64_t best = 0, weight, conversation
     cdef port_t* chosen = NULL
     cdef port_t* port
-    cdef uint32_t i, n, start
-    cdef bint accepting = False
-    if route.count == 1:
-        return route.members[0].port
+    cdef uint32_t count = cx_load_u32(&route.count), i, n, start
+    cdef bint accepting = False, accepts
+    if count == 1:
+        return member_port(route, 0)
     n = envelope_field_length(envelope, F_CONVERSATION_ID)
     if n == 0:
-        start = route.cursor
-        route.cursor = start + 1
-        for i in range(route.count):
-            port = route.members[(start + i) % route.count].port
-            if port.accepting:
+        start = cx_peek_u32(&route.cursor)
+        cx_poke_u32(&route.cursor, start + 1)
+        for i in range(count):
+            port = member_port(route, (start % count + i) % count)
+            if port != NULL and port.accepting:
                 return port
-        return route.members[start % route.count].port
+            if chosen == NULL:
+                chosen = port
+        return chosen
     conversation = hash_bytes(envelope_field(envelope, F_CONVERSATION_ID), n)
-    for i in range(route.count):
-        port = route.members[i].port
+    for i in range(count):
+        port = member_port(route, i)
+        if port == NULL:
+            continue
+        accepts = port.accepting != 0
         weight = mix(conversation ^ (<uint64_t>port.id * <uint64_t>0x9E3779B97F4A7C15))
-        if chosen == NULL or (port.accepting and not accepting) or ((port.accepting != 0) == accepting and weight > best):
+        if chosen == NULL or (accepts and not accepting) or (accepts == accepting and weight > best):
             chosen = port
             best = weight
-            accepting = port.accepting != 0
+            accepting = accepts
     return chosen
 
 
 cdef inline bint starts_with(const char* text, uint32_t length, const char* prefix, uint32_t n) noexcept nogil:
     return length >= n and memcmp(text, prefix, n) == 0
-
-
-cdef bint add_once(targets_t* targets, port_t* port, uint32_t since) noexcept nogil:
-    cdef uint32_t i
-    for i in range(since, targets.count):
-        if targets.items[i] == port:
-            return True
-    return targets_add(targets, port)
-
-
-cdef bint add_matching(route_t* route, const envelope_t* envelope, targets_t* targets, uint32_t since, bint unique) noexcept nogil:
-    cdef uint32_t i
-    cdef member_t* member
-    for i in range(route.count):
-        member = &route.members[i]
-        if member.acts and not member.acts >> envelope.act & 1:
-            continue
-        if member.content_filter != NULL and not filter_matches(
-            member.content_filter, envelope_field(envelope, F_CONTENT), envelope_field_length(envelope, F_CONTENT)
-        ):
-            continue
-        if not (targets_add(targets, member.port) if unique else add_once(targets, member.port, since)):
-            return False
-    return True
-
-
-cdef int resolve_topic(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil:
-    cdef uint32_t since = targets.count, i
-    cdef route_t* route = find_route(router, address, length)
-    cdef patterns_t* patterns = <patterns_t*>cx_load_ptr(<void**>&router.patterns)
-    # one port subscribes a topic at most once (Router.subscribe), so only patterns can name it again
-    if route != NULL and not add_matching(route, envelope, targets, since, True):
-        return SEND_MEMORY
-    if patterns != NULL:
-        for i in range(patterns.count):
-            route = patterns.routes[i]
-            if topic_matches(route.key + 6, route.length - 6, address + 6, length - 6):
-                if not add_matching(route, envelope, targets, since, False):
-                    return SEND_MEMORY
-    return 0 if targets.count > since else SEND_NO_RECEIVER
-
-
-cdef int router_resolve(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil:
-    cdef route_t* route
-    cdef uint32_t i, since = targets.count
-    if starts_with(address, length, TOPIC, 6):
-        return resolve_topic(router, address, length, envelope, targets)
-    route = find_route(router, address, length)
-    if route == NULL and starts_with(address, length, CLIENT, 7):
-        route = find_route(router, address, 7)
-    elif route == NULL and router.node_length and length > router.node_length + 1:
-        i = length - router.node_length
-        if address[i - 1] == b"@" and memcmp(address + i, router.node, router.node_length) == 0:
-            route = find_route(router, address, i - 1)
-    if route == NULL:
-        return SEND_NO_RECEIVER
-    if starts_with(address, length, BROADCAST, 12):
-        for i in range(route.count):
-            if route.members[i].port.id != envelope.sender_port and not targets_add(targets, route.members[i].port):
-                return SEND_MEMORY
-        return 0 if targets.count > since else SEND_NO_RECEIVER
-    return 0 if targets_add(targets, choose(route, envelope)) else SEND_MEMORY
-
-
-cdef int router_resolve_all(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil:
-    cdef const char* names = envelope_field(envelope, F_RECEIVER)
-    cdef uint32_t length = envelope_field_length(envelope, F_RECEIVER)
-    cdef uint32_t start = 0, at, since = targets.count, mark, i, kept
-    cdef int outcome, first = SEND_NO_RECEIVER
-    if envelope.receivers <= 1:
-        return router_resolve(router, names, length, envelope, targets)
-    for at in range(length + 1):
-        if at < length and names[at] != 0:
-            continue
-        mark = targets.count
-        outcome = router_resolve(router, names + start, at - start, envelope, targets)
-        if outcome and mark == since:
-            first = outcome
-        kept = mark
-        for i in range(mark, targets.count):
-            if not contains(targets, since, mark, targets.items[i]):
-                targets.items[kept] = targets.items[i]
-                kept += 1
-        targets.count = kept
-        start = at + 1
-    return 0 if targets.count > since else first
 
 
 cdef bint contains(const targets_t* targets, uint32_t since, uint32_t until, const port_t* port) noexcept nogil:
@@ -228,14 +160,144 @@ cdef bint contains(const targets_t* targets, uint32_t since, uint32_t until, con
     return False
 
 
-cdef int router_members(router_t* router, const char* key, uint32_t length, targets_t* targets) noexcept nogil:
-    cdef route_t* route = find_route(router, key, length)
+cdef inline bint note(port_t** slots, uint32_t mask, port_t* port) noexcept nogil:
+    """Put the port into the set; False when it is there."""
+    cdef uint32_t at = <uint32_t>mix(<uintptr_t>port) & mask
+    while slots[at] != NULL:
+        if slots[at] == port:
+            return False
+        at = (at + 1) & mask
+    slots[at] = port
+    return True
+
+
+cdef void drop_repeated(targets_t* targets, uint32_t since, uint32_t mark) noexcept nogil:
+    """Of the targets from *mark* on keep those that are not there from *since* on before; each once, in order.
+
+    Few are compared with each other, many are looked up in a set that lives as long as this call: a group of thousands, named along with
+    another, must not hold a thread for seconds.
+    """
+    cdef port_t** slots = NULL
+    cdef uint64_t known = mark - since, added = targets.count - mark
+    cdef uint32_t i, kept = mark, capacity = 64
+    if (known + added) * added > 4096:
+        while capacity < 2 * (known + added):
+            capacity *= 2
+        slots = <port_t**>calloc(capacity, sizeof(port_t*))     # without memory it goes on, slowly
+    if slots != NULL:
+        for i in range(since, mark):
+            note(slots, capacity - 1, targets.items[i])
+    for i in range(mark, targets.count):
+        if note(slots, capacity - 1, targets.items[i]) if slots != NULL else not contains(targets, since, kept, targets.items[i]):
+            targets.items[kept] = targets.items[i]
+            kept += 1
+    targets.count = kept
+    free(slots)
+
+
+cdef bint add_matching(route_t* route, const envelope_t* envelope, targets_t* targets) noexcept nogil:
     cdef uint32_t i
+    cdef member_t* member
+    cdef port_t* port
+    for i in range(cx_load_u32(&route.count)):
+        port = member_port(route, i)
+        if port == NULL:
+            continue
+        member = &route.members[i]
+        if member.acts and not member.acts >> envelope.act & 1:
+            continue
+        if member.content_filter != NULL and not filter_matches(
+            member.content_filter, envelope_field(envelope, F_CONTENT), envelope_field_length(envelope, F_CONTENT)
+        ):
+            continue
+        if not targets_add(targets, port):
+            return False
+    return True
+
+
+cdef int resolve_topic(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil:
+    cdef uint32_t since = targets.count, mark, i
+    cdef route_t* route = find_route(router, address, length)
+    cdef patterns_t* patterns = <patterns_t*>cx_load_ptr(<void**>&router.patterns)
+    cdef bint fits = route == NULL or add_matching(route, envelope, targets)
+    # one port subscribes a topic at most once, so only patterns can name it again
+    mark = targets.count
+    if patterns != NULL:
+        for i in range(patterns.count):
+            route = <route_t*>cx_load_ptr(<void**>&patterns.routes[i])
+            if fits and route != &TOMBSTONE and topic_matches(route.key + 6, route.length - 6, address + 6, length - 6):
+                fits = add_matching(route, envelope, targets)
+    if not fits:
+        targets.count = since
+        return SEND_MEMORY
+    drop_repeated(targets, since, mark)
+    return 0 if targets.count > since else SEND_NO_RECEIVER
+
+
+cdef route_t* route_of(router_t* router, const char* address, uint32_t length) noexcept nogil:
+    """The route of an address: its own, else that of the name before `@` and this node, else the one that all clients share."""
+    cdef route_t* route = find_route(router, address, length)
+    cdef uint32_t i = length - router.node_length
+    if route == NULL and router.node_length and length > router.node_length + 1:
+        if address[i - 1] == b"@" and memcmp(address + i, router.node, router.node_length) == 0:
+            route = find_route(router, address, i - 1)
+    if route == NULL and starts_with(address, length, CLIENT, 7):
+        route = find_route(router, address, 7)
+    return route
+
+
+cdef int router_resolve(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil:
+    cdef route_t* route
+    cdef port_t* port
+    cdef uint32_t i, since = targets.count
+    if starts_with(address, length, TOPIC, 6):
+        return resolve_topic(router, address, length, envelope, targets)
+    route = route_of(router, address, length)
     if route == NULL:
         return SEND_NO_RECEIVER
-    for i in range(route.count):
-        if not targets_add(targets, route.members[i].port):
+    if starts_with(address, length, BROADCAST, 12):
+        for i in range(cx_load_u32(&route.count)):
+            port = member_port(route, i)
+            if port != NULL and port.id != envelope.sender_port and not targets_add(targets, port):
+                targets.count = since
+                return SEND_MEMORY
+        return 0 if targets.count > since else SEND_NO_RECEIVER
+    port = choose(route, envelope)
+    if port == NULL:
+        return SEND_NO_RECEIVER
+    return 0 if targets_add(targets, port) else SEND_MEMORY
+
+
+cdef int router_resolve_all(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil:
+    cdef const char* names = envelope_field(envelope, F_RECEIVER)
+    cdef uint32_t length = envelope_field_length(envelope, F_RECEIVER)
+    cdef uint32_t start = 0, at, since = targets.count, mark
+    cdef int outcome, first = 0
+    if envelope.receivers <= 1:
+        return router_resolve(router, names, length, envelope, targets)
+    for at in range(length + 1):
+        if at < length and names[at] != 0:
+            continue
+        mark = targets.count
+        outcome = router_resolve(router, names + start, at - start, envelope, targets)
+        first = first or outcome
+        drop_repeated(targets, since, mark)
+        start = at + 1
+    return 0 if targets.count > since else first
+
+
+cdef int router_members(router_t* router, const char* key, uint32_t length, targets_t* targets) noexcept nogil:
+    cdef route_t* route = find_route(router, key, length)
+    cdef port_t* port
+    cdef uint32_t mark = targets.count, i
+    if route == NULL:
+        return SEND_NO_RECEIVER
+    for i in range(cx_load_u32(&route.count)):
+        port = member_port(route, i)
+        if port != NULL and not targets_add(targets, port):
+            targets.count = mark
             return SEND_MEMORY
+    drop_repeated(targets, 0, mark)
     return 0
 
 
@@ -255,19 +317,54 @@ cdef table_t* table_new(uint32_t capacity) noexcept nogil:
     return table
 
 
-cdef route_t* route_new(const char* key, uint32_t length, uint32_t count) noexcept nogil:
-    cdef size_t head = sizeof(route_t) + count * sizeof(member_t)
+cdef route_t* route_new(const char* key, uint32_t length, uint32_t room) noexcept nogil:
+    cdef size_t head = sizeof(route_t) + room * sizeof(member_t)
     cdef route_t* route = <route_t*>malloc(head + length)
     if route == NULL:
         return NULL
     memset(route, 0, sizeof(route_t))
     route.hash = hash_bytes(key, length)
     route.length = length
-    route.count = count
+    route.room = room
     route.members = <member_t*>(<char*>route + sizeof(route_t))
     route.key = <char*>route + head
     memcpy(route.key, key, length)
     return route
+
+
+cdef route_t* route_copy(const route_t* route, const char* key, uint32_t length, const port_t* without, uint32_t room) noexcept nogil:
+    """A route with those of *route* (NULL: none) who are there, but for one, and room for more."""
+    cdef route_t* copy = route_new(key, length, room)
+    cdef uint32_t i
+    if copy == NULL or route == NULL:
+        return copy
+    copy.cursor = route.cursor
+    for i in range(route.count):
+        if route.members[i].port != NULL and route.members[i].port != without:
+            copy.members[copy.count] = route.members[i]
+            copy.count += 1
+    copy.live = copy.count
+    return copy
+
+
+cdef void route_free(route_t* route) noexcept nogil:
+    """The route with the filters of who is there; for a router that nobody reads any more."""
+    cdef uint32_t i
+    if route == NULL or route == &TOMBSTONE:
+        return
+    for i in range(route.count):
+        if route.members[i].port != NULL:
+            filter_free(route.members[i].content_filter)
+    free(route)
+
+
+cdef uint32_t index_of(const route_t* route, const port_t* port) noexcept nogil:
+    """The port's place; the count when it is none of the members."""
+    cdef uint32_t i
+    for i in range(route.count):
+        if route.members[i].port == port:
+            return i
+    return route.count
 
 
 cdef void retire(router_t* router, void* what, int kind) noexcept nogil:
@@ -329,59 +426,18 @@ cdef void port_release(router_t* router, port_t* port) noexcept nogil:
 cdef void router_free(router_t* router) noexcept nogil:
     cdef uint32_t i
     router_reclaim(router, <uint64_t>-1)
-    if router.table != NULL:
-        for i in range(router.table.capacity):
-            if router.table.slots[i] != NULL and router.table.slots[i] != &TOMBSTONE:
-                free(router.table.slots[i])
-    if router.patterns != NULL:
-        for i in range(router.patterns.count):
-            free(router.patterns.routes[i])
+    for i in range(router.table.capacity):
+        route_free(router.table.slots[i])
+    for i in range(router.patterns.count if router.patterns != NULL else 0):
+        route_free(router.patterns.routes[i])
     free(router.table)
     free(router.patterns)
     free(router.node)
     pthread_mutex_destroy(&router.lock)
 
 
-cdef int table_put(router_t* router, route_t* route, const char* key, uint32_t length) noexcept nogil:
-    """Publish *route* under its key in place of the one there; NULL takes the key away."""
-    cdef table_t* table = router.table
-    cdef table_t* larger
-    cdef route_t* here
-    cdef uint32_t mask, at, i, live
-    cdef uint64_t h = hash_bytes(key, length)
-    if route != NULL and (table.used + 1) * 2 > table.capacity:
-        live = 0
-        for i in range(table.capacity):
-            live += table.slots[i] != NULL and table.slots[i] != &TOMBSTONE
-        larger = table_new(table.capacity * 2 if live * 4 > table.capacity else table.capacity)
-        if larger == NULL:
-            return -1
-        mask = larger.capacity - 1
-        for i in range(table.capacity):
-            here = table.slots[i]
-            if here != NULL and here != &TOMBSTONE:
-                at = <uint32_t>here.hash & mask
-                while larger.slots[at] != NULL:
-                    at = (at + 1) & mask
-                larger.slots[at] = here
-                larger.used += 1
-        cx_store_ptr(<void**>&router.table, larger)
-        retire(router, table, RETIRED_MEMORY)
-        table = larger
-    mask = table.capacity - 1
-    at = <uint32_t>h & mask
-    while table.slots[at] != NULL:
-        here = table.slots[at]
-        if here != &TOMBSTONE and here.hash == h and here.length == length and memcmp(here.key, key, length) == 0:
-            cx_store_ptr(<void**>&table.slots[at], route if route != NULL else &TOMBSTONE)
-            retire(router, here, RETIRED_ROUTE)
-            return 0
-        at = (at + 1) & mask
-    if route != NULL:
-        table.used += 1
-        cx_store_ptr(<void**>&table.slots[at], route)
-        cx_add_u64(&router.version, 1)
-    return 0
+cdef bint is_pattern(const char* key, uint32_t length) noexcept nogil:
+    return starts_with(key, length, TOPIC, 6) and memchr(key, b"*", length) != NULL
 
 
 cdef route_t** slot_of(router_t* router, const char* key, uint32_t length) noexcept nogil:
@@ -404,38 +460,84 @@ cdef route_t** slot_of(router_t* router, const char* key, uint32_t length) noexc
     return &router.table.slots[at]
 
 
-cdef bint is_pattern(const char* key, uint32_t length) noexcept nogil:
-    return starts_with(key, length, TOPIC, 6) and memchr(key, b"*", length) != NULL
+cdef int table_add(router_t* router, route_t* route) noexcept nogil:
+    """Publish a route whose key is not in the table; -1 when there is no memory."""
+    cdef table_t* table = router.table
+    cdef table_t* larger
+    cdef route_t* here
+    cdef uint32_t mask, at, i, live = 0
+    if (table.used + 1) * 2 > table.capacity:
+        for i in range(table.capacity):
+            live += table.slots[i] != NULL and table.slots[i] != &TOMBSTONE
+        larger = table_new(table.capacity * 2 if live * 4 > table.capacity else table.capacity)
+        if larger == NULL:
+            return -1
+        mask = larger.capacity - 1
+        for i in range(table.capacity):
+            here = table.slots[i]
+            if here != NULL and here != &TOMBSTONE:
+                at = <uint32_t>here.hash & mask
+                while larger.slots[at] != NULL:
+                    at = (at + 1) & mask
+                larger.slots[at] = here
+                larger.used += 1
+        cx_store_ptr(<void**>&router.table, larger)
+        retire(router, table, RETIRED_MEMORY)
+        table = larger
+    mask = table.capacity - 1
+    at = <uint32_t>route.hash & mask
+    while table.slots[at] != NULL:
+        at = (at + 1) & mask
+    table.used += 1
+    cx_store_ptr(<void**>&table.slots[at], route)
+    cx_add_u64(&router.version, 1)
+    return 0
 
 
-cdef int patterns_put(router_t* router, route_t* route, const char* key, uint32_t length) noexcept nogil:
-    """Publish a pattern's route in place of the one of the same key; NULL takes it away."""
+cdef int patterns_copy(router_t* router, route_t* added) noexcept nogil:
+    """Publish the list of patterns anew, without gaps and with one more (NULL: none); -1 when there is no memory."""
     cdef patterns_t* before = router.patterns
     cdef uint32_t i, n = before.count if before != NULL else 0
-    cdef route_t* old = NULL
     cdef patterns_t* after = <patterns_t*>calloc(1, sizeof(patterns_t) + (n + 1) * sizeof(route_t*))
     if after == NULL:
         return -1
     for i in range(n):
-        if before.routes[i].length == length and memcmp(before.routes[i].key, key, length) == 0:
-            old = before.routes[i]
-        else:
+        if before.routes[i] != &TOMBSTONE:
             after.routes[after.count] = before.routes[i]
             after.count += 1
-    if route != NULL:
-        after.routes[after.count] = route
+    if added != NULL:
+        after.routes[after.count] = added
         after.count += 1
     cx_store_ptr(<void**>&router.patterns, after)
     cx_add_u64(&router.version, 1)
     retire(router, before, RETIRED_MEMORY)
-    retire(router, old, RETIRED_ROUTE)
     return 0
 
 
-cdef int route_put(router_t* router, route_t* route, const char* key, uint32_t length) noexcept nogil:
-    if is_pattern(key, length):
-        return patterns_put(router, route, key, length)
-    return table_put(router, route, key, length)
+cdef int publish(router_t* router, route_t** slot, route_t* route) noexcept nogil:
+    """Show the route to the readers, in place of the one in *slot* (NULL: its key is new); -1 when there is no memory."""
+    cdef route_t* before
+    if slot == NULL:
+        return patterns_copy(router, route) if is_pattern(route.key, route.length) else table_add(router, route)
+    before = slot[0]
+    cx_store_ptr(<void**>slot, route)
+    retire(router, before, RETIRED_ROUTE)
+    return 0
+
+
+cdef void withdraw(router_t* router, route_t** slot) noexcept nogil:
+    """Take the route in *slot* away. It needs no memory."""
+    cdef route_t* before = slot[0]
+    cdef bint pattern = is_pattern(before.key, before.length)
+    cx_store_ptr(<void**>slot, &TOMBSTONE)
+    retire(router, before, RETIRED_ROUTE)
+    if pattern:
+        patterns_copy(router, NULL)
+
+
+def closed(port_id):
+    """The exception for the number of a port that is not there."""
+    return AgentNotFound(f"port {port_id} is not open", hint="it was closed, or never opened")
 
 
 cdef class Router:
@@ -469,64 +571,76 @@ cdef class Router:
     cdef port_t* port(self, uint32_t port_id) except NULL:
         cdef port_t* port = self.find(port_id)
         if port == NULL:
-            raise AgentNotFound(f"port {port_id} is not open", hint="it was closed, or never opened")
+            raise closed(port_id)
         return port
 
     cdef _join(self, uint32_t port_id, bytes key, filter_t* content_filter, uint32_t acts):
         """Add the port to a route; a second time replaces its filter. Takes over the filter."""
-        cdef port_t* port = self.port(port_id)
-        cdef uint32_t length = <uint32_t>len(key), i, count
+        cdef port_t* port = self.find(port_id)
+        cdef uint32_t length = <uint32_t>len(key), at
         cdef route_t** slot = slot_of(&self.router, key, length)
-        cdef route_t* old = slot[0] if slot != NULL else NULL
-        cdef route_t* route
-        cdef bint known = False
-        count = old.count if old != NULL else 0
-        route = route_new(key, length, count + 1)
-        if route == NULL:
-            raise MemoryError
-        if old != NULL:
-            route.cursor = old.cursor
-            memcpy(route.members, old.members, count * sizeof(member_t))
-        for i in range(count):
-            if route.members[i].port == port:
-                known = True
-                retire(&self.router, route.members[i].content_filter, RETIRED_FILTER)
-                route.members[i].content_filter = content_filter
-                route.members[i].acts = acts
-                route.count = count
-                break
+        cdef route_t* before = slot[0] if slot != NULL else NULL
+        cdef route_t* route = before
+        cdef uint32_t count = before.live if before != NULL else 0
+        cdef filter_t* replaced = NULL
+        cdef bint known
+        if port == NULL:
+            filter_free(content_filter)
+            raise closed(port_id)
+        keys = self._keys[port_id]
+        known = key in keys
+        if known or before == NULL or before.count == before.room:
+            # a name has one port as a rule; who has several is likely to get more
+            route = route_copy(before, key, length, NULL, count + (not known) + count // 2)
+            if route == NULL:
+                filter_free(content_filter)
+                raise MemoryError
+        at = index_of(route, port) if known else route.count
+        if known:
+            replaced = route.members[at].content_filter
+        route.members[at].port = port
+        route.members[at].content_filter = content_filter
+        route.members[at].acts = acts
         if not known:
-            route.members[count].port = port
-            route.members[count].content_filter = content_filter
-            route.members[count].acts = acts
-            self._keys[port_id].append(key)
-        if route_put(&self.router, route, key, length):
+            route.live += 1
+            cx_store_u32(&route.count, at + 1)
+            keys.append(key)
+        if route == before:
+            cx_add_u64(&self.router.version, 1)
+        elif publish(&self.router, slot, route):
+            # only a key that is new needs memory here
+            keys.pop()
             free(route)
+            filter_free(content_filter)
             raise MemoryError
+        retire(&self.router, replaced, RETIRED_FILTER)
 
     cdef _leave(self, uint32_t port_id, bytes key):
-        cdef port_t* port = self.port(port_id)
-        cdef uint32_t length = <uint32_t>len(key), i
+        """Take the port out of a route. It needs no memory, so that closing a port cannot fail."""
+        cdef port_t* port = self.find(port_id)
+        cdef uint32_t length = <uint32_t>len(key), at
         cdef route_t** slot = slot_of(&self.router, key, length)
-        cdef route_t* old
-        cdef route_t* route = NULL
-        cdef filter_t* content_filter = NULL
-        if slot == NULL:
+        cdef route_t* route = slot[0] if slot != NULL else NULL
+        cdef route_t* smaller = NULL
+        cdef filter_t* content_filter
+        if route == NULL:
             return
-        old = slot[0]
-        if old.count > 1:
-            route = route_new(key, length, old.count - 1)
-            if route == NULL:
-                raise MemoryError
-            route.cursor = old.cursor
-            route.count = 0
-        for i in range(old.count):
-            if old.members[i].port == port:
-                content_filter = old.members[i].content_filter
-            elif route != NULL:
-                route.members[route.count] = old.members[i]
-                route.count += 1
-        route_put(&self.router, route, key, length)
+        at = index_of(route, port)
+        if at == route.count:
+            return
+        content_filter = route.members[at].content_filter
+        if route.live == 1:
+            withdraw(&self.router, slot)
+        else:
+            # gaps cost a reader little and skew whose turn it is by little where many are, and copying thousands for each one costs much
+            if route.count <= FEW or route.live <= route.count // 2:
+                smaller = route_copy(route, key, length, port, route.live - 1)
+            if smaller != NULL:
+                publish(&self.router, slot, smaller)
+            else:
+                cx_store_ptr(<void**>&route.members[at].port, NULL)
+                route.live -= 1
+                cx_add_u64(&self.router.version, 1)
         retire(&self.router, content_filter, RETIRED_FILTER)
 
     def open_port(self, str name, *, bint host=False, uint32_t queue_size=10_000, uint64_t queue_bytes=1 << 26, bint replica=False):
@@ -536,7 +650,7 @@ cdef class Router:
         cdef port_t** larger
         if not encoded or len(encoded) > 256 or b"\0" in encoded:
             raise InvalidRequest(f"a port's name has 1 to 256 bytes and no NUL, found {name!r}")
-        if not replica and find_route(&self.router, encoded, <uint32_t>len(encoded)) != NULL:
+        if not replica and slot_of(&self.router, encoded, <uint32_t>len(encoded)) != NULL:
             raise AgentAlreadyExists(
                 f"an agent named {name!r} exists already",
                 hint="choose another name, update the agent, or delete it first",
@@ -562,7 +676,11 @@ cdef class Router:
         self._by_id[port.id] = port
         self._opened += 1
         self._keys[port.id] = []
-        self._join(port.id, encoded, NULL, 0)
+        try:
+            self._join(port.id, encoded, NULL, 0)
+        except BaseException:
+            self.close_port(port.id)
+            raise
         return port.id
 
     def close_port(self, uint32_t port_id):
@@ -576,6 +694,7 @@ cdef class Router:
 
     def clear_routes(self, uint32_t port_id):
         """Take away every route of the port but its name."""
+        self.port(port_id)
         name, *others = self._keys[port_id]
         for key in others:
             self._leave(port_id, key)
@@ -596,6 +715,7 @@ cdef class Router:
         """
         cdef uint32_t position = 0
         cdef filter_t* program = NULL
+        self.port(port_id)
         check_topic_pattern(topic)
         if content_filter.strip() not in (b"", b"{}"):
             program = filter_compile(content_filter, len(content_filter), &position)
@@ -613,15 +733,19 @@ cdef class Router:
         cdef targets_t targets
         cdef uint32_t i
         memset(&targets, 0, sizeof(targets_t))
-        router_resolve_all(&self.router, envelope.block, &targets)
         try:
+            if router_resolve_all(&self.router, envelope.block, &targets) == SEND_MEMORY:
+                raise MemoryError
             return [targets.items[i].id for i in range(targets.count)]
         finally:
             targets_free(&targets)
 
     def set_accepting(self, uint32_t port_id, bint accepting):
         """A port that drains is passed over while a replica of it accepts."""
-        self.port(port_id).accepting = accepting
+        cdef port_t* port = self.port(port_id)
+        pthread_mutex_lock(&port.lock)
+        port.accepting = accepting
+        pthread_mutex_unlock(&port.lock)
 
     def has(self, str address):
         """Whether the address leads anywhere."""
@@ -630,6 +754,7 @@ cdef class Router:
 
     def keys(self, uint32_t port_id):
         """The addresses of the port, its name first."""
+        self.port(port_id)
         return [key.decode() for key in self._keys[port_id]]
 
     def reclaim(self):
