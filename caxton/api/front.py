@@ -5,7 +5,8 @@ It has no rules of its own: the checks and the answer are functions of `messages
 (for `?wait=` and batches, and whatever else this file lets through).
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, cast
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
@@ -56,15 +57,14 @@ class Front:
         try:
             check_json(headers.get(b"content-type", b"").decode("latin-1"))
             length = headers.get(b"content-length")
-            answer = post_one(
-                self.node,
-                await read_body(
-                    _chunks(receive),
+            async with aclosing(_chunks(receive)) as chunks:
+                body = await read_body(
+                    chunks,
                     length=None if length is None else int(length),
                     limit=self.node.limits.max_message_size,
                     error=MessageTooLarge,
-                ),
-            )
+                )
+            answer = post_one(self.node, body)
         except (ClientGone, Cancelled):
             raise
         except Exception as error:  # here the request ends
@@ -93,7 +93,7 @@ def _is_hot(scope: HTTPScope, headers: dict[bytes, bytes]) -> bool:
     )
 
 
-async def _chunks(receive: ASGIReceiveCallable) -> AsyncIterator[bytes]:
+async def _chunks(receive: ASGIReceiveCallable) -> AsyncGenerator[bytes, None]:
     while True:
         event = await receive()
         if event["type"] != "http.request":

@@ -15,11 +15,20 @@ from caxton.api.errors import UnsupportedMediaType
 from caxton.api.ports import Node
 from caxton.api.tracing import trace_id_of
 from caxton.api.wire import ENCODER, JSON, NDJSON, answer, message_answer, number, receipt_answer, whole
-from caxton.core.errors import CaxtonError, InvalidRequest, MessageTooLarge, error_body
+from caxton.core.errors import CaxtonError, InvalidRequest, MessageTooLarge, ReplyTimeout, error_body
 
 MAX_WAIT = 300.0
 BATCH_SLICE = 500  # lines posted between two looks at the other tasks
 BATCH_MESSAGES = 16  # a batch may be as long as this many messages of the greatest length
+
+
+class Conversation(msgspec.Struct):
+    """The one member of an accepted message that this file reads, for those who got no reply."""
+
+    conversation_id: str | None = None
+
+
+CONVERSATION = msgspec.json.Decoder(Conversation)
 
 
 def post_one(node: Node, body: bytes) -> bytes:
@@ -74,7 +83,11 @@ def messages_blueprint(node: Node) -> Blueprint:
         if "wait" not in request.args:
             return Response(post_one(node, body), content_type=JSON)
         seconds = number(request.args, "wait", 0, 0.001, MAX_WAIT)
-        reply = await node.bus.request(body, timeout=seconds)
+        try:
+            reply = await node.bus.request(body, timeout=seconds)
+        except ReplyTimeout as error:
+            error.details["conversation_id"] = CONVERSATION.decode(body).conversation_id
+            raise
         return Response(reply.to_json(), content_type=JSON)
 
     @room.get("")

@@ -43,6 +43,7 @@ def server_config(host: str, port: int) -> Config:
     config.include_server_header = False
     config.keep_alive_timeout = 75
     config.keep_alive_max_requests = 1_000_000
+    config.max_app_queue_size = 4  # of a connection: WebSocket frames, or pieces of 64 KiB of a body
     config.websocket_max_message_size = 17 << 20  # a little above stream.py's own limit, which gives a reason
     return config
 

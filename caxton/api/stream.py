@@ -153,12 +153,13 @@ class Attachment:
     async def post(self, messages: Sequence[bytes]) -> list[object]:
         outcomes: list[object] = []
         for start in range(0, len(messages), SEND_SLICE):
+            if start:  # not before the first: the receipts of a small frame leave before any reply to it
+                await trio.lowlevel.checkpoint()
             for outcome in self.stream.send(messages[start : start + SEND_SLICE]):
                 if isinstance(outcome, CaxtonError):
                     outcomes.append(error_body(outcome, self.trace_id))
                 else:
                     outcomes.append(receipt_answer(outcome))
-            await trio.lowlevel.checkpoint()
         return outcomes
 
 

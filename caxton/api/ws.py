@@ -24,6 +24,7 @@ from caxton.core.performatives import canonical
 from caxton.core.views import EventFilter
 
 MAX_SUBSCRIPTIONS = 64
+MAX_REQUEST = 64 << 10
 TAP_CAPACITY = 1024
 
 Send = Callable[[str], Awaitable[None]]
@@ -76,6 +77,8 @@ class Watcher:
 
     async def handle(self, data: str | bytes, trace_id: str) -> None:
         try:
+            if len(data) > MAX_REQUEST:
+                raise InvalidRequest(f"a request of {len(data)} bytes is too long; the limit is {MAX_REQUEST}")
             asked = DECODER.decode(data)
             if isinstance(asked, Subscribe):
                 await self.subscribe(wanted_events(asked))

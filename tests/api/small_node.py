@@ -264,9 +264,7 @@ class SmallBus:
                 return mailbox.waiting.popleft()
         finally:
             del self.clients[name]
-        raise ReplyTimeout(
-            f"no reply within {timeout:g} s", hint="read the conversation", details={"conversation_id": "?"}
-        )
+        raise ReplyTimeout(f"no reply within {timeout:g} s", hint="read the conversation")
 
     def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[Sequence[MessageRecord], int]:
         found = [r for r in self.records if r.sequence > after and conversation_id in (None, r.conversation_id)][:limit]

@@ -84,6 +84,8 @@ async def test_no_reply_in_time_is_504():
         response = await server.post(request_to("silent"), wait="0.05")
         assert code_of(response) == (504, "REPLY_TIMEOUT")
         assert response.json()["error"]["hint"]
+        response = await server.post(request_to("silent", conversation_id="c-9"), wait="0.01")
+        assert response.json()["error"]["details"]["conversation_id"] == "c-9"
 
 
 async def test_wait_is_a_number_of_seconds():

@@ -80,6 +80,7 @@ async def test_a_wrong_request_is_answered_and_the_connection_goes_on():
             '{"type":"subscribe","filter":{"performatives":["shout"]}}',
             b"",
             b"\xff",
+            " " * 70_000,
         ):
             await websocket.send_message(text)
             answer = await receive(websocket)
