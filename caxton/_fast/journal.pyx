@@ -99,11 +99,15 @@ cdef class Ring:
     def drain(self):
         """All records, oldest first: (kind, port, message or None)."""
         cdef record_t* record
+        cdef envelope_t* copy
         drained = []
         while (record := ring_peek(&self.ring)) != NULL:
             envelope = None
             if record.size > sizeof(record_t):
-                envelope = envelope_wrap(block_copy(<envelope_t*>(<char*>record + sizeof(record_t))))
+                copy = block_copy(<envelope_t*>(<char*>record + sizeof(record_t)))
+                if copy == NULL:
+                    raise MemoryError
+                envelope = envelope_wrap(copy)
             drained.append((record.kind, record.port, envelope))
             ring_advance(&self.ring, record)
         return drained
