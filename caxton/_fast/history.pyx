@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from caxton._fast.envelope cimport (
+    Envelope,
     envelope_field,
     envelope_field_length,
     envelope_t,
@@ -38,7 +39,7 @@ cdef class History:
     def __cinit__(self, Router router, uint64_t messages, uint64_t size):
         self.router = router
         self._room = max(messages, 1)
-        self._capacity = max(size, 4096)
+        self._capacity = max(size, 4096) & ~<uint64_t>7
         # untouched pages cost nothing: the memory is used as messages come
         self._bytes = <char*>malloc(self._capacity)
         self._entries = <entry_t*>malloc(self._room * sizeof(entry_t))
@@ -82,13 +83,14 @@ cdef class History:
 
     cdef void _keep(self, const envelope_t* block) noexcept:
         cdef uint64_t offset = self._written % self._capacity
+        cdef uint64_t size = (block.size + 7) & ~<uint64_t>7        # so that each block is aligned
         cdef entry_t* entry
-        if block.size > self._capacity:
+        if size > self._capacity:
             return
-        if offset + block.size > self._capacity:
+        if offset + size > self._capacity:
             self._written += self._capacity - offset
             offset = 0
-        self._written += block.size
+        self._written += size
         # forget what these bytes overwrite, and what the number of entries cannot hold
         while self._oldest < self._next and (
             self._next - self._oldest >= self._room
@@ -97,23 +99,38 @@ cdef class History:
             self._oldest += 1
         memcpy(self._bytes + offset, block, block.size)
         entry = &self._entries[self._next % self._room]
-        entry.offset = self._written - block.size
+        entry.offset = self._written - size
         entry.size = block.size
         self._next += 1
+
+    def accept(self, Envelope envelope not None):
+        """Count and keep one message, as its record in a ring does; for tests and measurements."""
+        self.accepted += 1
+        self._keep(envelope.block)
+
+    def count_hop(self, uint64_t ns):
+        """Count one latency, as the record of a turn does; for tests and measurements."""
+        self._hops[bucket_of(ns)] += 1
 
     def messages(self, conversation_id, uint64_t after, limit):
         """Kept messages with a number above *after*, oldest first: ([(number, message)], next cursor). None: of every conversation."""
         cdef uint64_t at = max(after + 1, self._oldest)
         cdef const envelope_t* block
+        cdef envelope_t* copy
         cdef bytes wanted = conversation_id.encode() if conversation_id is not None else None
         found = []
+        if after >= self._next:
+            return found, after
         while at < self._next and len(found) < limit:
             block = <envelope_t*>(self._bytes + self._entries[at % self._room].offset % self._capacity)
             if wanted is None or (
                 envelope_field_length(block, F_CONVERSATION_ID) == <uint32_t>len(wanted)
                 and memcmp(envelope_field(block, F_CONVERSATION_ID), <const char*>wanted, len(wanted)) == 0
             ):
-                found.append((at, envelope_wrap(block_copy(block))))
+                copy = block_copy(block)
+                if copy == NULL:
+                    raise MemoryError
+                found.append((at, envelope_wrap(copy)))
             at += 1
         return found, at - 1
 
