@@ -10,8 +10,10 @@ Rule 3: effects of a turn leave in `commit` or not at all.
 
 # Over 500 lines: the Python face and the turn share the port's protocol (lock, schedule, wanted); apart they would have to export it.
 
+cimport cython
+
 import os
-from weakref import WeakKeyDictionary
+from weakref import WeakValueDictionary
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -106,6 +108,7 @@ from caxton._fast.workers cimport (
 from caxton.core.errors import (
     AgentNotFound,
     DeliveryFailed,
+    InvalidConfig,
     InvalidMessage,
     InvalidTransition,
     MailboxFull,
@@ -170,6 +173,13 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     return 0
 
 
+cdef inline int refusal(port_t* port) noexcept nogil:
+    """What `deliver` would answer now; without the lock, so it may be otherwise in a moment."""
+    if port.closed or not port.accepting:
+        return SEND_STOPPED
+    return SEND_MAILBOX_FULL if mailbox_is_full(&port.mailbox) else 0
+
+
 cdef int send(
     pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, int64_t now
 ) noexcept nogil:
@@ -192,9 +202,16 @@ cdef int send(
             return outcome
         target = targets.items[0]
         if targets.count > 1:
-            record.outcome = <uint16_t>min(targets.count, <uint32_t>65535)
+            for i in range(targets.count):
+                outcome = refusal(targets.items[i])
+                sent += outcome == 0
+                first = first or outcome
+            if sent == 0:
+                return first
+            record.outcome = <uint16_t>min(sent, 65535)
             record.receiver = target.id
             ring_append(ring, &record, envelope)
+            sent = first = 0
             for i in range(targets.count):
                 envelope_retain(envelope)
                 outcome = deliver(pool, worker, targets.items[i], envelope, NULL, NULL)
@@ -214,15 +231,15 @@ cdef int send(
 
 # -- a turn's end ----------------------------------------------------------------------------------------------------
 
-cdef void undelivered(pool_t* pool, uint32_t port, int code, envelope_t* envelope, const char* text, size_t length) noexcept nogil:
+cdef void undelivered(pool_t* pool, port_t* port, int code, envelope_t* envelope, const char* text, size_t length) noexcept nogil:
     """Takes over the reference. The bus tells the sender."""
-    cdef event_t* event = event_new(EVENT_UNDELIVERED, port, NULL, 0, text, length)
+    cdef event_t* event = event_new(EVENT_UNDELIVERED, port.id, NULL, 0, text, length)
     if event == NULL:
         envelope_release(envelope)
         return
     event.a = code
     event.envelope = envelope
-    outbox_push(pool.outbox, event)
+    count_pending(port, event, pool.outbox)
 
 
 cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now) noexcept nogil:
@@ -263,14 +280,14 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         event = following
     if agent.refused and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
         envelope_retain(agent.turn)
-        undelivered(pool, port.id, EXIT_REFUSED, agent.turn, agent.last_error, agent.error_length)
+        undelivered(pool, port, EXIT_REFUSED, agent.turn, agent.last_error, agent.error_length)
     record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now)
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
         wait_for_room(pool, &worker.ring, out.envelope.size)
         outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, now)
         if outcome < 0:
-            undelivered(pool, port.id, outcome, out.envelope, NULL, 0)
+            undelivered(pool, port, outcome, out.envelope, NULL, 0)
         if out.target != NULL:
             port_release(pool.router, out.target)
     agent.outgoing_count = 0
@@ -318,8 +335,11 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
         if agent.exit_reason != EXIT_NORMAL:
             record_turn(worker, agent, agent.exit_reason, now)
             if agent.turn.kind == KIND_MESSAGE:
-                undelivered(pool, port.id, agent.exit_reason, agent.turn, agent.exit_text, agent.exit_length)
+                undelivered(pool, port, agent.exit_reason, agent.turn, agent.exit_text, agent.exit_length)
                 agent.turn = NULL
+    event = event_new(EVENT_EXITED, port.id, NULL, 0, agent.exit_text, agent.exit_length)
+    if event != NULL:
+        event.a = agent.exit_reason
     pthread_mutex_lock(&port.lock)
     port.agent = NULL
     port.schedule = IDLE
@@ -327,12 +347,12 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     closed = port.closed
     keep_timers(port)
     pthread_mutex_unlock(&port.lock)
-    if not closed:
-        event = event_new(EVENT_EXITED, port.id, NULL, 0, agent.exit_text, agent.exit_length)
-        if event != NULL:
-            event.a = agent.exit_reason
-            outbox_push(pool.outbox, event)
+    # first its slot in the pool is free, then whoever hears of it may start another
     agent_free(agent)
+    if closed:
+        free(event)
+    else:
+        outbox_push(pool.outbox, event)
 
 
 # -- a run -----------------------------------------------------------------------------------------------------------
@@ -344,7 +364,7 @@ cdef int64_t budget_pause(agent_t* agent, int64_t now) noexcept nogil:
     if now - agent.window_ns >= WINDOW_NS:
         # a turn that went far beyond the budget is paid back over the windows that follow
         agent.window_spent_ns -= min(
-            agent.window_spent_ns, (now - agent.window_ns) // WINDOW_NS * WINDOW_NS * agent.limits.millicores // 1000
+            agent.window_spent_ns, (now - agent.window_ns) // WINDOW_NS * (WINDOW_NS // 1000) * agent.limits.millicores
         )
         agent.window_ns = now
     if agent.window_spent_ns < <int64_t>WINDOW_NS * agent.limits.millicores // 1000:
@@ -431,10 +451,18 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             pthread_mutex_unlock(&port.lock)
             pool_push(pool, worker, port)
             return
-        if agent.waiting == WAIT_CALL and cx_load_i32(&agent.answered):
-            continue        # the answer came before this thread had parked the port
+        if port.wanted & WANT_DROP or (agent.waiting == WAIT_CALL and cx_load_i32(&agent.answered)):
+            continue        # what would wake it came before this thread had parked the port
         pause(pool, port, min(agent.deadline_ns, agent.wake_ns if agent.waiting == WAIT_SLEEP else agent.deadline_ns))
         return
+    port_release(pool.router, port)
+
+
+cdef void let_go(pool_t* pool, port_t* port) noexcept nogil:
+    """The threads have ended: a port that was closed has nobody else to free its instance."""
+    if port.closed and port.agent != NULL:
+        agent_free(<agent_t*>port.agent)
+        port.agent = NULL
     port_release(pool.router, port)
 
 
@@ -488,6 +516,7 @@ cdef class PortStatistics:
     cdef readonly str state
 
 
+@cython.no_gc_clear      # the threads use its parts until __dealloc__ has joined them
 cdef class Scheduler:
     """See scheduler.pyi."""
 
@@ -501,7 +530,9 @@ cdef class Scheduler:
     cdef Engine engine
     cdef Linker linker
     cdef dict blueprints            # port id -> what its instance is made of
-    cdef object by_module           # module -> Blueprint, as long as a port uses it
+    cdef list loose                 # blueprints without a port, until their last instance is gone
+    cdef object by_module           # id of a module -> its Blueprint, which keeps the module, as long as there is one
+    cdef bint opened
     cdef bint stopped
     cdef uint64_t undelivered_count
 
@@ -514,10 +545,18 @@ cdef class Scheduler:
         self.router = Router(node)
         self.records = History(self.router, history_messages, history_bytes)
         self.blueprints = {}
+        self.loose = []
+        self.by_module = WeakValueDictionary()
+        _between("threads", threads, 0, 1024)
+        _between("max_message_size", max_message_size, 1, 1 << 30)
+        _between("slice_us", slice_us, 1, 10_000_000)
         if journal_bytes == 0:
             journal_bytes = max(8 << 20, 8 * <uint64_t>max_message_size)
+        # a sender waits for room for twice its message: less than this would be for ever
+        journal_bytes = max(journal_bytes, 4 * <uint64_t>max_message_size + 16384)
         self.pool.run = run
         self.pool.tick = next_epoch
+        self.pool.leave = let_go
         self.pool.context = &self.world
         self.pool.router = &self.router.router
         self.pool.outbox = &self.outbox
@@ -529,14 +568,17 @@ cdef class Scheduler:
         self.world.limits.max_size = max_message_size
         if outbox_init(&self.outbox):
             raise OSError("the wake-up descriptor could not be opened: too many open files?")
+        self.opened = True
         if ring_init(&self.ring, journal_bytes) or pool_init(&self.pool, threads or len_cpus(), journal_bytes):
             raise MemoryError
 
     def __dealloc__(self):
-        pool_stop(&self.pool)
         if self.pool.workers != NULL:
+            pool_stop(&self.pool)
+            self._free_agents()
             pool_free(&self.pool)
-        outbox_free(&self.outbox)
+        if self.opened:     # else its descriptors are not ours to close
+            outbox_free(&self.outbox)
         ring_free(&self.ring)
         targets_free(&self.targets)
 
@@ -552,26 +594,33 @@ cdef class Scheduler:
 
     def start(self):
         """Start the threads."""
+        if self.pool.started or self.stopped:
+            raise InvalidTransition("the scheduler was started already", hint="make another one")
         if pool_start(&self.pool):
             pool_stop(&self.pool)
             raise ResourceLimitExceeded("the scheduler threads could not be started", hint="raise the limit of processes (ulimit -u)")
 
     def stop(self):
         """Finish no more turns, join the threads, free every instance. Idempotent."""
-        cdef port_t* port
-        cdef uint32_t i
         if self.stopped:
             return
         self.stopped = True
         with nogil:
             pool_stop(&self.pool)
+        self._free_agents()
+        self._read_records()
+        self.blueprints.clear()
+        self.loose.clear()
+
+    cdef void _free_agents(self) noexcept:
+        """Only when the threads have ended."""
+        cdef port_t* port
+        cdef uint32_t i
         for i in range(1, self.router._opened):
             port = self.router.find(i)
             if port != NULL and port.agent != NULL:
                 agent_free(<agent_t*>port.agent)
                 port.agent = NULL
-        self._read_records()
-        self.blueprints.clear()
 
     # -- ports --
 
@@ -602,8 +651,14 @@ cdef class Scheduler:
                 envelope_release(envelope)
         pthread_mutex_unlock(&port.lock)
         self.router.close_port(port_id)
-        self.blueprints.pop(port_id, None)
+        self._loosen(port_id)
         return left
+
+    cdef _loosen(self, uint32_t port_id):
+        """The port's blueprint is not needed for another instance; one that leaves may still run by it."""
+        blueprint = self.blueprints.pop(port_id, None)
+        if blueprint is not None:
+            self.loose.append(blueprint)
 
     def add_capability(self, uint32_t port_id, str capability):
         self.router.add_capability(port_id, capability)
@@ -647,12 +702,15 @@ cdef class Scheduler:
         cdef limits_t limits
         cdef agent_t* agent
         cdef bytes key, value, text
+        cdef envelope_t* turn
+        if self.stopped:
+            raise InvalidTransition("the scheduler has stopped", hint="make another one")
         if port.agent != NULL:
             raise InvalidTransition(f"port {port_id} has an instance already", hint="drop it first")
         memset(&limits, 0, sizeof(limits_t))
         limits.memory = memory
         limits.elements = self.engine.max_table_elements
-        limits.timeout_ns = timeout_ns
+        limits.timeout_ns = min(timeout_ns, <int64_t>1 << 60)
         limits.millicores = cpu_millicores
         limits.log_lines = log_lines_per_second
         limits.state_quota = state_quota
@@ -675,8 +733,14 @@ cdef class Scheduler:
         except BaseException:
             agent_free(agent)
             raise
-        self.blueprints[port_id] = blueprint
-        agent_begin(agent, envelope_control(KIND_INIT, 0), cx_monotonic_ns())
+        turn = envelope_control(KIND_INIT, 0)
+        if turn == NULL:
+            agent_free(agent)
+            raise MemoryError
+        if self.blueprints.get(port_id) is not blueprint:
+            self._loosen(port_id)
+            self.blueprints[port_id] = blueprint
+        agent_begin(agent, turn, cx_monotonic_ns())
         pthread_mutex_lock(&port.lock)
         port.agent = agent
         port.wanted &= ~WANT_DROP
@@ -689,11 +753,9 @@ cdef class Scheduler:
             pthread_mutex_unlock(&port.lock)
 
     def _blueprint(self, Module module):
-        if self.by_module is None:
-            self.by_module = WeakKeyDictionary()
-        blueprint = self.by_module.get(module)
+        blueprint = self.by_module.get(id(module))
         if blueprint is None:
-            blueprint = self.by_module[module] = Blueprint(self.linker, module)
+            blueprint = self.by_module[id(module)] = Blueprint(self.linker, module)
         return blueprint
 
     cdef _control(self, uint32_t port_id, int kind, uint32_t argument):
@@ -704,7 +766,15 @@ cdef class Scheduler:
             raise MemoryError
         turn.queued_ns = cx_monotonic_ns()
         pthread_mutex_lock(&port.lock)
-        mailbox_push(&port.mailbox, turn)
+        if port.agent == NULL and kind != KIND_TIMER:
+            # it was meant for an instance that is gone, not for the next
+            pthread_mutex_unlock(&port.lock)
+            envelope_release(turn)
+            return
+        if mailbox_push(&port.mailbox, turn):
+            pthread_mutex_unlock(&port.lock)
+            envelope_release(turn)
+            raise MemoryError
         if port.schedule == IDLE and port.agent != NULL:
             port.schedule = QUEUED
             queue = port_retain(port)
@@ -861,7 +931,7 @@ cdef class Scheduler:
         cdef list events = []
         while event != NULL:
             following = event.next
-            if event.kind in (EVENT_STATE, EVENT_TIMER, EVENT_SUBSCRIBE):
+            if event.kind in (EVENT_STATE, EVENT_TIMER, EVENT_SUBSCRIBE, EVENT_UNDELIVERED):
                 port = self.router.find(event.port)
                 if port != NULL:
                     cx_add_i32(&port.pending, -1)
@@ -871,6 +941,8 @@ cdef class Scheduler:
         self._read_records()
         if self.router.router.retired != NULL:
             router_reclaim(&self.router.router, pool_seen(&self.pool))
+        if self.loose:
+            self.loose = [blueprint for blueprint in self.loose if blueprint.is_used()]
         return events
 
     cdef tuple _event(self, event_t* event):
@@ -959,6 +1031,11 @@ cdef class Scheduler:
             "hop_p50_ns": self.records.hop_quantile(0.5),
             "hop_p99_ns": self.records.hop_quantile(0.99),
         }
+
+
+def _between(name, value, low, high):
+    if not low <= value <= high:
+        raise InvalidConfig(f"{name} is {value}; it must be between {low} and {high}")
 
 
 cdef int len_cpus():

@@ -44,20 +44,25 @@ ctypedef struct worker_t:
 
 ctypedef void (*run_t)(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
 ctypedef void (*tick_t)(void* context) noexcept nogil
+ctypedef void (*leave_t)(pool_t* pool, port_t* port) noexcept nogil
 
 ctypedef struct pool_t:
     run_t run               # takes over the queue's reference to the port
     tick_t tick             # every slice while a thread runs: moves the epoch
+    leave_t leave           # of what stands in a queue when the threads have ended; takes over the reference
     void* context
     router_t* router
     outbox_t* outbox
     worker_t* workers
     int32_t count
     int32_t idle            # atomic: parked workers
-    int32_t stopping        # atomic
+    int32_t stopping        # atomic: the workers end
+    int32_t over            # atomic: they have ended, the ticker ends too
+    int32_t running         # workers that were started
     int64_t slice_ns
     uint32_t turn           # whose queue the next outside push goes to
     bint started
+    bint ticking
     pthread_t ticker
     pthread_mutex_t ticker_lock     # guards the heap and `resting`
     pthread_cond_t ticker_wake
@@ -69,7 +74,7 @@ ctypedef struct pool_t:
 
 cdef int pool_init(pool_t* pool, int count, uint64_t ring_bytes) noexcept nogil
 cdef int pool_start(pool_t* pool) noexcept nogil
-# joins the threads; what stands in queues is released
+# joins the threads; what stands in queues goes to `leave`
 cdef void pool_stop(pool_t* pool) noexcept nogil
 cdef void pool_free(pool_t* pool) noexcept nogil
 # takes over a reference; *worker* is the calling thread's, or NULL from outside

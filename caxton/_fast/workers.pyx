@@ -34,6 +34,7 @@ cdef enum:
     THREAD_STACK = 1 << 20
     STEAL_AT_MOST = 64
     NOTIFY_NS = 3_000_000       # records wait this long before Trio is woken for them alone
+    STOPPING_SLICE_NS = 1_000_000
 
 
 # -- queues ----------------------------------------------------------------------------------------------------------
@@ -273,18 +274,19 @@ cdef void* tick(void* argument) noexcept nogil:
     cdef int i
     cdef uint64_t runs[64]
     memset(runs, 0, sizeof(runs))
-    while not cx_load_i32(&pool.stopping):
+    # the epoch moves until the last worker has ended: a guest that spins lets go of its thread only by it
+    while not cx_load_i32(&pool.over):
         now = cx_monotonic_ns()
         if now - notified >= NOTIFY_NS and records_wait(pool):
             outbox_notify(pool.outbox)
             notified = now
         pthread_mutex_lock(&pool.ticker_lock)
         active = cx_load_i32(&pool.idle) < pool.count
-        rest = pool.slice_ns
+        rest = min(pool.slice_ns, <int64_t>STOPPING_SLICE_NS) if cx_load_i32(&pool.stopping) else pool.slice_ns
         if not active and not records_wait(pool):
             # nobody runs: until something is due, or for as long as nothing is
             rest = pool.heap[0].at_ns - now if pool.heap_count else -1
-        if cx_load_i32(&pool.stopping) or (rest != -1 and rest <= 0):
+        if cx_load_i32(&pool.over) or (rest != -1 and rest <= 0):
             pass
         else:
             pool.resting = not active
@@ -356,14 +358,16 @@ cdef int pool_start(pool_t* pool) noexcept nogil:
     for i in range(pool.count):
         if cx_thread_start(&pool.workers[i].thread, work, &pool.workers[i], THREAD_STACK):
             return -1
-    return cx_thread_start(&pool.ticker, tick, pool, THREAD_STACK)
+        pool.running += 1
+    if cx_thread_start(&pool.ticker, tick, pool, THREAD_STACK):
+        return -1
+    pool.ticking = True
+    return 0
 
 
 cdef void pool_stop(pool_t* pool) noexcept nogil:
     cdef int i
     cdef port_t* port
-    if not pool.started:
-        return
     cx_store_i32(&pool.stopping, 1)
     for i in range(pool.count):
         pthread_mutex_lock(&pool.workers[i].lock)
@@ -372,21 +376,28 @@ cdef void pool_stop(pool_t* pool) noexcept nogil:
     pthread_mutex_lock(&pool.ticker_lock)
     pthread_cond_signal(&pool.ticker_wake)
     pthread_mutex_unlock(&pool.ticker_lock)
-    for i in range(pool.count):
+    for i in range(pool.running):
         pthread_join(pool.workers[i].thread, NULL)
-    pthread_join(pool.ticker, NULL)
+    pool.running = 0
+    pthread_mutex_lock(&pool.ticker_lock)
+    cx_store_i32(&pool.over, 1)
+    pthread_cond_signal(&pool.ticker_wake)
+    pthread_mutex_unlock(&pool.ticker_lock)
+    if pool.ticking:
+        pthread_join(pool.ticker, NULL)
+    pool.ticking = False
     pool.started = False
     for i in range(pool.count):
         while True:
             port = queue_take(&pool.workers[i])
             if port == NULL:
                 break
-            port_release(pool.router, port)
+            pool.leave(pool, port)
     while True:
         port = heap_take(pool, <int64_t>0x7FFFFFFFFFFFFFFF)
         if port == NULL:
             break
-        port_release(pool.router, port)
+        pool.leave(pool, port)
 
 
 cdef void pool_free(pool_t* pool) noexcept nogil:

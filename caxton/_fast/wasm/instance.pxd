@@ -98,6 +98,7 @@ ctypedef struct blueprint_t:
     uint32_t returns            # bit i: FN_* i has a result
     uint8_t packed              # handle_message returns i64
     const char* names[FN_COUNT] # of the exports that are there
+    int32_t users               # atomic: instances
 
 ctypedef struct outgoing_t:
     envelope_t* envelope
@@ -114,7 +115,7 @@ ctypedef struct limits_t:
 ctypedef struct agent_t:
     world_t* world
     port_t* port
-    const blueprint_t* blueprint
+    blueprint_t* blueprint
     limits_t limits
     wasmtime_store_t* store
     wasmtime_context_t* context
@@ -179,7 +180,7 @@ ctypedef struct agent_t:
     char exit_text[ERROR_ROOM]
     uint16_t exit_length
 
-cdef agent_t* agent_new(world_t* world, port_t* port, const blueprint_t* blueprint, const limits_t* limits) noexcept nogil
+cdef agent_t* agent_new(world_t* world, port_t* port, blueprint_t* blueprint, const limits_t* limits) noexcept nogil
 cdef void agent_free(agent_t* agent) noexcept nogil
 # takes over the reference to *turn*
 cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept nogil

@@ -35,7 +35,7 @@ from caxton._fast.envelope cimport (
 )
 from caxton._fast.mailbox cimport mailbox_is_full
 from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_free, outbox_init, outbox_push, outbox_t
-from caxton._fast.platform cimport cx_monotonic_ns, cx_realtime_us
+from caxton._fast.platform cimport cx_add_i32, cx_load_i32, cx_monotonic_ns, cx_realtime_us
 from caxton._fast.router cimport (
     port_release,
     port_retain,
@@ -82,7 +82,7 @@ cdef enum:
 
 # -- birth and death -------------------------------------------------------------------------------------------------
 
-cdef agent_t* agent_new(world_t* world, port_t* port, const blueprint_t* blueprint, const limits_t* limits) noexcept nogil:
+cdef agent_t* agent_new(world_t* world, port_t* port, blueprint_t* blueprint, const limits_t* limits) noexcept nogil:
     cdef agent_t* agent = <agent_t*>calloc(1, sizeof(agent_t))
     if agent == NULL:
         return NULL
@@ -91,6 +91,7 @@ cdef agent_t* agent_new(world_t* world, port_t* port, const blueprint_t* bluepri
     agent.blueprint = blueprint
     agent.limits = limits[0]
     agent.next_timer = 1
+    cx_add_i32(&blueprint.users, 1)
     return agent
 
 
@@ -106,6 +107,7 @@ cdef void agent_free(agent_t* agent) noexcept nogil:
     free(agent.line[1])
     free(agent.environment)
     targets_free(&agent.targets)
+    cx_add_i32(&agent.blueprint.users, -1)
     free(agent)
 
 
@@ -601,7 +603,9 @@ cdef int grow_inbox(agent_t* agent) noexcept nogil:
 # -- instantiation ---------------------------------------------------------------------------------------------------
 
 cdef int instantiate(agent_t* agent) noexcept nogil:
-    agent.born_ns = cx_monotonic_ns()
+    # the wait for the first turn on a thread is not the agent's
+    agent.born_ns = agent.started_ns = cx_monotonic_ns()
+    agent.deadline_ns = agent.born_ns + agent.limits.timeout_ns
     agent.store = wasmtime_store_new(agent.world.engine, agent, NULL)
     agent.context = wasmtime_store_context(agent.store)
     wasmtime_store_limiter(agent.store, agent.limits.memory, agent.limits.elements, 1, 8, 1)
@@ -686,6 +690,10 @@ cdef class Blueprint:
                 "Missing required export: 'handle_message' (i32, i32) -> i32",
                 hint="export a function handle_message(pointer, length) that returns 0",
             )
+
+    def is_used(self):
+        """Whether an instance of it is left."""
+        return cx_load_i32(&self.plan.users) > 0
 
     def __dealloc__(self):
         if self.plan.pre != NULL:

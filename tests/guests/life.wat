@@ -1,0 +1,17 @@
+;; Logs each step of its life, and declares one capability.
+(module
+  (import "caxton" "console_log" (func $log (param i32 i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 1024) "initialize")
+  (data (i32.const 1040) "init")
+  (data (i32.const 1056) "message")
+  (data (i32.const 1072) "shutdown")
+  (data (i32.const 1088) "{\"capabilities\":[\"pricing\"]}")
+  (func (export "caxton_alloc") (param i32) (result i32) (i32.const 4096))
+  (func (export "_initialize") (call $log (i32.const 1024) (i32.const 10)))
+  (func (export "agent_init") (result i32) (call $log (i32.const 1040) (i32.const 4)) (i32.const 0))
+  (func (export "get_capabilities") (param $to i32) (param i32) (result i32)
+    (memory.copy (local.get $to) (i32.const 1088) (i32.const 28))
+    (i32.const 28))
+  (func (export "handle_message") (param i32 i32) (result i32) (call $log (i32.const 1056) (i32.const 7)) (i32.const 0))
+  (func (export "agent_shutdown") (call $log (i32.const 1072) (i32.const 8))))
