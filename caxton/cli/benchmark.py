@@ -1,6 +1,7 @@
 """`caxton benchmark NAME`: figures of this machine, each beside a baseline that is measured in the same run.
 
-A ratio of one run says more than a number: machines differ, and are noisy. What is measured stands at the top of each module in `benchmarks/`.
+A ratio of one run says more than a number: machines differ, and are noisy. What is measured stands at the top of each
+module in `benchmarks/`.
 """
 
 import importlib

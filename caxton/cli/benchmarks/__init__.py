@@ -1,4 +1,4 @@
-"""The benchmarks of `caxton benchmark`, one module each, with a function `measure() -> {"figures", "baseline", "ratios"}`."""
+"""The benchmarks of `caxton benchmark`, one module each, with `measure() -> {"figures", "baseline", "ratios"}`."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """A 64-byte message into a guest and its `handle_message`: our binding against wasmtime-py, same module, same bytes.
 
-Ours: the message is written as JSON into the guest's memory and handled as a whole turn on a fiber. Theirs: `Memory.write` and a call of the same export
-from Python. Each is the best of five rounds.
+Ours: the message is written as JSON into the guest's memory and handled as a whole turn on a fiber. Theirs:
+`Memory.write` and a call of the same export from Python. Each is the best of five rounds.
 """
 
 import time

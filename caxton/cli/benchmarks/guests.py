@@ -16,7 +16,7 @@ TRAP = """
 
 
 def relay(text: str) -> str:
-    """Answers every message by sending *text*; an empty text is replaced by the message itself with the names exchanged."""
+    """Answers every message by sending *text*."""
     data = text.encode()
     escaped = "".join(f"\\{byte:02x}" for byte in data)
     return f"""
@@ -29,8 +29,8 @@ def relay(text: str) -> str:
 """
 
 
-# Answers every message with one of its own for the partner. Agents share one module: the partner's name is what init reads from the
-# environment variable PARTNER (8 bytes), so 10,000 agents need no 10,000 modules.
+# Answers every message with one of its own for the partner. Agents share one module: the partner's name is what init
+# reads from the environment variable PARTNER (8 bytes), so 10,000 agents need no 10,000 modules.
 PAIRED = """
 (module
   (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))

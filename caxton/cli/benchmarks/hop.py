@@ -1,8 +1,9 @@
 """A message from guest to guest, with everything: parse, route, mailbox, record, history, turn on a fiber.
 
-Agents talk in pairs; every agent answers each message with one of its own (about 300 bytes of JSON, 99 of content). p50 and p99 are from entering the
-mailbox to the end of the turn, with 2 agents on one scheduler thread. The baseline is a hop between two Trio tasks over memory channels.
-Messages per second are counted on one thread, so they are per core; `threads_2_vs_1` compares two threads with one on 100 busy pairs.
+Agents talk in pairs; every agent answers each message with one of its own (about 300 bytes of JSON, 99 of content). p50
+and p99 are from entering the mailbox to the end of the turn, with 2 agents on one scheduler thread. The baseline is a
+hop between two Trio tasks over memory channels. Messages per second are counted on one thread, so they are per core;
+`threads_2_vs_1` compares two threads with one on 100 busy pairs.
 """
 
 import json
@@ -12,11 +13,12 @@ import time
 
 import trio
 
-from caxton._fast.scheduler import EVENT_STARTED, Scheduler
+from caxton._fast.scheduler import EVENT_EXITED, EVENT_STARTED, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module, wat2wasm
 from caxton.cli.benchmarks import Result, quantile
 from caxton.cli.benchmarks.guests import PLACE, paired
+from caxton.core.errors import ResourceLimitExceeded
 from caxton.node.metrics import resident_bytes
 
 SECONDS = 1.5
@@ -56,7 +58,10 @@ class Pairs:
             self.scheduler.spawn(port, module, memory=1 << 20, timeout_ns=10**9, environment=partner)
         up = 0
         while up < agents:
-            up += sum(event[0] == EVENT_STARTED for event in self._events(10.0))
+            for kind, port, _, text in self._events(10.0):
+                if kind == EVENT_EXITED:
+                    raise ResourceLimitExceeded(f"agent {port} of {agents} did not start: {text}")
+                up += kind == EVENT_STARTED
         self.bytes_per_agent = (resident_bytes() - before) / agents
 
     def _events(self, seconds: float) -> list[tuple[int, int, object, object]]:
@@ -87,6 +92,7 @@ def measure() -> Result:
     rates = {"2": two.rate(SECONDS)}
     p50, p99 = (two.scheduler.records.hop_quantile(fraction) / 1000 for fraction in (0.5, 0.99))
     two.scheduler.stop()
+    del two
     bytes_per_agent = 0.0
     for agents in (1000, 10_000):
         pairs = Pairs(agents, 1)
@@ -94,6 +100,7 @@ def measure() -> Result:
         rates[str(agents)] = pairs.rate(SECONDS)
         bytes_per_agent = pairs.bytes_per_agent
         pairs.scheduler.stop()
+        del pairs  # its mappings too: a process may have 65,530
     threads = {}
     for count in (1, 2):
         busy = Pairs(200, count)

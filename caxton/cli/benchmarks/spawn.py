@@ -1,8 +1,8 @@
 """Instances from a compiled module: native against wasmtime-py, then with everything that an agent of the server has.
 
 native   store, instance, look-up of exports, ready for a message; freed before the next, outside of the measured time.
-runtime  `Runtime.start` for agents that start together, BATCH at a time: port, routes, supervisor, Trio task, spawn on a scheduler thread, its event back, RUNNING. The
-         figure is a batch's time by its number of agents.
+runtime  `Runtime.start` for agents that start together, BATCH at a time: port, routes, supervisor, Trio task, spawn on
+         a scheduler thread, its event back, RUNNING. The figure is a batch's time by its number of agents.
 restart  a message traps the guest, its instance is thrown away, the next one is up; native.
 """
 
