@@ -4,7 +4,6 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
-JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 PYTEST_ARGS ?=
 
 NATIVE := $(shell find caxton/_fast -name '*.pyx' -o -name '*.pxd' -o -name '*.h' 2>/dev/null)
@@ -103,5 +102,5 @@ $(ENVIRONMENT): pyproject.toml
 
 $(EXTENSIONS): $(ENVIRONMENT) setup.py $(NATIVE)
 	@echo "Compiling"
-	@$(BIN)/python setup.py --quiet build_ext --inplace --parallel $(JOBS)
+	@$(BIN)/python setup.py --quiet build_ext --inplace
 	@touch $@

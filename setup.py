@@ -11,7 +11,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-compile_args = ["-O2", "-std=c11", "-fno-strict-aliasing", "-Wno-unused-function"]
+compile_args = ["-O2", "-std=c11", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-sign-compare"]
 link_args: list[str] = ["-lpthread"]
 if sys.platform == "darwin":
     link_args += ["-undefined", "dynamic_lookup"]
@@ -32,6 +32,7 @@ extensions = [
 ]
 
 setup(
+    options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         extensions,
         build_dir="build/cython",
