@@ -1,7 +1,7 @@
 """Builds the extensions of caxton/_fast; everything else is in pyproject.toml.
 
-Each .pyx becomes one extension. libwasmtime's symbols are resolved when the extension is imported, out of the shared object that
-caxton/_fast/wasm/__init__.py has loaded before (DESIGN.md 5), so nothing links against it here.
+Each .pyx becomes one extension. libwasmtime's symbols are resolved when the extension is imported, out of the shared
+object that caxton/_fast/wasm/__init__.py has loaded before (DESIGN.md 5), so nothing links against it here.
 """
 
 import os
