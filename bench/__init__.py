@@ -1,0 +1,9 @@
+"""asv benchmarks: `make bench`, or `asv run --python=same --quick --bench mailbox`.
+
+asv imports this package without the checkout on the path, where the twins of tests/oracles are.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
