@@ -138,6 +138,7 @@ class Supervisor:
     rng: Random
     children: dict[str, Child] = attrs.field(factory=dict, init=False)  # in the order of their start
     _recent: deque[float] = attrs.field(factory=deque, init=False)  # rule 2, of the group
+    _touched: dict[str, Child] = attrs.field(factory=dict, init=False)  # those with something to do, now or when due
 
     # -- what an operator says --
 
@@ -145,7 +146,7 @@ class Supervisor:
         """A new child, to be started after those that are there."""
         if name in self.children:
             raise InvalidTransition(f"{name} is supervised already")
-        self.children[name] = Child(name, restart)
+        self.children[name] = self._touched[name] = Child(name, restart)
         return list(self._advance(now))
 
     def start(self, name: str, now: float) -> list[Action]:
@@ -167,6 +168,7 @@ class Supervisor:
     def stop_all(self, now: float) -> list[Action]:
         for child in self.children.values():
             child.wanted = False
+        self._touched.update(self.children)
         return list(self._advance(now))
 
     def remove(self, name: str, now: float) -> list[Action]:
@@ -175,6 +177,7 @@ class Supervisor:
         if child.phase is not Phase.DOWN:
             raise InvalidTransition(f"{name} is {child.phase.value}; it can be removed when it is down")
         del self.children[name]
+        self._touched.pop(name, None)
         return list(self._advance(now))
 
     # -- what a child did --
@@ -206,7 +209,7 @@ class Supervisor:
 
     def next_deadline(self) -> float:
         """When tick() has something to do; infinity: never."""
-        waiting = (child.due for child in self.children.values() if child.wanted and self._may_start(child))
+        waiting = (child.due for child in self._concerned if child.wanted and self._may_start(child))
         return min(waiting, default=inf)
 
     def tick(self, now: float) -> list[Action]:
@@ -216,9 +219,15 @@ class Supervisor:
 
     def _child(self, name: str) -> Child:
         try:
-            return self.children[name]
+            child = self._touched[name] = self.children[name]
         except KeyError:
             raise InvalidTransition(f"{name} is not supervised here") from None
+        return child
+
+    @property
+    def _concerned(self) -> list[Child]:
+        """Whom a change can move: all where children depend on each other, else only those that were touched."""
+        return list(self.children.values()) if self._in_order else list(self._touched.values())
 
     @property
     def _in_order(self) -> bool:
@@ -269,14 +278,16 @@ class Supervisor:
         return not any(other.must_stop or other.phase is Phase.STOPPING for other in self.children.values())
 
     def _advance(self, now: float) -> Iterator[Action]:
-        stopping = any(child.phase is Phase.STOPPING for child in self.children.values())
-        for child in reversed(self.children.values()):
+        concerned = self._concerned
+        stopping = self._in_order and any(child.phase is Phase.STOPPING for child in concerned)
+        for child in reversed(concerned):
             if child.must_stop and not (self._in_order and stopping):
                 child.phase = Phase.STOPPING
                 stopping = True
                 yield Stop(child.name)
-        for child in self.children.values():
+        for child in concerned:
             if child.due <= now and self._may_start(child):
                 child.phase = Phase.STARTING
                 child.due = -inf
                 yield Start(child.name)
+        self._touched = {child.name: child for child in concerned if child.wanted and child.phase is Phase.DOWN}

@@ -54,6 +54,7 @@ from caxton.runtime.timers import Timers
 
 log = logging.getLogger(__name__)
 
+ON_THE_WAY = (AgentState.LOADED, AgentState.READY)  # steps that nobody waits for
 PATIENCE = 5.0  # seconds for a child that its supervisor stops (OTP's shutdown time of a worker)
 MAX_NAP = 30.0  # seconds after which the timers look at the wall clock again, for it may have been set
 
@@ -316,7 +317,7 @@ class Runtime:
         replica.state, replica.reason, replica.restarting = state, reason, restarting
         replica.since = self._wall_clock()
         agent = replica.agent
-        if agent.changed:
+        if agent.changed and state not in ON_THE_WAY:
             agent.changed.unpark_all()
         self._on_change(
             AgentChange(
@@ -350,11 +351,11 @@ class Runtime:
                     replica.child.restart = agent.spec.config.restart
                     actions = supervisor.start(replica.owner, now)
                 self._carry_out(agent.group, actions)
-            while not all(
-                replica.is_at_rest or (replica.state is AgentState.RUNNING and agent.failure is None)
-                for replica in agent.replicas
-            ):
-                await agent.changed.park()
+            for replica in agent.replicas:  # one after the other, so that a thousand of them are looked at once each
+                while not (replica.state is AgentState.RUNNING or replica.is_at_rest):
+                    await agent.changed.park()
+            if agent.failure is not None:
+                await self._wait_at_rest(agent)
         finally:
             agent.is_starting = False
         if agent.failure is not None:
@@ -387,9 +388,13 @@ class Runtime:
                 replica.life.stop(replica.order)  # it was being stopped already: as strictly as this order says
             elif replica.restarting:
                 self._report(replica, AgentState.STOPPED, "stopped while it waited for its restart")
-        while not all(replica.is_at_rest for replica in agent.replicas):
-            await agent.changed.park()
+        await self._wait_at_rest(agent)
         await trio.lowlevel.checkpoint()
+
+    async def _wait_at_rest(self, agent: Agent) -> None:
+        for replica in agent.replicas:
+            while not replica.is_at_rest:
+                await agent.changed.park()
 
     def _fit(self, agent: Agent, spec: AgentSpec, module: Module | None) -> None:
         """Give an agent at rest the ports, routes and supervisor that the specification asks for."""

@@ -1,8 +1,8 @@
 """Instances from a compiled module: native against wasmtime-py, then with everything that an agent of the server has.
 
 native   store, instance, look-up of exports, ready for a message; freed before the next, outside of the measured time.
-runtime  `Runtime.start` for agents that start together, BATCH at a time: port, routes, supervisor, Trio task, spawn on
-         a scheduler thread, its event back, RUNNING. The figure is a batch's time by its number of agents.
+runtime  `Runtime.start` of an agent with BATCH replicas: for each a port, a supervisor's child, a Trio task, the spawn on
+         a scheduler thread, its event back, RUNNING, the lifecycle records. The figure is that time by the replicas.
 restart  a message traps the guest, its instance is thrown away, the next one is up; native.
 """
 
@@ -88,12 +88,10 @@ async def _whole(wasm: bytes) -> list[float]:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_pump, scheduler, runtime)
                 for batch in range(BATCHES + 1):
+                    config = AgentConfig(name=f"agent-{batch}", replicas=BATCH)
+                    spec = AgentSpec(name=config.name, kind="wasm", module="", config=config, created_at=0.0)
                     began = time.perf_counter()
-                    async with trio.open_nursery() as starting:
-                        for i in range(BATCH):
-                            config = AgentConfig(name=f"agent-{batch}-{i}")
-                            spec = AgentSpec(name=config.name, kind="wasm", module="", config=config, created_at=0.0)
-                            starting.start_soon(runtime.start, spec, module)
+                    await runtime.start(spec, module)
                     times.append((time.perf_counter() - began) / BATCH * 1e6)
                 nursery.cancel_scope.cancel()
     finally:
