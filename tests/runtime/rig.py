@@ -20,7 +20,7 @@ from caxton.core.manifest import AgentSpec, parse_agent_config
 from caxton.runtime.replica import AgentChange, AgentStatus, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
 
-GUESTS = Path(__file__).parent.parent / "guests"
+GUESTS = Path(__file__).parent / "guests"
 PATIENCE = 20.0  # of a test; what it waits for takes milliseconds
 
 
