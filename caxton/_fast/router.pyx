@@ -338,7 +338,7 @@ cdef route_t* route_copy(const route_t* route, const char* key, uint32_t length,
     cdef uint32_t i
     if copy == NULL or route == NULL:
         return copy
-    copy.cursor = route.cursor
+    copy.cursor = cx_peek_u32(&route.cursor)
     for i in range(route.count):
         if route.members[i].port != NULL and route.members[i].port != without:
             copy.members[copy.count] = route.members[i]

@@ -5,6 +5,7 @@ allows; what the choice is bound to (rule 5) has tests of its own, which the twi
 """
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -579,6 +580,49 @@ def test_a_topic_and_many_receivers_stay_linear() -> None:
     assert book.resolve(to("topic:orders.created")) == ports
     assert book.resolve(to(*groups, "topic:orders.created")) == ports
     assert time.process_time() - began < 0.5
+
+
+def test_readers_on_other_threads_see_all_who_stay_while_others_come_and_go() -> None:
+    """Reading takes no lock and is done without Python's; only freeing has to wait (`reclaim`, at the end)."""
+    book = Router("here")
+    rng = random.Random(1)
+    staying = [book.open_port(f"agent {number}") for number in range(100)]
+    for port in staying:
+        book.join_group(port, "g")
+        book.subscribe(port, "orders.*", b'{"n": 1}')
+        book.add_capability(port, "x")
+    least = {"broadcast://g": 100, "topic:orders.created": 100, "capability:x": 1, "agent 7@here": 1}
+    wrong: list[tuple[str, int]] = []
+    over = threading.Event()
+
+    def read(address: str) -> None:
+        envelope = to(address, content=b'{"n": 1}')
+        while not over.is_set():
+            found = book.count_resolved(envelope, 50)
+            if found < least[address]:
+                wrong.append((address, found))
+
+    threads = [threading.Thread(target=read, args=(address,)) for address in least]
+    for thread in threads:
+        thread.start()
+    passing: list[int] = []
+    for number in range(2000):
+        if len(passing) < 50 or rng.random() < 0.5:
+            port = book.open_port("shared", replica=True)
+            passing.append(port)
+            book.join_group(port, "g")
+            book.add_capability(port, "x")
+            for wanted in (1, 2):
+                book.subscribe(port, "orders.*", b'{"n": %d}' % wanted)
+            book.subscribe(port, f"pattern-{number}.*")
+        else:
+            book.close_port(passing.pop(rng.randrange(len(passing))))
+    over.set()
+    for thread in threads:
+        thread.join()
+    book.reclaim()
+    assert wrong == []
+    assert book.resolve(to("topic:orders.created", content=b'{"n": 1}')) == staying
 
 
 def test_the_table_finds_everybody_after_growing_and_emptying() -> None:
