@@ -203,8 +203,10 @@ class Agents:
         for timer in await self._store.timers.load_all():
             name = timer.agent.partition("#")[0]
             timers.setdefault(name, []).append((timer.agent, timer.timer_id, timer.due_us))
+        specs = await self._store.agents.list()
+        await self._store.modules.prune({spec.module for spec in specs})  # of agents that were deleted or updated
         async with trio.open_nursery() as nursery:
-            for spec in await self._store.agents.list():
+            for spec in specs:
                 self._specs[spec.name] = spec
                 nursery.start_soon(self._bring_back, spec, timers.get(spec.name, []))
 

@@ -1,10 +1,9 @@
 """The agents' code: files named by the SHA-256 of what they hold.
 
     modules/ab/ab12….wasm                       as it was deployed
-    modules/ab/ab12….<engine fingerprint>.cwasm  as it was compiled: SHA-256 of the rest, then machine code
+    modules/ab/ab12….<engine fingerprint>.cwasm  as it was compiled; runtime/modules.py writes and reads these
 
-Rule 1: nothing leaves here unverified. A damaged module is an error; a damaged artefact is as good as none, it is
-        compiled again.
+Rule 1: nothing leaves here unverified: a damaged module is an error.
 Rule 2: a file that exists is whole (`files.write_file`). Putting a module again mends a damaged file.
 """
 
@@ -22,8 +21,6 @@ from caxton.store.files import write_file
 T = TypeVar("T")
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
-FINGERPRINT = re.compile(r"[A-Za-z0-9_-]{1,100}")
-DIGEST_SIZE = 32
 
 
 class ModuleRoom:
@@ -33,10 +30,6 @@ class ModuleRoom:
     def path(self, sha: str) -> Path:
         assert SHA256.fullmatch(sha), f"not a SHA-256 in hex: {sha!r}"
         return self.folder / sha[:2] / f"{sha}.wasm"
-
-    def artefact_path(self, sha: str, fingerprint: str) -> Path:
-        assert FINGERPRINT.fullmatch(fingerprint), f"not a fingerprint: {fingerprint!r}"
-        return self.path(sha).with_suffix(f".{fingerprint}.cwasm")
 
     async def put(self, wasm: bytes) -> str:
         """Keep the module; return its name."""
@@ -51,18 +44,6 @@ class ModuleRoom:
         if found != sha:
             raise fault("damaged", path, f"its SHA-256 is {found}; deploying the module again mends it")
         return wasm
-
-    async def put_artefact(self, sha: str, fingerprint: str, artefact: bytes) -> None:
-        path = self.artefact_path(sha, fingerprint)
-        await self._use(path, lambda: write_file(path, hashlib.sha256(artefact).digest() + artefact))
-
-    async def get_artefact(self, sha: str, fingerprint: str) -> bytes | None:
-        """The compiled module, None if there is none for this engine."""
-        path = self.artefact_path(sha, fingerprint)
-        data = await self._use(path, lambda: _read(path))
-        if data is None or hashlib.sha256(data[DIGEST_SIZE:]).digest() != data[:DIGEST_SIZE]:
-            return None
-        return data[DIGEST_SIZE:]
 
     async def prune(self, keep: Collection[str]) -> int:
         """Remove every file of modules that are not in *keep*, and what a crash left half written; return how many.

@@ -47,43 +47,18 @@ async def test_a_name_that_is_no_hash_never_becomes_a_path(tmp_path: Path) -> No
     for name in ("../../etc/passwd", "", "AB" * 32, "ab" * 32 + "\n"):
         with pytest.raises(AssertionError):
             modules.path(name)
-    with pytest.raises(AssertionError):
-        modules.artefact_path("ab" * 32, "../x")
-
-
-async def test_artefacts_are_per_engine(tmp_path: Path) -> None:
-    modules = ModuleRoom(tmp_path)
-    sha = await modules.put(WASM)
-    assert await modules.get_artefact(sha, "50-x86") is None
-    await modules.put_artefact(sha, "50-x86", b"machine code")
-    await modules.put_artefact(sha, "51-x86", b"other")
-    assert await modules.get_artefact(sha, "50-x86") == b"machine code"
-    assert modules.artefact_path(sha, "50-x86") == tmp_path / sha[:2] / f"{sha}.50-x86.cwasm"
-
-
-async def test_a_damaged_artefact_is_as_good_as_none(tmp_path: Path) -> None:
-    modules = ModuleRoom(tmp_path)
-    sha = await modules.put(WASM)
-    await modules.put_artefact(sha, "50", b"machine code")
-    path = modules.artefact_path(sha, "50")
-    whole = path.read_bytes()
-    for size in range(len(whole)):
-        path.write_bytes(whole[:size])
-        assert await modules.get_artefact(sha, "50") is None
-    path.write_bytes(whole[:-1] + b"!")
-    assert await modules.get_artefact(sha, "50") is None
 
 
 async def test_pruning_keeps_what_it_is_told_to(tmp_path: Path) -> None:
     modules = ModuleRoom(tmp_path)
     assert await modules.prune([]) == 0
     kept, stale = await modules.put(WASM), await modules.put(b"old")
-    await modules.put_artefact(kept, "50", b"x")
-    await modules.put_artefact(stale, "50", b"x")
+    for sha in (kept, stale):
+        modules.path(sha).with_suffix(".50.cwasm").write_bytes(b"compiled")
     (tmp_path / kept[:2] / ".new-half").write_bytes(b"half")
     assert await modules.prune({kept}) == 3
     assert await modules.get(kept) == WASM
-    assert await modules.get_artefact(kept, "50") == b"x"
+    assert modules.path(kept).with_suffix(".50.cwasm").exists()
     assert not modules.path(stale).exists()
 
 
