@@ -13,7 +13,7 @@ EXTENSIONS := $(VENV)/.stamp-extensions
 # Wasmtime catches SIGSEGV and friends itself, that is how a guest traps; and leaks at exit are the interpreter's.
 # Tests that hold memory or time against a bound say nothing about this build, which takes several times as much.
 SANITIZED := build/sanitized/lib
-SANITIZED_TESTS := not (memory_bomb or heaps_up or small_address_space or burns_no_time)
+SANITIZED_TESTS := not (memory_bomb or heaps_up or small_address_space or burns_no_time or cannot_be_started)
 SANITIZING = PYTHONPATH=$(CURDIR)/$(SANITIZED) \
     LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:detect_stack_use_after_return=0 \

@@ -53,7 +53,7 @@ async def test_draining_handles_what_waits() -> None:
 async def test_a_crash_is_followed_by_a_new_life_and_leaves_its_sibling_alone() -> None:
     async with open_rig() as rig:
         await rig.start("steady", "steady")
-        await rig.start("crash", "unreachable")
+        await rig.start("crash", "crash")
         rig.send("crash")
         await rig.until(lambda: rig.count("crash", RUNNING) == 2)
         assert rig.seen("crash") == ["loaded", "ready", "running", "failed", "loaded", "ready", "running"]
