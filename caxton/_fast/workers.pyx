@@ -91,17 +91,29 @@ cdef void wake_one(pool_t* pool, bint steal_any) noexcept nogil:
                 return
 
 
+cdef worker_t* next_worker(pool_t* pool, uint32_t turn) noexcept nogil:
+    """For what comes from outside: one that is parked, else the next that is not held up by a guest."""
+    cdef worker_t* worker
+    cdef worker_t* chosen = NULL
+    cdef bint idle = cx_peek_i32(&pool.idle) > 0
+    cdef int i
+    for i in range(pool.count):
+        worker = &pool.workers[(turn + <uint32_t>i) % <uint32_t>pool.count]
+        if idle and cx_peek_i32(&worker.parked):
+            return worker
+        if chosen == NULL and not cx_peek_i32(&worker.stuck):
+            chosen = worker
+            if not idle:
+                break
+    return chosen if chosen != NULL else &pool.workers[turn % <uint32_t>pool.count]
+
+
 cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
     cdef worker_t* chosen = worker
-    cdef int i, failed
+    cdef int failed
     if worker == NULL:
-        chosen = &pool.workers[pool.turn % <uint32_t>pool.count]
         pool.turn += 1
-        if cx_peek_i32(&pool.idle):
-            for i in range(pool.count):
-                if cx_peek_i32(&pool.workers[i].parked):
-                    chosen = &pool.workers[i]
-                    break
+        chosen = next_worker(pool, pool.turn)
     pthread_mutex_lock(&chosen.lock)
     failed = queue_put(chosen, port)
     if worker == NULL and chosen.parked:
@@ -317,6 +329,7 @@ cdef void* tick(void* argument) noexcept nogil:
                         wake_one(pool, True)
                         break
             for i in range(min(pool.count, 64)):
+                cx_store_i32(&pool.workers[i].stuck, pool.workers[i].runs <= runs[i] + 1 and not cx_peek_i32(&pool.workers[i].parked))
                 runs[i] = pool.workers[i].runs
     return NULL
 
