@@ -292,6 +292,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
             port_release(pool.router, out.target)
     agent.outgoing_count = 0
     agent.outgoing_bytes = 0
+    agent.effects_count = agent.effects_bytes = 0
 
 
 cdef void announce(pool_t* pool, agent_t* agent, int64_t now) noexcept nogil:
@@ -445,6 +446,8 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             agent.turn = NULL
             pthread_mutex_lock(&port.lock)
             continue
+        if agent.has_memory:
+            agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
         pthread_mutex_lock(&port.lock)
         if outcome == TURN_YIELDED:
             port.schedule = QUEUED
@@ -999,9 +1002,13 @@ cdef class Scheduler:
         s.mailbox_bytes = port.mailbox.bytes
         s.state = ("idle", "queued", "running", "waiting")[port.schedule]
         agent = <agent_t*>port.agent
-        if agent != NULL and port.schedule != RUNNING and agent.inbox_size:
-            s.memory_bytes = wasmtime_memory_data_size(agent.context, &agent.memory)
-            s.state_bytes = state_bytes(agent.state) if agent.state != NULL else 0
+        if agent != NULL:
+            if port.schedule != RUNNING:
+                if agent.has_memory:
+                    agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
+                agent.state_seen = state_bytes(agent.state) if agent.state != NULL else 0
+            s.memory_bytes = agent.memory_seen
+            s.state_bytes = agent.state_seen
         pthread_mutex_unlock(&port.lock)
         return s
 

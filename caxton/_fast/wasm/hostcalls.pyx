@@ -1,12 +1,12 @@
 """See hostcalls.pxd for the rules."""
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, qsort
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from caxton._fast.outbox cimport event_new, event_t, outbox_push
 from caxton._fast.platform cimport cx_load_i32, cx_monotonic_ns, cx_random, cx_realtime_us
-from caxton._fast.router cimport router_members
+from caxton._fast.router cimport router_members, targets_t
 from caxton._fast.state cimport (
     STATE_KEY,
     STATE_NOT_FOUND,
@@ -29,6 +29,8 @@ from caxton._fast.wasm.instance cimport (
     EVENT_SUBSCRIBE,
     EVENT_TIMER,
     guest_bytes,
+    MAX_FILTER,
+    MAX_OUTGOING,
     WAIT_CALL,
     WAIT_NOTHING,
     WAIT_SLEEP,
@@ -97,8 +99,27 @@ cdef const char* prefix_of(const char* member, uint32_t length) noexcept nogil:
     return NULL
 
 
+cdef int by_address(const void* a, const void* b) noexcept nogil:
+    cdef const void* x = (<const void**>a)[0]
+    cdef const void* y = (<const void**>b)[0]
+    return (x > y) - (x < y)
+
+
+cdef void each_once(targets_t* targets) noexcept nogil:
+    cdef uint32_t i, kept = 1
+    qsort(targets.items, targets.count, sizeof(void*), by_address)
+    for i in range(1, targets.count):
+        if targets.items[i] != targets.items[kept - 1]:
+            targets.items[kept] = targets.items[i]
+            kept += 1
+    targets.count = kept
+
+
 cdef bint add_selected(agent_t* agent, const char* text, uint32_t length) noexcept nogil:
-    """Put the ports that `{"capabilities": ["a"], "groups": "g", "agents": [..]}` names into the agent's targets; False: it is not such an object."""
+    """Put the ports that `{"capabilities": ["a"], "groups": "g", "agents": [..]}` names into the agent's targets.
+
+    False: it is not such an object, or it names more than one turn may send to.
+    """
     cdef char key[300]
     cdef cursor_t cursor
     cdef const char* name = NULL
@@ -106,6 +127,7 @@ cdef bint add_selected(agent_t* agent, const char* text, uint32_t length) noexce
     cdef uint32_t n = 0
     cdef size_t p
     cdef bint several
+    cdef uint32_t routes = 0
     cursor.at = text
     cursor.end = text + length
     if not take(&cursor, b"{"):
@@ -128,11 +150,16 @@ cdef bint add_selected(agent_t* agent, const char* text, uint32_t length) noexce
                     return False
                 memcpy(key + p, name, n)
                 router_members(agent.world.router, key, <uint32_t>(p + n), &agent.targets)
+                routes += 1
+                if agent.targets.count > MAX_OUTGOING:
+                    return False
                 if not several or not take(&cursor, b","):
                     break
             if several and not take(&cursor, b"]"):
                 return False
         if not take(&cursor, b","):
+            if routes > 1 and agent.targets.count > 1:
+                each_once(&agent.targets)
             return take(&cursor, b"}")
 
 
@@ -144,9 +171,15 @@ cdef wasm_trap_t* broadcast_message(void* env, wasmtime_caller_t* caller, wasmti
     cdef uint8_t* at = checked(agent, <uint32_t>values[2].i32, length)
     if selector == NULL or at == NULL:
         return answer(values, HOST_POINTER)
+    if filter_length > MAX_FILTER:
+        agent_fail(agent, b"a broadcast filter has at most 65536 bytes")
+        return answer(values, HOST_ARGUMENT)
     agent.targets.count = 0
     if not add_selected(agent, <char*>selector, filter_length):
-        agent_fail(agent, b'a broadcast filter is an object such as {"capabilities": ["pricing"]}, {"groups": ["all"]} or {"agents": ["a", "b"]}')
+        agent_fail(
+            agent, b'a broadcast filter is an object such as {"capabilities": ["pricing"]}, {"groups": ["all"]} or {"agents": ["a", "b"]},'
+            b" and names at most 65536 receivers"
+        )
         return answer(values, HOST_ARGUMENT)
     return answer(values, agent_send_to_targets(agent, <char*>at, length))
 
@@ -157,11 +190,10 @@ cdef wasm_trap_t* subscribe_messages(void* env, wasmtime_caller_t* caller, wasmt
     cdef uint8_t* at = checked(agent, <uint32_t>values[0].i32, length)
     if at == NULL:
         return answer(values, HOST_POINTER)
-    if length == 0 or length > 65536 or at[0] != b"{":
+    if length == 0 or length > MAX_FILTER or at[0] != b"{":
         agent_fail(agent, b'a subscription is a JSON object such as {"topics": ["orders.*"], "content": {"total": {"gte": 100}}}')
         return answer(values, HOST_ARGUMENT)
-    agent_effect(agent, event_new(EVENT_SUBSCRIBE, agent.port.id, NULL, 0, <char*>at, length))
-    return answer(values, 0)
+    return answer(values, agent_effect(agent, event_new(EVENT_SUBSCRIBE, agent.port.id, NULL, 0, <char*>at, length)))
 
 
 # -- logs, time, chance ----------------------------------------------------------------------------------------------
@@ -200,17 +232,20 @@ cdef wasm_trap_t* set_timer(void* env, wasmtime_caller_t* caller, wasmtime_val_r
     cdef agent_t* agent = agent_of(caller)
     cdef int64_t delay = values[0].i64
     cdef event_t* event
+    cdef int32_t outcome
     if delay < 0 or delay > <int64_t>31_536_000_000_000:
         agent_fail(agent, b"a timer's delay is 0 to 31536000000000 microseconds (a year)")
         return answer(values, HOST_ARGUMENT)
     event = event_new(EVENT_TIMER, agent.port.id, NULL, 0, NULL, 0)
-    if event == NULL:
-        return answer(values, HOST_QUOTA)
-    event.a = agent.next_timer
-    event.b = cx_realtime_us() + delay
-    agent_effect(agent, event)
+    if event != NULL:
+        event.a = agent.next_timer
+        event.b = cx_realtime_us() + delay
+    outcome = agent_effect(agent, event)
+    if outcome:
+        return answer(values, outcome)
+    outcome = <int32_t>agent.next_timer
     agent.next_timer = agent.next_timer % 0x7FFFFFFF + 1
-    return answer(values, <int32_t>event.a)
+    return answer(values, outcome)
 
 
 cdef wasm_trap_t* cancel_timer(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
@@ -222,8 +257,7 @@ cdef wasm_trap_t* cancel_timer(void* env, wasmtime_caller_t* caller, wasmtime_va
     event = event_new(EVENT_TIMER, agent.port.id, NULL, 0, NULL, 0)
     if event != NULL:
         event.a = values[0].i32
-        agent_effect(agent, event)
-    return answer(values, 0)
+    return answer(values, agent_effect(agent, event))
 
 
 # -- state -----------------------------------------------------------------------------------------------------------

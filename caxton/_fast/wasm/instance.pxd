@@ -83,6 +83,9 @@ cdef enum:
     WAIT_CALL = 2
 
     MAX_OUTGOING = 65536        # messages of one turn
+    MAX_EFFECTS = 4096          # timers and subscriptions of one turn
+    MAX_EFFECT_BYTES = 1048576
+    MAX_FILTER = 65536          # bytes of a broadcast's or a subscription's filter
     ERROR_ROOM = 240            # bytes of last_error
 
 # what all agents of a node share
@@ -137,6 +140,9 @@ ctypedef struct agent_t:
     uint32_t inbox              # the guest buffer that messages are written to
     uint32_t inbox_size
     uint32_t wanted             # bytes that the allocation of this phase is for
+    uint64_t memory_seen        # bytes of the guest's memory and state when it last stood still
+    uint64_t state_seen
+    uint8_t has_memory
     int64_t started_ns
     int64_t deadline_ns
     int64_t spent_ns            # inside the guest, this turn
@@ -151,6 +157,8 @@ ctypedef struct agent_t:
     uint64_t outgoing_bytes
     event_t* effects            # timers and subscriptions, oldest first
     event_t* effects_last
+    uint32_t effects_count
+    uint32_t effects_bytes
     state_t* state              # NULL until first used
     targets_t targets           # scratch
     # slow host calls
@@ -188,7 +196,8 @@ cdef int agent_poll(agent_t* agent) noexcept nogil
 # forgets the turn and its effects
 cdef void agent_reset(agent_t* agent) noexcept nogil
 cdef void agent_crash(agent_t* agent, int reason, const char* text, size_t length) noexcept nogil
-cdef void agent_effect(agent_t* agent, event_t* event) noexcept nogil
+# takes over *event*, which may be NULL; 0, or SEND_LIMIT with last_error set
+cdef int agent_effect(agent_t* agent, event_t* event) noexcept nogil
 cdef void agent_fail(agent_t* agent, const char* text) noexcept nogil
 # sends JSON text of the guest: 0 or SEND_*, with last_error set
 cdef int agent_send(agent_t* agent, const char* json, uint32_t length) noexcept nogil

@@ -9,6 +9,7 @@ cdef extern from "<string.h>" nogil:
 
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
+    E_MEMORY,
     E_RECEIVERS,
     E_TOO_LARGE,
     Envelope,
@@ -134,6 +135,7 @@ cdef void agent_reset(agent_t* agent) noexcept nogil:
         event_free(agent.effects)
         agent.effects = following
     agent.effects_last = NULL
+    agent.effects_count = agent.effects_bytes = 0
     if agent.state != NULL:
         state_rollback(agent.state)
     if agent.turn != NULL:
@@ -175,14 +177,22 @@ cdef const char* send_error_text(int code) noexcept nogil:
 
 # -- effects ---------------------------------------------------------------------------------------------------------
 
-cdef void agent_effect(agent_t* agent, event_t* event) noexcept nogil:
+cdef int agent_effect(agent_t* agent, event_t* event) noexcept nogil:
     if event == NULL:
-        return
+        agent_fail(agent, send_error_text(SEND_MEMORY))
+        return SEND_MEMORY
+    if agent.effects_count >= MAX_EFFECTS or agent.effects_bytes + event.length > MAX_EFFECT_BYTES:
+        event_free(event)
+        agent_fail(agent, b"too many timers and subscriptions in one turn (4096, or 1 MiB of filters)")
+        return SEND_LIMIT
+    agent.effects_count += 1
+    agent.effects_bytes += event.length
     if agent.effects_last != NULL:
         agent.effects_last.next = event
     else:
         agent.effects = event
     agent.effects_last = event
+    return 0
 
 
 cdef state_t* agent_state(agent_t* agent) noexcept nogil:
@@ -225,6 +235,7 @@ cdef envelope_t* parse_own(agent_t* agent, const char* json, uint32_t length, en
         return NULL
     envelope = envelope_with_sender(envelope, agent.port.name, agent.port.name_length)
     if envelope == NULL:
+        error.code = E_MEMORY
         return NULL
     envelope.sender_port = agent.port.id
     envelope.receiver_port = 0
@@ -269,11 +280,19 @@ cdef int agent_send(agent_t* agent, const char* json, uint32_t length) noexcept 
     return route_own(agent, envelope)
 
 
+cdef uint32_t opening(const char* json) noexcept nogil:
+    """Bytes up to what follows the `{` of JSON text that is known to be an object."""
+    cdef uint32_t n = 0
+    while json[n] != b"{":
+        n += 1
+    return n + 1
+
+
 cdef int agent_send_to_targets(agent_t* agent, const char* json, uint32_t length) noexcept nogil:
     cdef envelope_error_t error
     cdef envelope_t* envelope = parse_own(agent, json, length, &error)
     cdef char* whole
-    cdef uint32_t i
+    cdef uint32_t i, start
     cdef int outcome = 0, sent = 0
     if envelope == NULL and error.code == E_RECEIVERS:
         # a broadcast needs no receiver of its own
@@ -281,8 +300,9 @@ cdef int agent_send_to_targets(agent_t* agent, const char* json, uint32_t length
         if whole == NULL:
             return SEND_MEMORY
         memcpy(whole, b'{"receiver":"broadcast://",', 27)
-        memcpy(whole + 27, json + 1, length - 1)
-        envelope = parse_own(agent, whole, length + 26, &error)
+        start = opening(json)
+        memcpy(whole + 27, json + start, length - start)
+        envelope = parse_own(agent, whole, length + 27 - start, &error)
         free(whole)
     if envelope == NULL:
         return invalid(agent, &error)
@@ -321,6 +341,7 @@ cdef int agent_reply(agent_t* agent, const char* text, uint32_t length) noexcept
     cdef envelope_t* envelope = parse_own(agent, text, length, &error)
     cdef char* whole
     cdef size_t n, attempt
+    cdef uint32_t start
     if envelope != NULL:
         return route_own(agent, envelope)
     if length > agent.world.limits.max_size:
@@ -337,8 +358,9 @@ cdef int agent_reply(agent_t* agent, const char* text, uint32_t length) noexcept
         n += quoted(whole + n, b"conversation_id", turn, F_CONVERSATION_ID)
         n += quoted(whole + n, b"in_reply_to", turn, F_REPLY_WITH)
         if error.code == E_RECEIVERS and attempt == 0:
-            memcpy(whole + n, text + 1, length - 1)
-            n += length - 1
+            start = opening(text)
+            memcpy(whole + n, text + start, length - start)
+            n += length - start
         else:
             memcpy(whole + n, b'"performative":"inform","content":', 34)
             memcpy(whole + n + 34, text, length)
@@ -623,6 +645,8 @@ cdef int look_up(agent_t* agent) noexcept nogil:
     if not wasmtime_instance_export_get(agent.context, &agent.instance, b"memory", 6, &item) or item.kind != EXTERN_MEMORY:
         return crash(agent, EXIT_INIT, b"the module exports no memory named 'memory'")
     agent.memory = item.of.memory
+    agent.has_memory = 1
+    agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
     for i in range(FN_COUNT):
         if not has(agent, i):
             continue

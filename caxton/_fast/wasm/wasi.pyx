@@ -20,6 +20,7 @@ cdef enum:
     LINE_ROOM = 4096
     MAX_VECTORS = 1024
     MAX_SUBSCRIPTIONS = 64
+    MAX_WRITE = 65536       # bytes of one fd_write, which may take less than it is given: a host call cannot be interrupted
 
 
 cdef inline wasm_trap_t* answer(wasmtime_val_raw_t* values, int32_t result) noexcept nogil:
@@ -163,8 +164,11 @@ cdef wasm_trap_t* fd_write(void* env, wasmtime_caller_t* caller, wasmtime_val_ra
         text = guest_bytes(agent_of(caller), vector[0], vector[1])
         if text == NULL:
             return answer(v, EFAULT)
+        vector[1] = min(vector[1], MAX_WRITE - written)
         write_lines(agent_of(caller), v[0].i32, <char*>text, vector[1])
         written += vector[1]
+        if written == MAX_WRITE:
+            break
     return answer(v, OK if put32(caller, &v[3], written) else EFAULT)
 
 
@@ -230,7 +234,7 @@ cdef void poll_oneoff(
     cdef uint8_t* events
     cdef uint8_t* item
     cdef int64_t wait, earliest = -1
-    cdef uint64_t timeout
+    cdef uint64_t timeout, now
     cdef uint32_t clock
     cdef uint16_t flags
     results[0].kind = VAL_I32
@@ -253,8 +257,8 @@ cdef void poll_oneoff(
         memcpy(&flags, subscriptions + i * 48 + 40, 2)
         wait = <int64_t>min(timeout, <uint64_t>86_400_000_000_000)
         if flags & 1:
-            wait = <int64_t>timeout - <int64_t>clock_ns(<int32_t>clock)
-        wait = max(wait, <int64_t>0)
+            now = clock_ns(<int32_t>clock)
+            wait = <int64_t>min(timeout - now, <uint64_t>86_400_000_000_000) if timeout > now else 0
         if earliest < 0 or wait < earliest:
             earliest = wait
     # every subscription is reported when the earliest is due: a guest looks at the time again before it sleeps on
