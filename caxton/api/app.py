@@ -48,5 +48,6 @@ async def answer_error(error: Exception) -> Response:
     elif isinstance(error, http.MethodNotAllowed):
         headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
         error = MethodNotAllowed(f"{asked.method} is not possible at {asked.path}; possible: {headers['Allow']}")
-    problem = as_caxton_error(error)
-    return Response(encode_error(problem, trace_id_of(asked.scope)), problem.status, headers, content_type=JSON)
+    trace_id = trace_id_of(asked.scope)
+    problem = as_caxton_error(error, trace_id)
+    return Response(encode_error(problem, trace_id), problem.status, headers, content_type=JSON)

@@ -22,7 +22,7 @@ from caxton.core.errors import (
     error_body,
 )
 
-log = logging.getLogger("caxton.api")
+log = logging.getLogger(__name__)
 
 
 class MethodNotAllowed(RejectedError):
@@ -72,10 +72,10 @@ BY_STATUS: dict[int, type[CaxtonError]] = {
 }
 
 
-def as_caxton_error(error: BaseException) -> CaxtonError:
+def as_caxton_error(error: BaseException, trace_id: str) -> CaxtonError:
     """*error* in our own tree. What nobody expected is logged here, and only here."""
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        return as_caxton_error(error.exceptions[0])
+        return as_caxton_error(error.exceptions[0], trace_id)
     if isinstance(error, CaxtonError):
         return error
     if isinstance(error, trio.TooSlowError):
@@ -85,8 +85,8 @@ def as_caxton_error(error: BaseException) -> CaxtonError:
     if isinstance(error, HTTPException) and error.code is not None:
         kind = BY_STATUS.get(error.code, InvalidRequest if error.code < 500 else InternalError)
         return kind(error.description or error.name)
-    log.error("a request failed unexpectedly", exc_info=error)
-    return InternalError("something inside Caxton failed", hint="the server's log has the cause under this trace_id")
+    log.error("something failed unexpectedly", exc_info=error, extra={"trace_id": trace_id})
+    return InternalError("something inside Caxton failed", hint="the server's log says what, under this trace_id")
 
 
 def encode_error(error: CaxtonError, trace_id: str) -> bytes:

@@ -10,7 +10,6 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
-from trio import Cancelled
 
 from caxton.api.bodies import read_body
 from caxton.api.errors import as_caxton_error, encode_error
@@ -65,10 +64,10 @@ class Front:
                     error=MessageTooLarge,
                 )
             answer = post_one(self.node, body)
-        except (ClientGone, Cancelled):
-            raise
+        except ClientGone:
+            return
         except Exception as error:  # here the request ends
-            problem = as_caxton_error(error)
+            problem = as_caxton_error(error, trace_id)
             status, answer = problem.status, encode_error(problem, trace_id)
         await send(
             {
@@ -89,7 +88,7 @@ def _is_hot(scope: HTTPScope, headers: dict[bytes, bytes]) -> bool:
         scope["path"] == MESSAGES
         and scope["method"] == "POST"
         and not scope["query_string"]
-        and not headers.get(b"content-type", b"").startswith(NDJSON.encode())
+        and not headers.get(b"content-type", b"").lower().startswith(NDJSON.encode())
     )
 
 

@@ -23,7 +23,7 @@ ASYNCIO_WARNING = (
     "`hypercorn -k trio caxton.app:app` or `caxton serve` is faster"
 )
 
-log = logging.getLogger("caxton.api")
+log = logging.getLogger(__name__)
 
 
 class Application:
@@ -57,7 +57,7 @@ class Application:
                     cross = self.bridge.into_asyncio
                     await self.bridge.into_trio(self.live, partial(cross, receive), partial(cross, send))
         except Exception as error:  # here the application ends; the server makes it an exit code
-            problem = as_caxton_error(error)
+            problem = as_caxton_error(error, trace_id="")
         if problem is None:
             await send({"type": "lifespan.shutdown.complete"})
             return

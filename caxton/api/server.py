@@ -1,5 +1,6 @@
 """Hypercorn's Trio worker, run inside our own nursery: what `caxton serve` listens with."""
 
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Protocol
@@ -38,7 +39,7 @@ def server_config(host: str, port: int) -> Config:
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.accesslog = None
-    config.errorlog = None
+    config.errorlog = logging.getLogger("hypercorn.error")  # without handlers of its own
     config.graceful_timeout = GRACE
     config.include_server_header = False
     config.keep_alive_timeout = 75

@@ -27,7 +27,7 @@ from caxton.api.batch import BrokenBatch, join_batch, split_batch
 from caxton.api.errors import as_caxton_error
 from caxton.api.ports import Node, Stream
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, receipt_answer
+from caxton.api.wire import ENCODER, flag, receipt_answer
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition, error_body
 from caxton.core.manifest import parse_agent_config
 
@@ -115,7 +115,7 @@ class Attachment:
                 try:
                     endings.append(await direction())
                 except Exception as error:  # here a connection ends
-                    problem = as_caxton_error(error)
+                    problem = as_caxton_error(error, self.trace_id)
                     endings.append(Close(ENDINGS.get(type(problem), FAILED), problem.message))
                 nursery.cancel_scope.cancel()
 
@@ -168,13 +168,15 @@ def stream_blueprint(node: Node) -> Blueprint:
 
     @room.websocket("/agents/<path:name>/stream")
     async def attach(name: str) -> None:
-        if "create" in websocket.args:
+        create, takeover, batch = (flag(websocket.args, word) for word in ("create", "takeover", "batch"))
+        chosen = SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
+        if create:
             await ensure_attached(node, name)
-        batch = "batch" in websocket.args or SUBPROTOCOL in websocket.requested_subprotocols
-        async with node.bus.stream(name, takeover="takeover" in websocket.args) as stream:
-            chosen = SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
+        async with node.bus.stream(name, takeover=takeover) as stream:
             await websocket.accept(subprotocol=chosen)
-            attachment = Attachment(stream, websocket.send, websocket.receive, batch, trace_id_of(websocket.scope))
+            attachment = Attachment(
+                stream, websocket.send, websocket.receive, batch or chosen is not None, trace_id_of(websocket.scope)
+            )
             ending = await attachment.run()
             await websocket.close(ending.code, ending.reason.encode()[:MAX_REASON].decode(errors="ignore"))
 

@@ -19,6 +19,7 @@ JSON = "application/json"
 NDJSON = "application/x-ndjson"
 ENCODER = msgspec.json.Encoder()
 MIB = 1 << 20
+FLAGS = {"1": True, "true": True, "0": False, "false": False}
 
 
 def moment(at: float) -> datetime:
@@ -51,6 +52,14 @@ def whole(arguments: Mapping[str, str], name: str, default: int, lowest: int, hi
     if value != int(value):
         raise InvalidRequest(f"{name}={arguments[name]!r} is not a whole number", details={"parameter": name})
     return int(value)
+
+
+def flag(arguments: Mapping[str, str], name: str) -> bool:
+    """`?create=1`; without it, or with 0, it is off."""
+    text = arguments.get(name, "0").lower()
+    if text not in FLAGS:
+        raise InvalidRequest(f"{name}={text!r} is neither 1 nor 0", details={"parameter": name})
+    return FLAGS[text]
 
 
 def names(arguments: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 
 import msgspec
+import pytest
 import trio
 
 from caxton.core.views import EdgeLimits
@@ -102,6 +103,15 @@ async def test_a_client_that_hangs_up_stops_waiting():
         with trio.fail_after(5):
             while server.node.bus.clients:
                 await trio.lowlevel.checkpoint()
+
+
+async def test_a_client_that_leaves_amid_its_body_is_no_failure(caplog: pytest.LogCaptureFixture):
+    async with open_server() as server:
+        head = b"POST /api/v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{"
+        async with await trio.open_tcp_stream(server.address.host, server.address.port) as stream:
+            await stream.send_all(head)
+        await server.http.get("/health")
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_a_batch_gives_one_outcome_per_line():

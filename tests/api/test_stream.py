@@ -143,7 +143,9 @@ async def test_batches_by_subprotocol():
 async def test_who_may_attach():
     async with open_server() as server:
         await server.deploy("echo")
-        assert await refusal(server, ALICE) == (404, "AGENT_NOT_FOUND")
+        for query in ("", "?create=0", "?batch=1"):
+            assert await refusal(server, ALICE + query) == (404, "AGENT_NOT_FOUND")
+        assert await refusal(server, f"{ALICE}?create=perhaps") == (400, "INVALID_REQUEST")
         assert await refusal(server, "/api/v1/agents/echo/stream") == (409, "INVALID_STATE")
         assert await refusal(server, "/api/v1/agents/ams/stream?create=1") == (400, "INVALID_CONFIG")
         async with server.websocket(f"{ALICE}?create=1"):

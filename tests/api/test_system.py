@@ -45,12 +45,15 @@ async def test_an_unexpected_failure_is_500_and_tells_nothing_of_the_inside(
     async with open_server() as server:
         monkeypatch.setattr(server.node.bus, "post", fail)
         monkeypatch.setattr(server.node, "health", fail)
+        seen = set()
         for response in (await server.post({}), await server.post({}, other="1"), await server.http.get("/health")):
+            seen.add(response.headers["x-trace-id"])
             assert code_of(response) == (500, "INTERNAL_ERROR")
             assert "secret" not in response.text
         assert "the secret" in caplog.text
+        assert {record.__dict__["trace_id"] for record in caplog.records if record.exc_info} == seen
 
 
 def test_a_group_of_one_is_its_member():
     error = NotFound("x")
-    assert as_caxton_error(ExceptionGroup("", [ExceptionGroup("", [error])])) is error
+    assert as_caxton_error(ExceptionGroup("", [ExceptionGroup("", [error])]), "t") is error
