@@ -236,7 +236,7 @@ def _check_head(wasm: bytes) -> None:
         hint = "deploy the compiled .wasm file"
         if text.startswith(b"("):
             hint = "this looks like the text format: compile it with `wat2wasm` first"
-        raise InvalidWasm(f"not WebAssembly: it starts with {wasm[:4]!r}, a module starts with {b'/0asm'!r}", hint=hint)
+        raise InvalidWasm(f"not WebAssembly: it starts with {wasm[:4]!r}, a module starts with b'\\0asm'", hint=hint)
     version = wasm[4:8]
     if version == b"\x01\0\0\0":
         return
