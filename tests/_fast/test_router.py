@@ -28,6 +28,7 @@ from caxton._fast.envelope import Envelope
 from caxton._fast.router import Router
 from caxton.core.errors import AgentAlreadyExists, AgentNotFound, InvalidRequest
 from caxton.core.performatives import ACT_CODES
+from tests._fast.scheduling import open_stage, sender_guest
 from tests.oracles import router as oracle
 
 both = pytest.mark.parametrize("make", [Router, oracle.Router], ids=["native", "twin"])
@@ -637,3 +638,48 @@ def test_the_table_finds_everybody_after_growing_and_emptying() -> None:
             book.close_port(ports[f"agent {number}"])
         book.reclaim()
     assert book.resolve(to("agent 1")) == []
+
+
+# -- as agents use it --
+
+
+def test_a_broadcast_does_not_come_back_to_its_sender() -> None:
+    with open_stage() as stage:
+        sender = stage.seat("sender", sender_guest("broadcast://g"))
+        hearers = [stage.host("a"), stage.host("b")]
+        for port in (sender, *hearers):
+            stage.scheduler.join_group(port, "g")
+        stage.send("sender")
+        for port in hearers:
+            assert stage.receive(port)[0].sender == "sender"
+        stage.send("broadcast://g", sender="sender")  # only the name: from outside, everybody hears it
+        stage.watch(lambda: stage.scheduler.statistics(sender).received == 2)
+
+
+@pytest.mark.slow
+def test_ports_come_and_go_while_agents_send_to_them() -> None:
+    """What was taken away is freed (by drain) while other threads resolve; who stays hears everything."""
+    rng = random.Random(1)
+    with open_stage(threads=3) as stage:
+        routes = stage.scheduler
+        steady = stage.host("steady", queue_size=1_000_000)
+        routes.join_group(steady, "g")
+        routes.subscribe(steady, "orders.*")
+        addresses = ["broadcast://g", "topic:orders.created"]
+        for number, address in enumerate(addresses * 2):
+            stage.seat(f"sender {number}", sender_guest(address, 20, content={"n": 1}))
+        rounds, passing = 300, []
+        for turn in range(rounds):
+            for number in range(4):
+                stage.send(f"sender {number}")
+            port = routes.open_port(f"passing {turn}", host=True)
+            passing.append(port)
+            routes.join_group(port, "g")
+            for wanted in (1, 2, 1):
+                routes.subscribe(port, "orders.*", b'{"n": %d}' % wanted)
+                routes.subscribe(port, "orders.created", b'{"n": %d}' % wanted)
+            if len(passing) > 20:
+                routes.close_port(passing.pop(rng.randrange(20)))
+            routes.drain()
+        stage.watch(lambda: routes.statistics(steady).received == rounds * 4 * 20, within=20)
+        assert len(routes.receive(steady, 1_000_000)) == rounds * 4 * 20
