@@ -53,8 +53,9 @@ ctypedef struct port_t:
     int32_t wanted          # scheduler.pyx: bits of what Python asked for
     int32_t pending         # atomic: events of its guest that Trio has not read yet
     void* agent             # wasm/instance.pxd agent_t*, or NULL
-    # counters, written by the journal's reader
     uint64_t received
+    char pad[64]            # what another thread writes stands on cache lines of its own
+    # counters, written by the journal's reader
     uint64_t handled
     uint64_t failed
     uint64_t sent
