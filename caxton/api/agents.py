@@ -96,8 +96,8 @@ def agents_blueprint(node: Node) -> Blueprint:
 
     @room.post("/agents/<path:name>/stop")
     async def stop_agent(name: str) -> Response:
-        check_json(request.content_type or "")
         body = await read_body(request.body, length=request.content_length, limit=4096)
+        check_json(request.content_type or "")
         try:
             asked = msgspec.json.decode(body or b"{}", type=StopRequest)
         except msgspec.DecodeError as error:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any, cast
 
+import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
 
 from caxton.api.bodies import read_body
@@ -20,6 +21,7 @@ from caxton.api.wire import JSON, NDJSON
 from caxton.core.errors import MessageTooLarge
 
 MESSAGES = "/api/v1/messages"
+CLOSING = 5.0
 
 
 class ClientGone(Exception):
@@ -45,7 +47,12 @@ class Front:
         async def send_traced(event: ASGISendEvent) -> None:
             if event["type"] in ("http.response.start", "websocket.http.response.start"):
                 event["headers"] = [*event["headers"], (b"x-trace-id", trace_id.encode())]
-            await send(event)
+            if event["type"] == "http.response.body" and not event.get("more_body"):
+                # hypercorn says http.disconnect before it has closed; Quart, hearing that, would cancel the closing
+                with trio.move_on_after(CLOSING, shield=True):
+                    await send(event)
+            else:
+                await send(event)
 
         await self.app(scope, receive, send_traced)
 
@@ -54,7 +61,6 @@ class Front:
     ) -> None:
         status = 200
         try:
-            check_json(headers.get(b"content-type", b"").decode("latin-1"))
             length = headers.get(b"content-length")
             async with aclosing(_chunks(receive)) as chunks:
                 body = await read_body(
@@ -63,6 +69,7 @@ class Front:
                     limit=self.node.limits.max_message_size,
                     error=MessageTooLarge,
                 )
+            check_json(headers.get(b"content-type", b"").decode("latin-1"))
             answer = post_one(self.node, body)
         except ClientGone:
             return

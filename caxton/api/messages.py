@@ -70,16 +70,19 @@ def messages_blueprint(node: Node) -> Blueprint:
     async def body_of_request(limit: int) -> bytes:
         return await read_body(request.body, length=request.content_length, limit=limit, error=MessageTooLarge)
 
+    async def json_of_request() -> bytes:
+        body = await body_of_request(node.limits.max_message_size)
+        check_json(request.content_type or "")
+        return body
+
     @room.post("")
     async def post_messages() -> Response:
-        trace_id = trace_id_of(request.scope)
-        limit = node.limits.max_message_size
         if request.mimetype == NDJSON:
+            lines = await body_of_request(node.limits.max_message_size * BATCH_MESSAGES)
             if "wait" in request.args:
                 raise InvalidRequest("wait= belongs to a single message, this is a batch")
-            return await post_batch(node, await body_of_request(limit * BATCH_MESSAGES), trace_id)
-        check_json(request.content_type or "")
-        body = await body_of_request(limit)
+            return await post_batch(node, lines, trace_id_of(request.scope))
+        body = await json_of_request()
         if "wait" not in request.args:
             return Response(post_one(node, body), content_type=JSON)
         seconds = number(request.args, "wait", 0, 0.001, MAX_WAIT)
@@ -106,8 +109,7 @@ def messages_blueprint(node: Node) -> Blueprint:
 
     @room.post("/validate")
     async def validate_message() -> Response:
-        check_json(request.content_type or "")
-        body = await body_of_request(node.limits.max_message_size)
+        body = await json_of_request()
         try:
             message = node.bus.validate(body)
         except CaxtonError as error:

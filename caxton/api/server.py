@@ -7,12 +7,13 @@ from typing import Protocol
 
 import attrs
 import trio
-from hypercorn.config import Config
+from hypercorn.config import Config, Sockets
 from hypercorn.trio.run import worker_serve
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
 GRACE = 2.0  # seconds that open requests and streams get after the trigger
+BACKLOG = 1024
 KEEPALIVE = 60  # seconds of silence after which the kernel asks whether the peer is still there
 
 
@@ -35,9 +36,8 @@ class Listening(Protocol):
     def started(self, value: Address) -> None: ...
 
 
-def server_config(host: str, port: int) -> Config:
+def server_config() -> Config:
     config = Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")  # without handlers of its own
     config.graceful_timeout = GRACE
@@ -49,12 +49,17 @@ def server_config(host: str, port: int) -> Config:
     return config
 
 
-def keep_alive(listener: socket.socket) -> None:
-    """Accepted connections inherit it. (hypercorn's own pings outlive their WebSocket and hold up the shutdown.)"""
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections are kept alive. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    # inherited by accepted connections; hypercorn's own pings would outlive their WebSocket and hold up the end
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))  # Linux, macOS
     if idle is not None:
         listener.setsockopt(socket.IPPROTO_TCP, idle, KEEPALIVE)
+    listener.setblocking(False)
+    return listener
 
 
 async def serve(
@@ -66,17 +71,17 @@ async def serve(
     task_status: Listening = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until the trigger returns, then at most GRACE seconds more. Port 0 is a free one; started() tells which."""
-    config = server_config(host, port)
-    sockets = config.create_sockets()
-    for listener in sockets.insecure_sockets:
-        keep_alive(listener)
-        listener.listen(config.backlog)
-    bound = Address(*sockets.insecure_sockets[0].getsockname()[:2])
+    config = server_config()
+    with listen(host, port) as listener:
+        bound = Address(*listener.getsockname()[:2])
 
-    async def trigger() -> None:
-        task_status.started(bound)  # hypercorn starts the trigger once it listens
-        await shutdown_trigger()
+        async def trigger() -> None:
+            task_status.started(bound)  # hypercorn starts the trigger once it accepts
+            await shutdown_trigger()
 
-    await worker_serve(
-        wrap_app(app, config.wsgi_max_body_size, "asgi"), config, sockets=sockets, shutdown_trigger=trigger
-    )
+        await worker_serve(
+            wrap_app(app, config.wsgi_max_body_size, "asgi"),
+            config,
+            sockets=Sockets([], [listener], []),
+            shutdown_trigger=trigger,
+        )

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 import trio
 
+from caxton.api import bodies
 from caxton.core.views import EdgeLimits
 from tests.api.serving import code_of, open_server, request_to
 
@@ -112,6 +113,19 @@ async def test_a_client_that_leaves_amid_its_body_is_no_failure(caplog: pytest.L
             await stream.send_all(head)
         await server.http.get("/health")
     assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_a_body_that_does_not_come_is_a_timeout(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(bodies, "BODY_TIMEOUT", 0.05)
+    async with open_server() as server:
+        for path in (b"/api/v1/messages", b"/api/v1/messages?wait=1"):
+            async with await trio.open_tcp_stream(server.address.host, server.address.port) as stream:
+                await stream.send_all(b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{" % path)
+                answer = b""
+                while part := await stream.receive_some():
+                    answer += part
+                assert answer.startswith(b"HTTP/1.1 408")
+                assert b"REQUEST_TIMEOUT" in answer
 
 
 async def test_a_batch_gives_one_outcome_per_line():

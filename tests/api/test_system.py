@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import trio
 
 from caxton.api.errors import as_caxton_error
 from caxton.core.errors import NotFound
@@ -34,6 +35,18 @@ async def test_unknown_routes_and_methods_have_the_same_shape():
         assert "POST" in response.headers["allow"]
         for refused in (response, await server.http.get("/nowhere")):
             assert refused.json()["error"].keys() == {"code", "message", "details", "hint", "trace_id"}
+
+
+async def test_a_refusal_before_the_body_was_read_leaves_no_broken_connection():
+    async with open_server() as server:
+        head = b"PUT /nowhere HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n{"
+        async with await trio.open_tcp_stream(server.address.host, server.address.port) as stream:
+            await stream.send_all(head)
+            answer = b""
+            with trio.fail_after(5):
+                while part := await stream.receive_some():  # to its end: the connection is of no more use
+                    answer += part
+        assert answer.startswith(b"HTTP/1.1 404")
 
 
 async def test_an_unexpected_failure_is_500_and_tells_nothing_of_the_inside(
