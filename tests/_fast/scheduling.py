@@ -150,6 +150,7 @@ class Stage:
             return len(mail) == count
 
         self.until(enough, within=within)
+        self.events += self.scheduler.drain()  # what happened before they were sent
         return mail
 
     def ask(self, port: int, receiver: str, content: Any = None, **fields: Any) -> dict[str, Any]:

@@ -1,0 +1,577 @@
+"""Host functions of ABI 1: what they do, and what they answer to guests that lie."""
+
+import json
+import random
+import time
+from typing import Any
+
+import pytest
+
+from caxton._fast import scheduler as native
+from caxton.core.wasm_abi import CAXTON
+from tests._fast.probe import EDGE, Probe, poke, probe, step
+from tests._fast.scheduling import Stage, open_stage, unharmed
+
+POINTER, NOT_FOUND, ARGUMENT, QUOTA, UNAVAILABLE = -100, -101, -102, -103, -104
+HERE, OUT = 0x100, 0x30000  # where the tests put what a call reads, and where it writes
+
+
+def sends(message: Any) -> str:
+    text = message if isinstance(message, bytes | str) else json.dumps(message)
+    data = text.encode() if isinstance(text, str) else text
+    return poke(HERE, data) + step("send_message", HERE, len(data))
+
+
+def store(key: bytes, value: bytes) -> str:
+    return poke(HERE, key + value) + step("store_data", HERE, len(key), HERE + len(key), len(value))
+
+
+def load(key: bytes, room: int = 16) -> str:
+    return poke(HERE, key) + step("load_data", HERE, len(key), OUT, room) + step("peek", OUT, room + 4)
+
+
+def calls(name: str, request: str, room: int) -> str:
+    return poke(HERE, request) + step(name, HERE, len(request), OUT, room) + step("peek", OUT, room + 4)
+
+
+# -- lies ------------------------------------------------------------------------------------------------------------
+
+# pairs that do not lie inside the memory
+OUTSIDE = [
+    (EDGE, 1),
+    (EDGE - 1, 2),
+    (EDGE + 1, 0),
+    (0, EDGE + 1),
+    (0, 1 << 31),
+    (0, (1 << 32) - 1),
+    (1, (1 << 32) - 1),
+    (1 << 31, 1),
+    (1 << 31, 1 << 31),
+    ((1 << 32) - 1, 1),
+    ((1 << 32) - 1, (1 << 32) - 1),
+    (HERE, -1),
+    (HERE, -HERE),
+]
+# the pairs of pointer and length among the parameters of each function
+PAIRS = [(name, 2 * pair) for name, call in CAXTON.items() for pair in range(len([*call.params]) // 2)]
+
+
+@pytest.mark.parametrize(("name", "first"), PAIRS)
+def test_a_pointer_that_lies_is_an_error_to_its_guest_alone(name: str, first: int) -> None:
+    with open_stage(threads=1) as stage, unharmed(stage):
+        liar = Probe(stage)
+        for pair in OUTSIDE:
+            operands = [HERE, 2] * (len(CAXTON[name].params) // 2)
+            operands[first : first + 2] = pair
+            results = liar.do(step(name, *operands))
+            if name.startswith("console"):
+                assert results == []
+            else:
+                assert results == [POINTER], pair
+            if name != "last_error":
+                assert liar.last_error() == "a pointer and its length reach outside the guest's memory"
+        assert not stage.of(native.EVENT_CALL) + stage.of(native.EVENT_LOG) + stage.of(native.EVENT_SUBSCRIBE)
+
+
+@pytest.mark.parametrize(("name", "first"), PAIRS)
+def test_the_last_byte_of_the_memory_may_be_used(name: str, first: int) -> None:
+    with open_stage(threads=1) as stage, unharmed(stage):
+        guest = Probe(stage, timeout=0.1)
+        for pair in [(EDGE - 1, 1), (EDGE, 0), (EDGE - 64, 64)]:
+            operands = [HERE, 2] * (len(CAXTON[name].params) // 2)
+            operands[first : first + 2] = pair
+            if name in ("mcp_call", "memory_search"):
+                guest.post(step(name, *operands))
+                call, _ = stage.wait_for(native.EVENT_CALL, guest.port, len(stage.of(native.EVENT_CALL)) + 1)
+                stage.scheduler.complete_call(guest.port, call, b"")
+                assert guest.results() == [0]
+            else:
+                assert guest.do(step(name, *operands)) != [POINTER]
+
+
+def test_random_operands_harm_nobody() -> None:
+    rng = random.Random(1)
+    interesting = [0, 1, 2, HERE, OUT, EDGE - 1, EDGE, EDGE + 1, 1 << 16, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]
+    names = [name for name in CAXTON if name not in ("sleep_micros", "mcp_call", "memory_search")]
+    with open_stage() as stage, unharmed(stage):
+        liar = Probe(stage, log_lines_per_second=10)
+        for _ in range(100):
+            script = []
+            for _ in range(20):
+                name = rng.choice(names)
+                operands = [rng.choice(interesting) for _ in CAXTON[name].params]
+                script.append(step(name, *operands))
+            liar.do(*script)
+        assert not stage.of(native.EVENT_EXITED)
+
+
+@pytest.mark.parametrize("module", ["caxton", "env"])
+def test_the_functions_have_two_module_names(module: str) -> None:
+    with open_stage(threads=1) as stage:
+        stage.seat("probe", probe(module))
+        me = stage.host()
+        stage.send("probe", "#" + step("random_u32") + step("end"))
+        assert len(stage.receive(me)[0].as_dict()["content"]) == 2
+
+
+# -- sending ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "text"),
+    [
+        (b"", native.SEND_INVALID, "JSON"),
+        (b"\0", native.SEND_INVALID, "JSON"),
+        (b"hello", native.SEND_INVALID, "JSON"),
+        (b"[]", native.SEND_INVALID, "object"),
+        (b'{"performative":"inform"}', native.SEND_INVALID, "receiver"),
+        (b'{"receiver":"a"}', native.SEND_INVALID, "performative"),
+        (b'{"performative":"shout","receiver":"a"}', native.SEND_INVALID, "performative"),
+        (b'{"performative":7,"receiver":"a"}', native.SEND_INVALID, "performative"),
+        (b'{"performative":"inform","receiver":"\xff\xfe"}', native.SEND_INVALID, "UTF-8"),
+        (b'{"performative":"inform","receiver":"a","content":"\xc3"}', native.SEND_INVALID, "UTF-8"),
+        (b'{"performative":"inform","receiver":"a\\u0000b"}', native.SEND_INVALID, ""),
+        (b'{"performative":"inform","receiver":"a","receiver":"b"}', native.SEND_INVALID, "twice"),
+        (b'{"performative":"inform","receiver":"' + b"a" * 257 + b'"}', native.SEND_INVALID, "long"),
+        (b'{"performative":"inform","receiver":"a","content":' + b"[" * 1000, native.SEND_INVALID, ""),
+        (b'{"performative":"inform","receiver":"nobody"}', native.SEND_NO_RECEIVER, "deploy"),
+        (b'{"performative":"inform","receiver":"topic:none"}', native.SEND_NO_RECEIVER, "deploy"),
+        (
+            b'{"performative":"inform","receiver":"visitor","content":"' + b"x" * 4096 + b'"}',
+            native.SEND_TOO_LARGE,
+            "4096",
+        ),
+    ],
+)
+def test_what_is_no_message_is_an_error_code_and_a_sentence(message: bytes, code: int, text: str) -> None:
+    with open_stage(threads=1, max_message_size=4096) as stage, unharmed(stage):
+        liar = Probe(stage)
+        at = OUT + 0x1000
+        scripts = [poke(at + i, message[i : i + 1000]) for i in range(0, len(message), 1000)]
+        for script in scripts:
+            liar.do(script)
+        assert liar.call("send_message", at, len(message)) == code
+        assert text in liar.last_error()
+
+
+def test_the_sender_of_a_message_is_who_sent_it() -> None:
+    with open_stage(threads=1) as stage:
+        me = stage.host()
+        agent = Probe(stage)
+        forged = {"performative": "inform", "receiver": "me", "sender": "ams", "content": 1, "hop_count": 200}
+        assert agent.do(sends(forged)) == [0]
+        message = stage.receive(me)[0]
+        assert message.sender == "probe"
+        assert message.as_dict()["hop_count"] == 1
+
+
+def test_an_agent_may_send_to_itself() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        again = "#" + store(b"k", b"v") + step("end")
+        assert agent.do(sends({"performative": "inform", "receiver": "probe", "content": again})) == [0]
+        assert stage.wait_for(native.EVENT_STATE, agent.port) == (0, [(b"k", b"v")])
+
+
+def test_a_receiver_that_vanishes_before_the_turn_ends_is_told_of_by_an_event() -> None:
+    with open_stage(threads=1) as stage:
+        other = stage.seat("other", "quiet")
+        agent = Probe(stage)
+        message = {"performative": "inform", "receiver": "other", "content": "late"}
+        agent.post(sends(message), calls("mcp_call", "{}", 4))
+        call, _ = stage.wait_for(native.EVENT_CALL, agent.port)
+        stage.scheduler.close_port(other)
+        stage.scheduler.complete_call(agent.port, call, b"")
+        code, (lost, _) = stage.wait_for(native.EVENT_UNDELIVERED, agent.port)
+        assert code in (native.SEND_NO_RECEIVER, native.SEND_STOPPED)
+        assert (lost.sender, lost.as_dict()["content"]) == ("probe", "late")
+
+
+def test_a_full_mailbox_is_told_at_once_and_what_fills_up_meanwhile_by_an_event() -> None:
+    with open_stage(threads=1) as stage:
+        stage.host("me", queue_size=3)
+        agent = Probe(stage)
+        message = {"performative": "inform", "receiver": "me", "content": 1}
+        assert agent.do(sends(message) * 5) == [0] * 5
+        assert [code for code, _ in stage.of(native.EVENT_UNDELIVERED, agent.port)] == [native.SEND_MAILBOX_FULL] * 2
+        assert agent.do(sends(message)) == [native.SEND_MAILBOX_FULL]
+        assert "full" in agent.last_error()
+
+
+def test_a_receiver_that_drains_is_told_at_once() -> None:
+    with open_stage(threads=1) as stage:
+        stage.scheduler.set_accepting(stage.host(), False)
+        agent = Probe(stage)
+        assert agent.do(sends({"performative": "inform", "receiver": "me"})) == [native.SEND_STOPPED]
+        assert "drains" in agent.last_error()
+
+
+# -- broadcast -------------------------------------------------------------------------------------------------------
+
+
+def broadcasts(selector: str, message: str) -> str:
+    operands = HERE, len(selector), HERE + 0x400, len(message)
+    return poke(HERE, selector) + poke(HERE + 0x400, message) + step("broadcast_message", *operands)
+
+
+def audience(stage: Stage) -> dict[str, int]:
+    ports = {name: stage.host(name) for name in ("a", "b", "c", "d")}
+    for name in ports:
+        stage.scheduler.join_group(ports[name], "all")
+    stage.scheduler.join_group(ports["a"], "vowels")
+    stage.scheduler.add_capability(ports["b"], "pricing")
+    stage.scheduler.add_capability(ports["c"], "pricing")
+    return ports
+
+
+@pytest.mark.parametrize(
+    ("selector", "names"),
+    [
+        ("{}", "abcd"),
+        (" { } ", "abcd"),
+        ('{"groups":["all"]}', "abcd"),
+        ('{"groups":"vowels"}', "a"),
+        ('{"capabilities":["pricing"]}', "bc"),
+        ('{"agents":["a","d"]}', "ad"),
+        ('{"agents":["a","a"],"groups":["vowels","vowels"]}', "a"),
+        ('{"capabilities":"pricing" , "agents":[ "b","d" ]}', "bcd"),
+        ('{"agents":[]}', ""),
+        ('{"agents":["nobody"]}', ""),
+    ],
+)
+@pytest.mark.parametrize(
+    "message", ['{"performative":"inform","content":1}', ' \n{"performative":"inform","receiver":"x","content":1}']
+)
+def test_a_broadcast_reaches_each_whom_its_filter_names_once(selector: str, names: str, message: str) -> None:
+    with open_stage(threads=1) as stage:
+        ports = audience(stage)
+        agent = Probe(stage)
+        stage.scheduler.join_group(agent.port, "all")  # it does not hear itself
+        assert agent.do(broadcasts(selector, message)) == [len(names)]
+        heard = {
+            name: [m.as_dict()["content"] for m in stage.scheduler.receive(port, 9)] for name, port in ports.items()
+        }
+        assert heard == {name: [1] if name in names else [] for name in ports}
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        *("", "[]", "null", "{", '{"', "{,}", '{"groups"}', '{"groups":}', '{"groups":1}', '{"groups":["all"}'),
+        *(
+            '{"groups":["all",]}',
+            '{"groups":["all"]',
+            '{"colours":["red"]}',
+            '{"agents":["a\\u0062"]}',
+            '{"agents":["a]}',
+        ),
+        '{"agents":["' + "a" * 400 + '"]}',
+    ],
+)
+def test_a_filter_that_is_none_is_an_error(selector: str) -> None:
+    with open_stage(threads=1) as stage:
+        ports = audience(stage)
+        agent = Probe(stage)
+        assert agent.do(broadcasts(selector, '{"performative":"inform","content":1}')) == [ARGUMENT]
+        assert "broadcast filter is an object" in agent.last_error()
+        assert not any(stage.scheduler.receive(port, 9) for port in ports.values())
+
+
+def test_a_broadcast_of_no_message_is_an_error() -> None:
+    with open_stage(threads=1) as stage:
+        audience(stage)
+        agent = Probe(stage)
+        assert agent.do(broadcasts("{}", "{}"), broadcasts("{}", "")) == [native.SEND_INVALID] * 2
+
+
+@pytest.mark.parametrize(("name", "count", "code"), [("all", 100, 400), ("all", 10_500, ARGUMENT), ("n", 16_000, 0)])
+def test_a_filter_holds_no_thread_for_long(name: str, count: int, code: int) -> None:
+    selector = json.dumps({"groups": [name] * count}, separators=(",", ":")).encode()
+    message = b'{"performative":"inform"}'
+    with open_stage(threads=1) as stage:
+        for i in range(400):
+            stage.scheduler.join_group(stage.host(f"h{i}"), "all")
+        agent = Probe(stage)
+        agent.do(poke(HERE, message), step("grow", 2))
+        for i in range(0, len(selector), 20_000):
+            agent.do(poke(EDGE + i, selector[i : i + 20_000]))
+        began = time.monotonic()
+        assert agent.call("broadcast_message", EDGE, len(selector), HERE, len(message)) == code
+        assert time.monotonic() - began < 0.2
+
+
+# -- subscriptions, logs, time, chance ------------------------------------------------------------------------------
+
+
+def test_a_subscription_is_handed_to_the_platform_as_it_was_written() -> None:
+    text = '{"topics":["orders.*"],"content":{"total":{"gte":100}}}'
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        assert agent.do(poke(HERE, text), step("subscribe_messages", HERE, len(text))) == [0]
+        assert stage.wait_for(native.EVENT_SUBSCRIBE, agent.port) == (0, text.encode())
+        assert agent.call("subscribe_messages", HERE + 1, len(text) - 1) == ARGUMENT
+        assert agent.call("subscribe_messages", HERE, 0) == ARGUMENT
+        agent.do(step("fill", 0, ord("{"), 0x10000))
+        assert agent.call("subscribe_messages", 0, 0x10001) == ARGUMENT
+
+
+def test_lines_go_to_two_streams_and_bad_text_is_made_readable() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        before = time.time() * 1e6
+        agent.do(poke(HERE, b"gr\xc3\xbc\xff"), step("console_log", HERE, 4), step("console_error", HERE, 5))
+        agent.do(step("fill", 0, ord("x"), 20_000), step("console_log", 0, 20_000))
+        (first, second, long) = stage.of(native.EVENT_LOG, agent.port)
+        assert (first[0], first[1][0]) == (1, "grü")
+        assert (second[0], second[1][0]) == (2, "grü�")
+        assert long[1][0] == "x" * 8192
+        assert before <= first[1][1] <= time.time() * 1e6
+
+
+def test_what_the_rate_of_lines_leaves_out_is_counted() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, log_lines_per_second=2)
+        agent.do(poke(HERE, "hello"), step("console_log", HERE, 5) * 5)
+        assert stage.lines(agent.port) == ["hello"] * 2
+        agent.do(step("sleep_micros", 1_000_000), step("console_log", HERE, 5))
+        assert stage.lines(agent.port)[2].startswith("(3 lines left out")
+        assert stage.lines(agent.port)[3] == "hello"
+
+
+def test_time_and_chance() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        before = time.time() * 1e6
+        first, second, *numbers = agent.do(step("current_timestamp") * 2, step("random_u32") * 20)
+        assert before - 1 <= first <= second <= time.time() * 1e6
+        assert len(set(numbers)) == 20
+        assert all(-(1 << 31) <= number < 1 << 31 for number in numbers)
+
+
+def test_the_last_error_stays_until_the_next_and_is_cut_to_its_room() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        assert agent.call("last_error", OUT, 10) == 0
+        text = "no value is stored under this key"
+        agent.do(load(b"k"))
+        length, cut = agent.do(step("last_error", OUT, 8), step("peek", OUT, 9))
+        assert (length, cut) == (len(text), text[:8].encode() + b"\0")
+        assert agent.last_error() == text
+
+
+# -- timers ----------------------------------------------------------------------------------------------------------
+
+
+def test_timers_are_numbered_and_told_when_the_turn_is_done() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, next_timer=7)
+        before = time.time() * 1e6
+        assert agent.do(step("set_timer", 0), step("set_timer", 1_000_000), step("cancel_timer", 7)) == [7, 8, 0]
+        (first, second, third) = stage.of(native.EVENT_TIMER, agent.port)
+        assert (first[0], second[0], third) == (7, 8, (7, 0))
+        assert before <= first[1] <= second[1] - 1_000_000 <= time.time() * 1e6
+
+
+@pytest.mark.parametrize(
+    ("call", "operand"),
+    [
+        ("set_timer", -1),
+        ("set_timer", 31_536_000_000_001),
+        ("set_timer", 1 << 63),
+        ("cancel_timer", 0),
+        ("cancel_timer", -1),
+    ],
+)
+def test_a_timer_out_of_bounds_is_an_error(call: str, operand: int) -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        assert agent.call(call, operand) == ARGUMENT
+        assert "timer" in agent.last_error()
+        assert not stage.of(native.EVENT_TIMER)
+        assert agent.call("set_timer", 31_536_000_000_000) == 1
+
+
+def test_timers_of_one_turn_have_a_bound() -> None:
+    with open_stage(threads=1, max_message_size=1 << 20) as stage:
+        agent = Probe(stage)
+        for i in range(5):
+            assert agent.do(step("set_timer", 1000) * 1000) == list(range(1 + 1000 * i, 1001 + 1000 * i))
+
+
+def test_a_timer_that_fires_is_a_turn_and_waits_for_an_instance() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        stage.scheduler.fire_timer(agent.port, 5)
+        assert agent.do(step("peek", 0x38000, 5)) == [bytes([5, 0, 0, 0, 1])]
+        stage.scheduler.drop(agent.port)
+        stage.exit_of(agent.port)
+        stage.scheduler.fire_timer(agent.port, 6)
+        stage.scheduler.fire_timer(agent.port, 7)
+        stage.start(agent.port, probe())
+        assert agent.do(step("peek", 0x38000, 5)) == [bytes([7, 0, 0, 0, 2])]
+
+
+# -- state -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_a_turn_stores_it_loads_and_the_platform_is_told() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, state=[(b"old", b"1"), (b"older", b"2")])
+        assert agent.do(load(b"old", 1), store(b"new", b"\0\xff"), load(b"new", 3)) == [
+            1,
+            b"1\0\0\0\0",
+            0,
+            2,
+            b"\0\xff" + bytes(5),
+        ]
+        assert agent.do(poke(HERE, "older"), step("delete_data", HERE, 5), load(b"older")[:])[:2] == [0, NOT_FOUND]
+        assert [b for _, b in stage.of(native.EVENT_STATE, agent.port)] == [[(b"new", b"\0\xff")], [(b"older", None)]]
+        assert agent.do(poke(HERE, "older"), step("delete_data", HERE, 5)) == [NOT_FOUND]
+        assert stage.scheduler.statistics(agent.port).state_bytes == len(b"old1new") + 2
+
+
+def test_a_value_longer_than_its_room_says_how_long_it_is_and_writes_no_more() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, state=[(b"k", b"0123456789")])
+        agent.do(step("fill", OUT, 0xEE, 16))
+        assert agent.do(load(b"k", 4)) == [10, b"0123\xee\xee\xee\xee"]
+
+
+@pytest.mark.parametrize(("length", "code"), [(0, ARGUMENT), (1, 0), (256, 0), (257, ARGUMENT), (0x10000, ARGUMENT)])
+def test_keys_have_1_to_256_bytes(length: int, code: int) -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        assert agent.call("store_data", 0, length, 0, 0) == code
+        if code:
+            assert "1 to 256" in agent.last_error()
+
+
+def test_the_quota_is_what_base_and_turn_hold_together() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, state_quota=20)
+        assert agent.do(store(b"a", b"x" * 19)) == [0]
+        assert agent.do(store(b"b", b""), store(b"a", b"y" * 20), store(b"a", b"z" * 10), store(b"b", b"")) == [
+            QUOTA,
+            QUOTA,
+            0,
+            0,
+        ]
+        agent.do(store(b"c", b"x" * 100))
+        assert "quota" in agent.last_error()
+
+
+# -- calls that take long --------------------------------------------------------------------------------------------
+
+
+def test_an_agent_that_sleeps_leaves_its_thread_to_others() -> None:
+    with open_stage(threads=1) as stage:
+        sleeper = Probe(stage, "sleeper")
+        began = time.monotonic()
+        sleeper.post(poke(HERE, "x"), step("console_log", HERE, 1), step("sleep_micros", 100_000), step("random_u32"))
+        stage.wait_for(native.EVENT_LOG)
+        assert Probe(stage, "other").do() == []
+        assert stage.scheduler.statistics(sleeper.port).state == "waiting"
+        assert time.monotonic() - began < 0.09
+        assert len(sleeper.results()) == 1
+        assert 0.1 <= time.monotonic() - began < 0.2
+
+
+@pytest.mark.parametrize("delay", [0, -1, 1 << 63])
+def test_a_sleep_of_nothing_is_none(delay: int) -> None:
+    with open_stage(threads=1) as stage:
+        assert Probe(stage, timeout=0.5).do(step("sleep_micros", delay)) == []
+
+
+def test_a_sleep_beyond_the_timeout_is_stopped_there() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, timeout=0.05)
+        began = time.monotonic()
+        agent.post(step("sleep_micros", (1 << 63) - 1))
+        assert stage.exit_of(agent.port)[0] == native.EXIT_TIMEOUT
+        assert 0.05 <= time.monotonic() - began < 0.3
+
+
+@pytest.mark.parametrize("name", ["mcp_call", "memory_search"])
+def test_a_slow_call_is_an_event_and_its_answer_comes_back(name: str) -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        agent.post(calls(name, '{"tool":"x"}', 8))
+        call, (called, request) = stage.wait_for(native.EVENT_CALL, agent.port)
+        assert (called, request) == (name, b'{"tool":"x"}')
+        assert Probe(stage, "other").do() == []  # the only thread is free
+        stage.scheduler.complete_call(agent.port, call, b"done")
+        assert agent.results() == [4, b"done" + bytes(8)]
+
+
+def test_an_answer_longer_than_its_room_says_how_much_is_needed_and_writes_nothing() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        agent.do(step("fill", OUT, 0xEE, 16))
+        agent.post(calls("mcp_call", "{}", 8))
+        stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL)[0], b"123456789")
+        assert agent.results() == [-9, b"\xee" * 12]
+        assert "too short" in agent.last_error()
+        agent.do(step("fill", OUT, 0xEE, 16))
+        agent.post(calls("mcp_call", "{}", 8))
+        stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL, count=2)[0], b"12345678")
+        assert agent.results() == [8, b"12345678" + b"\xee" * 4]
+
+
+def test_a_call_that_failed_is_a_code_and_a_sentence() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        agent.post(calls("mcp_call", "{}", 8))
+        stage.scheduler.complete_call(
+            agent.port, stage.wait_for(native.EVENT_CALL)[0], b"", "no such tool: ü" + "!" * 300
+        )
+        assert agent.results()[0] == UNAVAILABLE
+        assert agent.last_error().startswith("no such tool: ü!!!")
+
+
+def test_answers_that_nobody_waits_for_are_ignored() -> None:
+    with open_stage() as stage, unharmed(stage):
+        agent = Probe(stage)
+        agent.post(calls("mcp_call", "{}", 8), calls("mcp_call", "{}", 8))
+        call, _ = stage.wait_for(native.EVENT_CALL, agent.port)
+        stage.scheduler.complete_call(agent.port, call + 1, b"wrong")
+        stage.scheduler.complete_call(agent.port, call, b"one")
+        stage.scheduler.complete_call(agent.port, call, b"twice")
+        again, _ = stage.wait_for(native.EVENT_CALL, agent.port, 2)
+        stage.scheduler.complete_call(agent.port, call, b"late")
+        stage.scheduler.complete_call(agent.port, again, b"two")
+        assert [result for result in agent.results() if isinstance(result, int)] == [3, 3]
+        stage.scheduler.complete_call(agent.port, again, b"idle")
+        agent.post(calls("mcp_call", "{}", 8))
+        last, _ = stage.wait_for(native.EVENT_CALL, agent.port, 3)
+        stage.scheduler.drop(agent.port)
+        stage.scheduler.complete_call(agent.port, last, b"x" * 100_000)
+        stage.exit_of(agent.port)
+        stage.scheduler.complete_call(agent.port, last, b"gone")
+        stage.scheduler.close_port(agent.port)
+        stage.scheduler.complete_call(agent.port, last, b"closed")
+
+
+@pytest.mark.slow
+def test_an_answer_that_races_the_park_is_never_lost() -> None:
+    with open_stage() as stage:
+        agents = [Probe(stage, f"p{i}") for i in range(4)]
+        by_port = {agent.port: agent for agent in agents}
+        rounds, answered = 50, 0
+        for agent in agents:
+            agent.post(*[calls("mcp_call", "{}", 8)] * rounds)
+        while answered < rounds * len(agents):
+            seen = len(stage.events)
+            stage.until(lambda: len(stage.events) > seen)  # noqa: B023
+            for kind, port, call, _ in stage.events[seen:]:
+                if kind == native.EVENT_CALL:
+                    stage.scheduler.complete_call(port, call, b"ok")
+                    answered += 1
+        for agent in by_port.values():
+            assert agent.results() == [2, b"ok" + bytes(10)] * rounds
+
+
+def test_a_request_larger_than_a_message_is_refused() -> None:
+    with open_stage(threads=1, max_message_size=4096) as stage:
+        agent = Probe(stage)
+        assert agent.call("mcp_call", 0, 4097, OUT, 8) == ARGUMENT
+        assert "longer" in agent.last_error()
