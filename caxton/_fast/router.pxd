@@ -12,9 +12,9 @@ Rule 1: readers take no lock. A route is immutable but for this: a member may be
     NULL, for good. Every other change publishes a new route and retires the old.
 Rule 2: nothing is retired before it is out of the readers' sight. What was retired is freed when every reader thread has passed a point where it held nothing (`router_reclaim`, quiescent states).
 Rule 3: a reader keeps no port across such a point unless it counted a reference, or `version` is unchanged since it looked.
-Rule 4: all changes come from one thread at a time (the one that runs Trio); `lock` makes that a fact.
+Rule 4: all changes come from one thread at a time (the one that runs Trio), under Python's lock. Any thread may retire a port: `lock` guards that list.
 
-It does not know what a port does with a message: the scheduler does. `tests/oracles/router.py` is the specification.
+How routes are kept is in route_table.pxd. It does not know what a port does with a message: the scheduler does. `tests/oracles/router.py` is the specification.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -102,7 +102,7 @@ ctypedef struct router_t:
     patterns_t* patterns
     uint64_t version        # raised by every change
     retired_t* retired
-    pthread_mutex_t lock
+    pthread_mutex_t lock    # guards `retired`
     char* node
     uint32_t node_length
 
