@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset, strlen, strstr
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char*, size_t)
@@ -450,17 +450,26 @@ cdef int agent_poll(agent_t* agent) noexcept nogil:
 
 cdef int crash_of_call(agent_t* agent) noexcept nogil:
     cdef int reason = EXIT_INIT if agent.turn.kind == KIND_INIT else EXIT_TRAP
-    cdef char text[ERROR_ROOM]
+    cdef char text[4096]
+    cdef const char* said = text
+    cdef const char* cause
     cdef size_t n
     if agent.trap != NULL:
         n = trap_text(agent.trap, text, ERROR_ROOM)
         wasm_trap_delete(agent.trap)
         agent.trap = NULL
     else:
-        n = error_text(agent.error, text, ERROR_ROOM)
+        # what a host function says stands behind the backtrace
+        n = error_text(agent.error, text, sizeof(text) - 1)
+        text[n] = 0
+        cause = strstr(text, b"Caused by: ")
+        while cause != NULL:
+            said = cause + 11
+            cause = strstr(said, b"Caused by: ")
+        n -= said - text
         wasmtime_error_delete(agent.error)
         agent.error = NULL
-    agent_crash(agent, reason, text, n)
+    agent_crash(agent, reason, said, n)
     return TURN_CRASHED
 
 
