@@ -84,7 +84,7 @@ def agents_blueprint(node: Node) -> Blueprint:
         asked = await deployment()
         if asked.wasm_module is None and asked.config is None:
             raise InvalidRequest("nothing to update: send wasm_module, config or both")
-        config = None if asked.config is None else asked.agent_config(node.limits, name=name)
+        config = None if asked.config is None else asked.agent_config(node.limits, name)
         with trio.fail_after(DEPLOY_TIMEOUT):
             agent = await node.agents.update(name, asked.wasm_module, config)
         return answer(_deployed(agent) | {"deployment_id": f"{agent.agent_id}-{agent.version}"})

@@ -36,12 +36,12 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     config_name: str = "config.yaml"
     strategy: str = "direct"
 
-    def agent_config(self, limits: EdgeLimits, **fixed: str) -> AgentConfig:
-        """The configuration, *fixed* members overruling it. Raises InvalidConfig."""
+    def agent_config(self, limits: EdgeLimits, name: str = "") -> AgentConfig:
+        """The configuration; a name beside it, or in the path, overrules the one inside. Raises InvalidConfig."""
         table = decode(self.config, self.config_name) if isinstance(self.config, str) else self.config or {}
-        if self.name:
-            fixed.setdefault("name", self.name)
-        return parse_agent_config({**table, **fixed}, defaults=limits.agent_defaults)
+        if name or self.name:
+            table = {**table, "name": name or self.name}
+        return parse_agent_config(table, defaults=limits.agent_defaults)
 
 
 DECODER = msgspec.json.Decoder(Deployment)

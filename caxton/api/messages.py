@@ -1,10 +1,11 @@
 """POST and GET /api/v1/messages: the way in for whoever is not an agent.
 
-The body goes to the bus as the bytes that arrived; nothing here parses a message. A plain POST is so frequent that
-`front.py` answers it without Quart, by `post_one()` like the route below.
+The body goes to the bus as the bytes that arrived. A plain POST is so frequent that `front.py` answers
+it without Quart, by `post_one()` like the route below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from quart import Blueprint, Response, request
@@ -14,11 +15,23 @@ from caxton.api.bodies import read_body
 from caxton.api.errors import UnsupportedMediaType
 from caxton.api.ports import Node
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, JSON, NDJSON, answer, message_answer, number, receipt_answer, whole
+from caxton.api.wire import (
+    ENCODER,
+    JSON,
+    NDJSON,
+    ReceiptAnswer,
+    answer,
+    message_answer,
+    number,
+    outcome_answer,
+    receipt_answer,
+    whole,
+)
 from caxton.core.errors import CaxtonError, InvalidRequest, MessageTooLarge, ReplyTimeout, error_body
+from caxton.core.views import Receipt
 
 MAX_WAIT = 300.0
-BATCH_SLICE = 500  # lines posted between two looks at the other tasks
+SLICE = 500  # messages posted between two looks at the other tasks
 BATCH_MESSAGES = 16  # a batch may be as long as this many messages of the greatest length
 
 
@@ -42,24 +55,31 @@ def check_json(content_type: str) -> None:
         raise UnsupportedMediaType(f"{kind} is not {JSON}", hint=f"send the header Content-Type: {JSON} (or {NDJSON})")
 
 
+async def post_in_turns(
+    post: Callable[[Sequence[bytes]], Sequence[Receipt | CaxtonError]], messages: Sequence[bytes], trace_id: str
+) -> list[ReceiptAnswer | dict[str, Any]]:
+    """An answer for each of many messages, in order; other tasks have their turn after each slice."""
+    answers: list[ReceiptAnswer | dict[str, Any]] = []
+    for start in range(0, len(messages), SLICE):
+        if start:  # not before the first: the answers of a few leave before any reply to them
+            await checkpoint()
+        answers += [outcome_answer(outcome, trace_id) for outcome in post(messages[start : start + SLICE])]
+    return answers
+
+
 async def post_batch(node: Node, body: bytes, trace_id: str) -> Response:
-    """One outcome line per message line, in order; 207 when any of them is an error."""
-    numbered = [(index, line) for index, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
-    outcomes: list[object] = []
+    """One outcome line per message line, in order; 207 when any of them is an error, which then names its line."""
+    numbered = [(at, line) for at, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
+    answers = await post_in_turns(node.bus.post_many, [line for _, line in numbered], trace_id)
     failed = 0
-    for start in range(0, len(numbered), BATCH_SLICE):
-        part = numbered[start : start + BATCH_SLICE]
-        for (index, _), outcome in zip(part, node.bus.post_many([line for _, line in part]), strict=True):
-            if isinstance(outcome, CaxtonError):
-                failed += 1
-                outcomes.append({"line": index, **error_body(outcome, trace_id)})
-            else:
-                outcomes.append(receipt_answer(outcome))
-        await checkpoint()
+    for (at, _), outcome in zip(numbered, answers, strict=True):
+        if isinstance(outcome, dict):
+            outcome["line"] = at
+            failed += 1
     return Response(
-        ENCODER.encode_lines(outcomes),
+        ENCODER.encode_lines(answers),
         207 if failed else 200,
-        {"X-Caxton-Accepted": str(len(outcomes) - failed), "X-Caxton-Failed": str(failed)},
+        {"X-Caxton-Accepted": str(len(answers) - failed), "X-Caxton-Failed": str(failed)},
         content_type=NDJSON,
     )
 

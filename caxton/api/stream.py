@@ -15,7 +15,7 @@ have a `type`. What is not acknowledged is delivered again to the next attachmen
 Closing: 1001 agent deleted, 1007 unreadable frame, 1008 another attachment took over, 1009 too large.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 import attrs
@@ -25,16 +25,16 @@ from quart import Blueprint, websocket
 
 from caxton.api.batch import BrokenBatch, join_batch, split_batch
 from caxton.api.errors import as_caxton_error
+from caxton.api.messages import post_in_turns
 from caxton.api.ports import Node, Stream
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, flag, receipt_answer
-from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition, error_body
+from caxton.api.wire import ENCODER, flag
+from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.manifest import parse_agent_config
 
 SUBPROTOCOL = "caxton.batch.v1"
 BATCH_MESSAGES = 512  # most messages in one frame to the client
 MAX_FRAME = 16 << 20
-SEND_SLICE = 500  # messages posted between two looks at the other tasks
 MAX_REASON = 120  # RFC 6455 leaves 123 bytes
 
 GOING_AWAY, UNREADABLE, POLICY, TOO_LARGE, FAILED = 1001, 1007, 1008, 1009, 1011
@@ -52,38 +52,31 @@ ACKS = msgspec.json.Decoder(Ack)
 ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-@attrs.frozen
-class Close:
-    """How the server ends a connection."""
-
-    code: int
-    reason: str
-
-
-class UnreadableFrame(Exception):
-    """There is no telling where the messages in a frame are; the connection has to end."""
+class Close(Exception):
+    """This connection has to end, with this code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
-        self.close = Close(code, reason)
+        self.code = code
+        self.reason = reason.encode()[:MAX_REASON].decode(errors="ignore")
 
 
 def split_frame(data: str | bytes) -> list[bytes]:
-    """The JSON texts in a frame. Raises UnreadableFrame."""
+    """The JSON texts in a frame. Raises Close when there is no telling where they are."""
     if len(data) > MAX_FRAME:
-        raise UnreadableFrame(TOO_LARGE, f"frame of {len(data)} bytes, the limit is {MAX_FRAME}")
+        raise Close(TOO_LARGE, f"frame of {len(data)} bytes, the limit is {MAX_FRAME}")
     if isinstance(data, bytes):
         try:
             return split_batch(data)
         except BrokenBatch as error:
-            raise UnreadableFrame(UNREADABLE, str(error)) from None
+            raise Close(UNREADABLE, str(error)) from None
     text = data.encode()
     if not text.lstrip().startswith(b"["):
         return [text]
     try:
         return [bytes(item) for item in ARRAY.decode(text)]
     except msgspec.DecodeError as error:
-        raise UnreadableFrame(UNREADABLE, f"not JSON: {error}") from None
+        raise Close(UNREADABLE, f"not JSON: {error}") from None
 
 
 def read_ack(text: bytes) -> Ack | None:
@@ -111,9 +104,11 @@ class Attachment:
         endings: list[Close] = []
         async with trio.open_nursery() as nursery:
 
-            async def direct(direction: Callable[[], Awaitable[Close]]) -> None:
+            async def direct(direction: Callable[[], Awaitable[NoReturn]]) -> None:
                 try:
-                    endings.append(await direction())
+                    await direction()
+                except Close as close:
+                    endings.append(close)
                 except Exception as error:  # here a connection ends
                     problem = as_caxton_error(error, self.trace_id)
                     endings.append(Close(ENDINGS.get(type(problem), FAILED), problem.message))
@@ -133,13 +128,10 @@ class Attachment:
                 for message in messages:
                     await self.send(message.to_json().decode())
 
-    async def pull(self) -> Close:
-        """Client to mailboxes, until a frame cannot be read."""
+    async def pull(self) -> NoReturn:
+        """Client to mailboxes."""
         while True:
-            try:
-                texts = split_frame(await self.receive())
-            except UnreadableFrame as error:
-                return error.close
+            texts = split_frame(await self.receive())
             messages = []
             for text in texts:
                 ack = read_ack(text)
@@ -148,19 +140,8 @@ class Attachment:
                 else:
                     self.stream.ack(ack.message_ids)
             if messages or not texts:
-                await self.send(ENCODER.encode({"type": "receipts", "receipts": await self.post(messages)}).decode())
-
-    async def post(self, messages: Sequence[bytes]) -> list[object]:
-        outcomes: list[object] = []
-        for start in range(0, len(messages), SEND_SLICE):
-            if start:  # not before the first: the receipts of a small frame leave before any reply to it
-                await trio.lowlevel.checkpoint()
-            for outcome in self.stream.send(messages[start : start + SEND_SLICE]):
-                if isinstance(outcome, CaxtonError):
-                    outcomes.append(error_body(outcome, self.trace_id))
-                else:
-                    outcomes.append(receipt_answer(outcome))
-        return outcomes
+                receipts = await post_in_turns(self.stream.send, messages, self.trace_id)
+                await self.send(ENCODER.encode({"type": "receipts", "receipts": receipts}).decode())
 
 
 def stream_blueprint(node: Node) -> Blueprint:
@@ -174,11 +155,10 @@ def stream_blueprint(node: Node) -> Blueprint:
             await ensure_attached(node, name)
         async with node.bus.stream(name, takeover=takeover) as stream:
             await websocket.accept(subprotocol=chosen)
-            attachment = Attachment(
-                stream, websocket.send, websocket.receive, batch or chosen is not None, trace_id_of(websocket.scope)
-            )
+            trace_id = trace_id_of(websocket.scope)
+            attachment = Attachment(stream, websocket.send, websocket.receive, batch or chosen is not None, trace_id)
             ending = await attachment.run()
-            await websocket.close(ending.code, ending.reason.encode()[:MAX_REASON].decode(errors="ignore"))
+            await websocket.close(ending.code, ending.reason)
 
     return room
 

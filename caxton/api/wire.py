@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from quart import Response
 
-from caxton.core.errors import InvalidRequest
+from caxton.core.errors import CaxtonError, InvalidRequest, error_body
 from caxton.core.limits import format_bytes, format_millicores
 from caxton.core.views import AgentInfo, Event, MessageRecord, Receipt
 
@@ -81,6 +81,11 @@ def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
         delivered_to=receipt.delivered_to,
         delivered_at=moment(receipt.accepted_at),
     )
+
+
+def outcome_answer(outcome: Receipt | CaxtonError, trace_id: str) -> ReceiptAnswer | dict[str, Any]:
+    """One of many: a receipt, or a table with `error`."""
+    return error_body(outcome, trace_id) if isinstance(outcome, CaxtonError) else receipt_answer(outcome)
 
 
 def message_answer(record: MessageRecord) -> dict[str, Any]:

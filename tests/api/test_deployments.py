@@ -1,0 +1,66 @@
+"""Reading what is deployed: any bytes give a deployment or a refusal, and nothing else."""
+
+import base64
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from caxton.api.deployments import Deployment, read_deployment
+from caxton.core.errors import RejectedError
+from caxton.core.views import EdgeLimits
+
+LIMITS = EdgeLimits(max_module_size=500)
+TYPES = st.sampled_from(
+    ["application/json", "multipart/form-data; boundary=x", "multipart/form-data", "text/plain", ""]
+)
+PIECES = st.sampled_from(
+    [
+        b"--x",
+        b"--x--",
+        b"\r\n",
+        b'Content-Disposition: form-data; name="wasm"; filename="a"',
+        b'name="config"',
+        b":",
+        b"\xff",
+    ]
+)
+
+
+def read(body: bytes, kind: str) -> Deployment | None:
+    try:
+        deployment = read_deployment(body, kind, LIMITS)
+        deployment.agent_config(LIMITS)
+    except RejectedError:
+        return None
+    return deployment
+
+
+@given(st.binary(max_size=200) | st.lists(PIECES, max_size=12).map(b"".join), TYPES)
+def test_any_bytes(body: bytes, kind: str):
+    read(body, kind)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.text(max_size=9),
+        lambda some: (
+            st.dictionaries(
+                st.sampled_from(["wasm_module", "config", "name", "kind", "strategy", "replicas"]), some, max_size=4
+            )
+            | st.lists(some, max_size=2)
+        ),
+    )
+)
+def test_any_json(value: object):
+    read(json.dumps(value).encode(), "application/json")
+
+
+@given(st.binary(max_size=300))
+def test_a_module_arrives_as_it_was_sent_both_ways(module: bytes):
+    body = json.dumps({"wasm_module": base64.b64encode(module).decode(), "config": "name: a"}).encode()
+    form = b'--x\r\nContent-Disposition: form-data; name="wasm"; filename="a.wasm"\r\n\r\n%b\r\n' % module
+    form += b'--x\r\nContent-Disposition: form-data; name="config"\r\n\r\nname: a\r\n--x--\r\n'
+    for deployment in (read(body, "application/json"), read(form, "multipart/form-data; boundary=x")):
+        assert deployment is not None
+        assert deployment.wasm_module == module
