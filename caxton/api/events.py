@@ -19,6 +19,11 @@ from caxton.core.views import Event, EventFilter
 HEARTBEAT = 15.0
 RETRY_MS = 2000
 TAP_CAPACITY = 1024
+HEADERS = {
+    "Content-Type": "text/event-stream",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",  # nginx would hold events back
+}
 
 
 def event_filter(arguments: Mapping[str, str]) -> EventFilter:
@@ -66,7 +71,7 @@ def events_blueprint(node: Node) -> Blueprint:
         if text is not None and not text.isdecimal():
             raise InvalidRequest(f"Last-Event-ID {text!r} is not a number")
         stream = follow(node, event_filter(request.args), None if text is None else int(text))
-        response = Response(stream, content_type="text/event-stream", headers={"Cache-Control": "no-store"})
+        response = Response(stream, headers=HEADERS)
         response.timeout = None
         return response
 

@@ -1,17 +1,19 @@
 """The framing of batches: any bytes are a list of texts or one named error."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton.api.batch import BrokenBatch, join_batch, split_batch
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300)))
 def test_what_is_joined_is_split(bodies: list[bytes]):
     assert split_batch(join_batch(bodies)) == bodies
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_are_a_batch_or_broken(frame: bytes):
     try:
@@ -21,6 +23,7 @@ def test_any_bytes_are_a_batch_or_broken(frame: bytes):
     assert join_batch(bodies) == frame
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=20), min_size=1), st.data())
 def test_a_frame_cut_inside_a_record_is_broken(bodies: list[bytes], data: st.DataObject):
     frame = join_batch(bodies)

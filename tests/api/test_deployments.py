@@ -3,7 +3,7 @@
 import base64
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton.api.deployments import Deployment, read_deployment
@@ -36,11 +36,13 @@ def read(body: bytes, kind: str) -> Deployment | None:
     return deployment
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200) | st.lists(PIECES, max_size=12).map(b"".join), TYPES)
 def test_any_bytes(body: bytes, kind: str):
     read(body, kind)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.text(max_size=9),
@@ -56,6 +58,7 @@ def test_any_json(value: object):
     read(json.dumps(value).encode(), "application/json")
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_a_module_arrives_as_it_was_sent_both_ways(module: bytes):
     body = json.dumps({"wasm_module": base64.b64encode(module).decode(), "config": "name: a"}).encode()

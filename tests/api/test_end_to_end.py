@@ -169,6 +169,6 @@ async def test_an_agent_s_life(tmp_path: Path):
 async def test_no_reply_is_a_timeout_with_a_hint(tmp_path: Path):
     async with open_real_server(tmp_path) as server:
         await server.attach("outside")
-        response = await server.post(request_to("outside"), wait="0.2")
+        response = await server.post(request_to("outside"), wait="0.05")
         assert code_of(response) == (504, "REPLY_TIMEOUT")
         assert response.json()["error"]["hint"]

@@ -124,7 +124,7 @@ def test_a_client_that_hangs_up_ends_its_request(worker: str):
     with running(worker, house) as url, client(url) as http:
         http.post("/api/v1/agents", json={"kind": "attached", "config": {"name": "silent"}})
         with pytest.raises(httpx.ReadTimeout):
-            http.post("/api/v1/messages?wait=60", json=request_to("silent"), timeout=0.3)
+            http.post("/api/v1/messages?wait=60", json=request_to("silent"), timeout=0.1)
         while house.node.bus.clients:
             http.get("/health")
 

@@ -99,7 +99,7 @@ async def test_wait_is_a_number_of_seconds():
 async def test_a_client_that_hangs_up_stops_waiting():
     async with open_server() as server:
         await server.attach("silent")
-        with trio.move_on_after(0.2):
+        with trio.move_on_after(0.1):
             await server.post(request_to("silent"), wait="60")
         with trio.fail_after(5):
             while server.node.bus.clients:
