@@ -61,7 +61,7 @@ class Application:
         if problem is None:
             await send({"type": "lifespan.shutdown.complete"})
             return
-        message = ". ".join(filter(None, (problem.message, problem.hint)))
+        message = "; ".join(filter(None, (problem.message, problem.hint)))
         if self.app is None:
             await send({"type": "lifespan.startup.failed", "message": message})
         else:

@@ -154,7 +154,7 @@ def test_a_startup_that_fails_says_why(worker: str):
     while isinstance(error, BaseExceptionGroup):
         (error,) = error.exceptions
     assert isinstance(error, LifespanFailureError)
-    assert "locked by process 7. stop it first" in str(error)
+    assert "locked by process 7; stop it first" in str(error)
 
 
 def test_who_cancels_a_crossing_cancels_the_far_side():
