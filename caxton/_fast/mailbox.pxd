@@ -1,13 +1,14 @@
 """A bounded queue of messages with four priorities, and a lane beside it for the turns that the platform asks for.
 
 Rule 1: first in, first out within one priority.
-Rule 2: a higher priority goes first, but after FAIRNESS messages in a row that passed somebody waiting, the lowest waiting lane has its turn.
+Rule 2: a higher priority goes first, but after FAIRNESS messages in a row that passed somebody waiting, a lane below has its turn: in a circle from the
+        lowest up, so that none of them starves.
 Rule 3: the bound is counted in messages and in bytes; a full mailbox refuses, it never drops. Control turns are not counted and never refused.
 
 It knows no lock: the port that holds it has one. `tests/oracles/mailbox.py` is the specification.
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport envelope_t, PRIORITY_COUNT
 
@@ -27,6 +28,7 @@ ctypedef struct mailbox_t:
     uint32_t count          # messages in the four lanes
     uint32_t bound
     uint32_t passed         # messages taken in a row while a lower lane waited
+    int32_t last            # the lane that had the last turn out of order
     uint64_t bytes
     uint64_t byte_bound
 

@@ -50,6 +50,7 @@ cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noex
     memset(box, 0, sizeof(mailbox_t))
     box.bound = bound
     box.byte_bound = byte_bound
+    box.last = PRIORITY_COUNT
 
 
 cdef void mailbox_clear(mailbox_t* box) noexcept nogil:
@@ -75,7 +76,7 @@ cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil:
 
 
 cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
-    cdef int highest = -1, lowest = -1, i
+    cdef int highest = -1, lowest = -1, after = -1, i
     cdef envelope_t* envelope
     if box.lanes[CONTROL_LANE].count:
         return lane_pop(&box.lanes[CONTROL_LANE])
@@ -83,6 +84,9 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
         return NULL
     for i in range(PRIORITY_COUNT):
         if box.lanes[i].count:
+            # the one found before waits below this one
+            if highest > box.last and after < 0:
+                after = highest
             if lowest < 0:
                 lowest = i
             highest = i
@@ -90,7 +94,7 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
         box.passed = 0
     elif box.passed >= FAIRNESS:
         box.passed = 0
-        highest = lowest
+        highest = box.last = after if after >= 0 else lowest
     else:
         box.passed += 1
     envelope = lane_pop(&box.lanes[highest])

@@ -147,6 +147,20 @@ def test_nobody_is_passed_while_one_lane_alone_waits(make: Box) -> None:
 
 
 @both
+def test_nobody_between_the_highest_and_the_lowest_starves(make: Box) -> None:
+    box = make(10_000)
+    taken = Counter[str]()
+    for priority in PRIORITIES:
+        for _ in range(2000):
+            box.push(message(0, priority))
+    for _ in range(30 * (FAIRNESS + 1)):
+        envelope = box.pop()
+        assert envelope is not None
+        taken[envelope.priority] += 1
+    assert taken == {"low": 10, "normal": 10, "high": 10, "critical": 30 * FAIRNESS}
+
+
+@both
 @pytest.mark.parametrize("flood", PRIORITIES[1:])
 def test_no_flood_keeps_the_lowest_out(make: Box, flood: str) -> None:
     box = make(1000)

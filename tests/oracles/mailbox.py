@@ -2,7 +2,7 @@
 
 Rule 1: first in, first out within one priority.
 Rule 2: a higher priority goes first. Whoever goes while a lower lane waits has passed it; after FAIRNESS messages in a
-row that passed somebody, the lowest lane that waits has its turn.
+row that passed somebody, a lane below has its turn: in a circle from the lowest up, so that none of them starves.
 Rule 3: the mailbox is full when as many messages wait as `bound` says, or as many bytes as `byte_bound` says or more.
 Then it refuses, and nothing changes; what waits is never dropped. (So one message may reach beyond `byte_bound`: a
 message that is larger than that can be received at all.)
@@ -25,6 +25,7 @@ class Mailbox:
         self.control: deque[Envelope] = deque()
         self.lanes: dict[str, deque[Envelope]] = {priority: deque() for priority in PRIORITIES}
         self.passed = 0
+        self.last = len(PRIORITIES)  # the lane that had the last turn out of order
 
     def push(self, envelope: Envelope) -> bool:
         if envelope.kind != "message":
@@ -38,17 +39,18 @@ class Mailbox:
     def pop(self) -> Envelope | None:
         if self.control:
             return self.control.popleft()
-        waiting = [lane for lane in self.lanes.values() if lane]  # lowest first
+        waiting = [number for number, priority in enumerate(PRIORITIES) if self.lanes[priority]]  # lowest first
         if not waiting:
             return None
-        if len(waiting) == 1:
+        *below, chosen = waiting
+        if not below:
             self.passed = 0
-            return waiting[0].popleft()
-        if self.passed == FAIRNESS:
+        elif self.passed == FAIRNESS:
             self.passed = 0
-            return waiting[0].popleft()
-        self.passed += 1
-        return waiting[-1].popleft()
+            chosen = self.last = min((number for number in below if number > self.last), default=below[0])
+        else:
+            self.passed += 1
+        return self.lanes[PRIORITIES[chosen]].popleft()
 
     def __len__(self) -> int:
         return sum(len(lane) for lane in self.lanes.values())
