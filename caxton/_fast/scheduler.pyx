@@ -268,6 +268,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     cdef int outcome
     if agent.state != NULL:
         changes = state_commit(agent.state, &length)
+        agent.state_seen = state_bytes(agent.state)
         if changes != NULL:
             count_pending(port, event_new(EVENT_STATE, port.id, NULL, 0, changes, length), pool.outbox)
             free(changes)
@@ -725,6 +726,7 @@ cdef class Scheduler:
             for key, value in state:
                 if state_restore(agent_state(agent), key, <uint32_t>len(key), value, <uint32_t>len(value)):
                     raise ResourceLimitExceeded(f"the stored state does not fit into its quota of {state_quota} bytes", hint="raise runtime.state_quota")
+            agent.state_seen = state_bytes(agent.state) if agent.state != NULL else 0
             text = b"".join(name + b"=" + value + b"\0" for name, value in environment)
             if text:
                 agent.environment = <char*>malloc(len(text))
@@ -1006,7 +1008,6 @@ cdef class Scheduler:
             if port.schedule != RUNNING:
                 if agent.has_memory:
                     agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
-                agent.state_seen = state_bytes(agent.state) if agent.state != NULL else 0
             s.memory_bytes = agent.memory_seen
             s.state_bytes = agent.state_seen
         pthread_mutex_unlock(&port.lock)
