@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton.api.batch import BrokenBatch, join_batch, split_batch
+from caxton.api.stream import Close, read_ack, split_frame
 
 
 @settings(deadline=None)
@@ -30,3 +31,15 @@ def test_a_frame_cut_inside_a_record_is_broken(bodies: list[bytes], data: st.Dat
     last = len(frame) - len(bodies[-1]) - 4
     with pytest.raises(BrokenBatch):
         split_batch(frame[: data.draw(st.integers(last + 1, len(frame) - 1))])
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60) | st.text('[]{}",1 \\', max_size=30))
+def test_any_frame_holds_texts_or_ends_the_connection(frame: str | bytes):
+    ending: Close | None = None
+    try:
+        for text in split_frame(frame):
+            read_ack(text)
+    except Close as close:
+        ending = close
+    assert ending is None or (ending.code == 1007 and len(ending.reason.encode()) <= 123)
