@@ -52,6 +52,16 @@ class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 DECODER: msgspec.json.Decoder[Subscribe | Unsubscribe] = msgspec.json.Decoder(Subscribe | Unsubscribe)
 
 
+def read_request(data: str | bytes) -> Subscribe | Unsubscribe:
+    """Raises InvalidRequest."""
+    if len(data) > MAX_REQUEST:
+        raise InvalidRequest(f"a request of {len(data)} bytes is too long; the limit is {MAX_REQUEST}")
+    try:
+        return DECODER.decode(data)
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"neither a subscription nor its end: {error}") from None
+
+
 def wanted_events(asked: Subscribe) -> EventFilter:
     """Raises InvalidRequest for neither form or both, InvalidMessage for an unknown performative."""
     if (asked.filter is None) == (asked.events is None):
@@ -77,15 +87,11 @@ class Watcher:
 
     async def handle(self, data: str | bytes, trace_id: str) -> None:
         try:
-            if len(data) > MAX_REQUEST:
-                raise InvalidRequest(f"a request of {len(data)} bytes is too long; the limit is {MAX_REQUEST}")
-            asked = DECODER.decode(data)
+            asked = read_request(data)
             if isinstance(asked, Subscribe):
                 await self.subscribe(wanted_events(asked))
             else:
                 await self.unsubscribe(asked.subscription_id)
-        except msgspec.DecodeError as error:
-            await self.send_json({"type": "error", **error_body(InvalidRequest(str(error)), trace_id)})
         except CaxtonError as error:
             await self.send_json({"type": "error", **error_body(error, trace_id)})
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from caxton.api import events
+from caxton.core.views import Event, EventFilter
 from tests.api.serving import Served, code_of, open_server, request_to
 from tests.api.small_node import SmallNode
 
@@ -61,6 +62,29 @@ async def open_source(server: Served[SmallNode], query: str = "", **headers: str
         while not server.node.bus.taps:
             await trio.lowlevel.checkpoint()
         yield source
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matching"),
+    [
+        (EventFilter(), "mdl"),
+        (EventFilter(types=("agent.*",)), "dl"),
+        (EventFilter(types=("message.sent", "agent.log")), "ml"),
+        (EventFilter(types=("agent",)), ""),
+        (EventFilter(agents=("a",)), "md"),
+        (EventFilter(agents=("c",)), "m"),
+        (EventFilter(performatives=("cfp",)), "m"),
+        (EventFilter(types=("agent.*",), agents=("b",)), "l"),
+        (EventFilter(performatives=("inform",)), ""),
+    ],
+)
+def test_a_filter_narrows_by_each_of_its_members(wanted: EventFilter, matching: str):
+    happened = {
+        "m": Event(id=1, type="message.sent", at=0, data={"from": "a", "to": ["b", "c"], "performative": "cfp"}),
+        "d": Event(id=2, type="agent.deployed", at=0, data={"agent_id": "a"}),
+        "l": Event(id=3, type="agent.log", at=0, data={"agent_id": "b"}),
+    }
+    assert "".join(name for name, event in happened.items() if wanted.matches(event)) == matching
 
 
 async def test_events_arrive_as_they_happen():
