@@ -122,7 +122,7 @@ class Stage:
 
     def settle(self) -> None:
         """Read what is left until nothing waits and nobody runs."""
-        self.until(lambda: self.scheduler.totals()["waiting"] == 0)
+        self.watch(lambda: self.scheduler.totals()["waiting"] == 0)
         while self.pump(0.02):
             pass
 
