@@ -1,14 +1,13 @@
 """One life of one agent instance, from its spawn to its end, as one Trio task.
 
-Rule 1: the task is parked nearly always. What happened to the instance arrives through `up()`, `ended()`, `drained()`
-        and `healthy()`, called by whoever reads the scheduler's events, and wakes it.
+Rule 1: the task is parked nearly always. What happened to the instance arrives through `up()`, `ended()` and
+        `drained()`, called by whoever reads the scheduler's events, and wakes it.
 Rule 2: a life ends once, with an Exit; only then may the next life of the same port be spawned.
 Rule 3: a life does not decide whether it is lived again; the supervisor does (runtime/supervisor.py).
 Rule 4: stopping is patient, then firm: drain until the order's deadline, then let the guest's shutdown export run,
         then drop the instance. A later order may only be stricter.
 """
 
-from collections import deque
 from collections.abc import Callable
 from math import inf
 
@@ -26,7 +25,7 @@ from caxton._fast.scheduler import (
 )
 from caxton.core.agent import AgentState, Lifecycle
 from caxton.core.errors import CaxtonError
-from caxton.core.health import Health, HealthAction
+from caxton.core.health import Health
 from caxton.core.manifest import HealthCheck
 from caxton.core.supervision import Exit, ExitReason
 
@@ -58,12 +57,13 @@ class Life:
     port: int
     health_check: HealthCheck
     report: Callable[[AgentState], None]  # told of every step but the last, which needs the supervisor's word
+    answers_itself: bool = False  # the guest exports health_check
+    health: Health | None = None  # while it runs; runtime/rounds.py
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle)
     is_up: bool = False
     _exit: Exit | None = None
     _verdict: Exit | None = None  # why we dropped it, which the scheduler cannot know
     _is_drained: bool = False
-    _answers: deque[bool] = attrs.field(factory=deque)
     _order: StopOrder | None = None
     _has_news: bool = False
     _parked: trio.lowlevel.Task | None = None
@@ -82,9 +82,10 @@ class Life:
         self._is_drained = True
         self._tell()
 
-    def healthy(self, good: bool) -> None:
-        self._answers.append(good)
-        self._tell()
+    def condemn(self, verdict: Exit) -> None:
+        """It is unwell: it is dropped, and this is the reason that counts."""
+        self._verdict = verdict
+        self.scheduler.drop(self.port)
 
     def stop(self, order: StopOrder) -> None:
         if self._order is not None:  # rule 4
@@ -116,7 +117,9 @@ class Life:
             await self._wait()
         if self.is_up and self._exit is None:
             self._step(AgentState.RUNNING)
-            await self._watch()
+            while self._exit is None and self._order is None:
+                await self._wait()
+            self.health = None
         if self._exit is None:
             await self._wind_down()
         assert self._exit is not None
@@ -125,24 +128,6 @@ class Life:
         if self._order is not None and self._exit.reason is ExitReason.KILLED:
             return Exit(ExitReason.NORMAL, "dropped: it did not stop in time")
         return self._exit
-
-    async def _watch(self) -> None:
-        """Ask for its health until it ends or shall stop."""
-        health = Health(self.health_check, trio.current_time())
-        while self._exit is None and self._order is None:
-            now = trio.current_time()
-            actions: list[HealthAction] = []
-            while self._answers:
-                actions += health.answered(self._answers.popleft(), now)
-            actions += health.tick(now)
-            for action in actions:
-                if action is HealthAction.ASK:
-                    self.scheduler.check_health(self.port)
-                elif action is HealthAction.UNWELL:
-                    times = self.health_check.failure_threshold
-                    self._verdict = Exit(ExitReason.UNHEALTHY, f"{times} health checks in a row without a good answer")
-                    self.scheduler.drop(self.port)
-            await self._wait(health.next_deadline())
 
     async def _wind_down(self) -> None:
         assert self._order is not None

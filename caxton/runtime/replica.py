@@ -112,6 +112,7 @@ class Agent:
     module: Module | None  # None: attached, its code runs elsewhere
     group: Group
     replicas: list["Replica"] = attrs.field(factory=list)
+    answers_health: bool = False  # the module exports health_check
     is_starting: bool = False
     failure: Exit | None = None  # the first life that did not come up while it was starting
     is_deleted: bool = False

@@ -50,6 +50,7 @@ from caxton.runtime.replica import (
     owner_of,
     status_of,
 )
+from caxton.runtime.rounds import HealthRounds
 from caxton.runtime.timers import Timers
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,7 @@ async def open_runtime(
     async with trio.open_nursery() as lives:
         runtime = Runtime(scheduler, lives, on_change, limits or RuntimeLimits(), rng or Random(), wall_clock)
         lives.start_soon(runtime.run_timers)
+        lives.start_soon(runtime.run_health_rounds)
         yield runtime
         lives.cancel_scope.cancel()
 
@@ -93,8 +95,12 @@ class Runtime:
     _by_port: dict[int, Replica] = attrs.field(factory=dict)
     _by_owner: dict[str, Replica] = attrs.field(factory=dict)
     _timers: Timers = attrs.field(factory=Timers)
+    _rounds: HealthRounds = attrs.field(init=False)
     _timers_changed: trio.Event = attrs.field(factory=trio.Event)
     last_spawn_ns: int = 0  # from the start of the last instantiation to the end of its init
+
+    def __attrs_post_init__(self) -> None:
+        self._rounds = HealthRounds(self._scheduler)
 
     # -- what the floors above ask for --
 
@@ -226,7 +232,7 @@ class Runtime:
             elif kind == EVENT_DRAINED:
                 replica.life.drained()
             elif kind == EVENT_HEALTH:
-                replica.life.healthy(a == 0)
+                self._rounds.answered(replica.life, a == 0, trio.current_time())
 
     # -- lives --
 
@@ -260,13 +266,17 @@ class Runtime:
         replica.given_up, replica.order = "", None
         replica.incarnation += 1
         check = replica.agent.spec.config.health_check or self._limits.health_check
-        replica.life = Life(self._scheduler, replica.port, check, partial(self._step, replica))
+        replica.life = Life(
+            self._scheduler, replica.port, check, partial(self._step, replica), replica.agent.answers_health
+        )
         self._scheduler.set_accepting(replica.port, True)
         self._lives.start_soon(self._live, replica, replica.life)
 
     def _step(self, replica: Replica, state: AgentState) -> None:
         self._report(replica, state)
         if state is AgentState.RUNNING:
+            assert replica.life is not None
+            self._rounds.add(replica.life, trio.current_time())
             group = replica.agent.group
             self._carry_out(group, group.supervisor.started(replica.owner, trio.current_time()))
 
@@ -407,6 +417,7 @@ class Runtime:
             old, agent.group = agent.group, group
             self._tidy(old)
         agent.spec, agent.module = spec, module
+        agent.answers_health = module is not None and any(each.name == "health_check" for each in module.exports())
         wanted = spec.config.replicas if module is not None else 1
         while len(agent.replicas) > wanted:
             agent.orphans += self._close(agent.replicas.pop())
@@ -479,6 +490,10 @@ class Runtime:
         replica.next_timer = max(replica.next_timer, timer_id + 1)
         self._timers.set(owner, timer_id, due_us)
         self._timers_changed.set()
+
+    async def run_health_rounds(self) -> None:
+        """A task for as long as the runtime is open."""
+        await self._rounds.run()
 
     async def run_timers(self) -> None:
         """Fire timers as they come due; a task for as long as the runtime is open."""
