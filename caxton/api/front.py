@@ -104,6 +104,6 @@ async def _chunks(receive: ASGIReceiveCallable) -> AsyncGenerator[bytes, None]:
         event = await receive()
         if event["type"] != "http.request":
             raise ClientGone
-        yield event["body"]
-        if not event["more_body"]:
+        yield event.get("body", b"")
+        if not event.get("more_body", False):
             return

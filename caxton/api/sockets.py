@@ -22,7 +22,9 @@ class WebsocketConnection(TrioASGIWebsocketConnection):
         while True:
             event = await receive()
             if event["type"] == "websocket.receive":
-                data = event["text"] if event["bytes"] is None else event["bytes"]
+                data: bytes | str | None = event.get("bytes")  # other servers leave out what is None
+                if data is None:
+                    data = event["text"]
                 assert data is not None
                 await self.send_channel.send(data)
             elif event["type"] == "websocket.disconnect":
