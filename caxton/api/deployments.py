@@ -16,7 +16,7 @@ from werkzeug.http import parse_options_header
 
 from caxton.api.errors import RequestTooLarge, UnsupportedMediaType
 from caxton.core.config import decode
-from caxton.core.errors import InvalidRequest
+from caxton.core.errors import InvalidConfig, InvalidRequest
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentConfig, parse_agent_config
 from caxton.core.views import EdgeLimits
@@ -38,7 +38,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def agent_config(self, limits: EdgeLimits, name: str = "") -> AgentConfig:
         """The configuration; a name beside it, or in the path, overrules the one inside. Raises InvalidConfig."""
-        table = decode(self.config, self.config_name) if isinstance(self.config, str) else self.config or {}
+        table = self.config or {}
+        if isinstance(table, str):
+            table = decode(table, self.config_name)
+            _check_size(table)
         if name or self.name:
             table = {**table, "name": name or self.name}
         return parse_agent_config(table, defaults=limits.agent_defaults)
@@ -78,6 +81,21 @@ def read_deployment(body: bytes, content_type: str, limits: EdgeLimits) -> Deplo
             details={"limit": limits.max_module_size, "size": size},
         )
     return deployment
+
+
+def _check_size(value: object) -> None:
+    """Raises InvalidConfig for what a few YAML aliases of aliases blow up to, or what contains itself."""
+    left = OVERHEAD
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        left -= 1 + (len(item) if isinstance(item, str) else 0)
+        if left < 0:
+            raise InvalidConfig(f"the configuration is longer than {OVERHEAD} bytes once its aliases are replaced")
+        if isinstance(item, dict):
+            waiting += [*item, *item.values()]
+        elif isinstance(item, list):
+            waiting += item
 
 
 def _read_multipart(body: bytes, options: Mapping[str, str]) -> dict[str, object]:

@@ -3,11 +3,12 @@
 import base64
 import json
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton.api.deployments import Deployment, read_deployment
-from caxton.core.errors import RejectedError
+from caxton.core.errors import InvalidConfig, RejectedError
 from caxton.core.views import EdgeLimits
 
 LIMITS = EdgeLimits(max_module_size=500)
@@ -56,6 +57,14 @@ def test_any_bytes(body: bytes, kind: str):
 )
 def test_any_json(value: object):
     read(json.dumps(value).encode(), "application/json")
+
+
+@pytest.mark.parametrize("rule", ["[*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]", "[*a{1}]"])
+def test_aliases_of_aliases_do_not_blow_up(rule: str):
+    lines = [f"  a{i}: &a{i} {rule.format(i - 1, i)}" for i in range(1, 9)]
+    config = "\n".join(["name: a", "metadata:", "  a0: &a0 [x, x, x, x, x, x, x, x, x]", *lines])
+    with pytest.raises(InvalidConfig):
+        Deployment(config=config).agent_config(LIMITS)
 
 
 @settings(deadline=None)
