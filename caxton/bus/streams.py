@@ -29,7 +29,8 @@ class Attached:
     port: int
     unacknowledged: dict[str, Envelope] = attrs.field(factory=dict)
     session: "Session | None" = None
-    news: trio.Event = attrs.field(factory=trio.Event)
+    # sessions that wait for mail, room or their end; a lot, for an Event that one of two sessions renews loses news
+    waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     is_closed: bool = False
 
 
@@ -54,23 +55,30 @@ class Session:
         agent = self._agent
         while True:
             self._check()
-            if self._again:
-                count = min(max_messages, len(self._again))
-                return [self._again.pop() for _ in range(count)]
+            if again := self._redeliver(max_messages):
+                return again
             room = WINDOW - len(agent.unacknowledged)
             if room > 0 and (mail := self._scheduler.receive(agent.port, min(max_messages, room))):
                 for message in mail:
                     agent.unacknowledged[str(message.message_id)] = message
                 return mail
-            await agent.news.wait()
-            agent.news = trio.Event()
+            await agent.waiting.park()
+
+    def _redeliver(self, max_messages: int) -> list[Envelope]:
+        """What an earlier session was given, unless it has been acknowledged in this one."""
+        found: list[Envelope] = []
+        while self._again and len(found) < max_messages:
+            message = self._again.pop()
+            if str(message.message_id) in self._agent.unacknowledged:
+                found.append(message)
+        return found
 
     def ack(self, message_ids: Sequence[str]) -> None:
         """These were handled. Ids that wait for no acknowledgement are ignored: acknowledging twice is no error."""
         self._check()
         for message_id in message_ids:
             self._agent.unacknowledged.pop(message_id, None)
-        self._agent.news.set()
+        self._agent.waiting.unpark_all()
 
     def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
         """Post each; the sender is always the attached agent."""
@@ -95,16 +103,19 @@ class Streams:
         """The agent is attached: its mail waits at this host port."""
         self._by_name[name] = self._by_port[port] = Attached(name, port)
 
-    def forget(self, name: str) -> None:
-        """The agent is deleted; its session learns it."""
-        if (agent := self._by_name.pop(name, None)) is not None:
-            del self._by_port[agent.port]
-            agent.is_closed = True
-            agent.news.set()
+    def forget(self, name: str) -> Sequence[Envelope]:
+        """The agent is deleted; its session learns it. What was given to it and never acknowledged comes back."""
+        agent = self._by_name.pop(name, None)
+        if agent is None:
+            return ()
+        del self._by_port[agent.port]
+        agent.is_closed = True
+        agent.waiting.unpark_all()
+        return tuple(agent.unacknowledged.values())
 
     def mail(self, port: int) -> None:
         if (agent := self._by_port.get(port)) is not None:
-            agent.news.set()
+            agent.waiting.unpark_all()
 
     @asynccontextmanager
     async def attach(self, name: str, *, takeover: bool) -> AsyncIterator[Session]:
@@ -121,8 +132,7 @@ class Streams:
                 f"{name!r} has a session already", hint='end it first, or take over with "?takeover=1"'
             )
         agent.session = session = Session(agent, self._scheduler, self._poster)
-        agent.news.set()  # whoever was here before sees that it was replaced
-        agent.news = trio.Event()
+        agent.waiting.unpark_all()  # whoever was here before sees that it was replaced
         try:
             yield session
         finally:
