@@ -4,6 +4,7 @@ An answer that nobody waits for any more is dropped: its client has been told th
 """
 
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,14 +14,14 @@ from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
 
 ADDRESS = "client:"
-BATCH = 256
+EVERYTHING = 2**31 - 1  # one look empties the mailbox, which is bounded; else a guest that never ends keeps us there
 
 
 class Waiter:
     """One client's wait: everything sent to its address, in order."""
 
     def __init__(self) -> None:
-        self._arrived: list[Envelope] = []
+        self._arrived: deque[Envelope] = deque()
         self._news = trio.Event()
 
     def offer(self, message: Envelope) -> None:
@@ -31,7 +32,7 @@ class Waiter:
         while not self._arrived:
             await self._news.wait()
             self._news = trio.Event()
-        return self._arrived.pop(0)
+        return self._arrived.popleft()
 
 
 class Replies:
@@ -52,8 +53,7 @@ class Replies:
 
     def mail(self) -> None:
         """Hand out what has arrived."""
-        while messages := self._scheduler.receive(self.port, BATCH):
-            for message in messages:
-                for receiver in message.receivers:
-                    if (waiter := self._waiters.get(receiver)) is not None:
-                        waiter.offer(message)
+        for message in self._scheduler.receive(self.port, EVERYTHING):
+            for receiver in message.receivers:
+                if (waiter := self._waiters.get(receiver)) is not None:
+                    waiter.offer(message)
