@@ -16,6 +16,8 @@ class _Subscription(msgspec.Struct, forbid_unknown_fields=True):
     performatives: list[str] = []
 
 
+MAX_ADDRESSES = 1000  # of one port, its name included: routes are memory of the node
+
 _decode = msgspec.json.Decoder(_Subscription).decode
 
 
@@ -30,5 +32,12 @@ def subscribe(scheduler: Scheduler, port: int, text: bytes) -> None:
     acts = 0
     for name in wanted.performatives:
         acts |= 1 << ACT_CODES[canonical(name)]
+    known = scheduler.router.keys(port)
+    more = {f"topic:{topic}" for topic in wanted.topics}.difference(known)
+    if len(known) + len(more) > MAX_ADDRESSES:
+        raise InvalidRequest(
+            f"{len(more)} more topics for an agent that has {len(known)} addresses; {MAX_ADDRESSES} is the most",
+            hint='say it with fewer patterns: "orders.**" is every topic below orders',
+        )
     for topic in wanted.topics:
         scheduler.subscribe(port, topic, bytes(wanted.content), acts)
