@@ -11,7 +11,7 @@ from caxton.api.bodies import read_body
 from caxton.api.deployments import Deployment, body_limit, read_deployment
 from caxton.api.messages import check_json
 from caxton.api.ports import Node
-from caxton.api.wire import agent_detail, agent_summary, answer, moment, names, number, whole
+from caxton.api.wire import UNREADABLE, agent_detail, agent_summary, answer, moment, names, number, whole
 from caxton.core.agent import AgentState
 from caxton.core.errors import InvalidRequest
 from caxton.core.views import AgentInfo
@@ -100,7 +100,7 @@ def agents_blueprint(node: Node) -> Blueprint:
         check_json(request.content_type or "")
         try:
             asked = msgspec.json.decode(body or b"{}", type=StopRequest)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise InvalidRequest(f"the request does not say how to stop: {error}") from None
         if not 0 <= asked.grace_period_seconds <= MAX_GRACE:
             raise InvalidRequest(f"grace_period_seconds={asked.grace_period_seconds:g} is not from 0 to {MAX_GRACE:g}")

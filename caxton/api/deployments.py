@@ -15,6 +15,7 @@ from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
 from caxton.api.errors import RequestTooLarge, UnsupportedMediaType
+from caxton.api.wire import UNREADABLE
 from caxton.core.config import decode
 from caxton.core.errors import InvalidConfig, InvalidRequest
 from caxton.core.limits import format_bytes
@@ -40,7 +41,10 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         """The configuration; a name beside it, or in the path, overrules the one inside. Raises InvalidConfig."""
         table = self.config or {}
         if isinstance(table, str):
-            table = decode(table, self.config_name)
+            try:
+                table = decode(table, self.config_name)
+            except RecursionError:
+                raise InvalidConfig("the configuration is nested too deep") from None
             _check_size(table)
         if name or self.name:
             table = {**table, "name": name or self.name}
@@ -66,7 +70,7 @@ def read_deployment(body: bytes, content_type: str, limits: EdgeLimits) -> Deplo
             raise UnsupportedMediaType(
                 f"an agent is deployed as multipart/form-data or application/json, not {kind or 'without Content-Type'}"
             )
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise InvalidRequest(f"the request does not describe an agent: {error}") from None
     if deployment.strategy not in STRATEGIES:
         raise InvalidRequest(

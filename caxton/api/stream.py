@@ -28,7 +28,7 @@ from caxton.api.errors import as_caxton_error
 from caxton.api.messages import post_in_turns
 from caxton.api.ports import Node, Stream
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, flag
+from caxton.api.wire import ENCODER, UNREADABLE, flag
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.manifest import parse_agent_config
 
@@ -37,7 +37,7 @@ BATCH_MESSAGES = 512  # most messages in one frame to the client
 MAX_FRAME = 16 << 20
 MAX_REASON = 120  # RFC 6455 leaves 123 bytes
 
-GOING_AWAY, UNREADABLE, POLICY, TOO_LARGE, FAILED = 1001, 1007, 1008, 1009, 1011
+GOING_AWAY, INVALID_DATA, POLICY, TOO_LARGE, FAILED = 1001, 1007, 1008, 1009, 1011
 ENDINGS: dict[type[CaxtonError], int] = {
     AgentNotFound: GOING_AWAY,  # deleted while attached
     InvalidTransition: POLICY,  # somebody took over
@@ -69,14 +69,14 @@ def split_frame(data: str | bytes) -> list[bytes]:
         try:
             return split_batch(data)
         except BrokenBatch as error:
-            raise Close(UNREADABLE, str(error)) from None
+            raise Close(INVALID_DATA, str(error)) from None
     text = data.encode()
     if not text.lstrip().startswith(b"["):
         return [text]
     try:
         return [bytes(item) for item in ARRAY.decode(text)]
-    except msgspec.DecodeError as error:
-        raise Close(UNREADABLE, f"not JSON: {error}") from None
+    except UNREADABLE as error:
+        raise Close(INVALID_DATA, f"not JSON: {error}") from None
 
 
 def read_ack(text: bytes) -> Ack | None:
@@ -85,7 +85,7 @@ def read_ack(text: bytes) -> Ack | None:
         return None
     try:
         return ACKS.decode(text)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None  # then the bus says what is wrong with it
 
 

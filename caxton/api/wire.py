@@ -18,6 +18,7 @@ from caxton.core.views import AgentInfo, Event, MessageRecord, Receipt
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 ENCODER = msgspec.json.Encoder()
+UNREADABLE = (msgspec.DecodeError, RecursionError)  # what decoding untrusted JSON raises: not JSON, nested too deep
 MIB = 1 << 20
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 

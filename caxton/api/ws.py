@@ -18,7 +18,7 @@ from quart import Blueprint, websocket
 
 from caxton.api.ports import Node
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, event_answer
+from caxton.api.wire import ENCODER, UNREADABLE, event_answer
 from caxton.core.errors import CaxtonError, InvalidRequest, NotFound, ResourceLimitExceeded, error_body
 from caxton.core.performatives import canonical
 from caxton.core.views import EventFilter
@@ -58,7 +58,7 @@ def read_request(data: str | bytes) -> Subscribe | Unsubscribe:
         raise InvalidRequest(f"a request of {len(data)} bytes is too long; the limit is {MAX_REQUEST}")
     try:
         return DECODER.decode(data)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise InvalidRequest(f"neither a subscription nor its end: {error}") from None
 
 

@@ -33,6 +33,12 @@ def test_a_frame_cut_inside_a_record_is_broken(bodies: list[bytes], data: st.Dat
         split_batch(frame[: data.draw(st.integers(last + 1, len(frame) - 1))])
 
 
+def test_what_is_nested_too_deep_ends_the_connection():
+    with pytest.raises(Close):
+        split_frame("[" * 100_000)
+    assert read_ack(b'{"message_ids": ' + b"[" * 100_000) is None
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=60) | st.text('[]{}",1 \\', max_size=30))
 def test_any_frame_holds_texts_or_ends_the_connection(frame: str | bytes):

@@ -59,6 +59,14 @@ def test_any_json(value: object):
     read(json.dumps(value).encode(), "application/json")
 
 
+def test_what_is_nested_too_deep_is_refused():
+    deep = "[" * 3000 + "]" * 3000
+    assert read(b'{"config": {"metadata": {"a": %b}}}' % (deep.encode() * 10), "application/json") is None
+    for name, text in (("a.yaml", deep), ("a.toml", f"a = {deep}"), ("a.json", f'{{"a": {deep * 10}}}')):
+        with pytest.raises(InvalidConfig):
+            Deployment(config=text, config_name=name).agent_config(LIMITS)
+
+
 @pytest.mark.parametrize("rule", ["[*a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}, *a{0}]", "[*a{1}]"])
 def test_aliases_of_aliases_do_not_blow_up(rule: str):
     lines = [f"  a{i}: &a{i} {rule.format(i - 1, i)}" for i in range(1, 9)]

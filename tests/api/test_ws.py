@@ -81,6 +81,7 @@ async def test_a_wrong_request_is_answered_and_the_connection_goes_on():
             b"",
             b"\xff",
             " " * 70_000,
+            '{"x":' + "[" * 60_000,
         ):
             await websocket.send_message(text)
             answer = await receive(websocket)
