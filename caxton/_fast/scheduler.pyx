@@ -281,7 +281,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         event = following
     if agent.refused and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
         envelope_retain(agent.turn)
-        undelivered(pool, port, EXIT_REFUSED, agent.turn, agent.last_error, agent.error_length)
+        undelivered(pool, port, EXIT_REFUSED, agent.turn, agent.last_error, agent.error_length if agent.failed else 0)
     record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now)
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
@@ -332,7 +332,11 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     """The instance is gone, for the reason that it carries. The mailbox stays, its message does not: its sender is told."""
     cdef port_t* port = agent.port
     cdef event_t* event
+    cdef int stream
     cdef bint closed
+    for stream in range(1, 3):
+        if agent.line_length[stream - 1]:
+            agent_log(agent, stream, agent.line[stream - 1], agent.line_length[stream - 1])
     if agent.turn != NULL:
         if agent.exit_reason != EXIT_NORMAL:
             record_turn(worker, agent, agent.exit_reason, now)
@@ -372,6 +376,21 @@ cdef int64_t budget_pause(agent_t* agent, int64_t now) noexcept nogil:
     if agent.window_spent_ns < <int64_t>WINDOW_NS * agent.limits.millicores // 1000:
         return 0
     return agent.window_ns + WINDOW_NS
+
+
+cdef inline void wait_for_answer(pool_t* pool, port_t* port, agent_t* agent) noexcept nogil:
+    """Under the port's lock, which it gives up, as it does the reference.
+
+    The heap keeps one entry for the timeouts of an agent's calls, not one for each that was answered long ago: the entry of an
+    earlier turn wakes it too early, and it parks again. What is due after now was not taken out before the lock was.
+    """
+    if cx_monotonic_ns() < agent.call_due_ns <= agent.deadline_ns:
+        port.schedule = PARKED
+        pthread_mutex_unlock(&port.lock)
+        port_release(pool.router, port)
+        return
+    agent.call_due_ns = agent.deadline_ns
+    pause(pool, port, agent.deadline_ns)
 
 
 cdef inline void pause(pool_t* pool, port_t* port, int64_t until) noexcept nogil:
@@ -457,7 +476,10 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             return
         if port.wanted & WANT_DROP or (agent.waiting == WAIT_CALL and cx_load_i32(&agent.answered)):
             continue        # what would wake it came before this thread had parked the port
-        pause(pool, port, min(agent.deadline_ns, agent.wake_ns if agent.waiting == WAIT_SLEEP else agent.deadline_ns))
+        if agent.waiting == WAIT_CALL:
+            wait_for_answer(pool, port, agent)
+        else:
+            pause(pool, port, min(agent.deadline_ns, agent.wake_ns))
         return
     port_release(pool.router, port)
 
@@ -709,6 +731,8 @@ cdef class Scheduler:
         cdef envelope_t* turn
         if self.stopped:
             raise InvalidTransition("the scheduler has stopped", hint="make another one")
+        if port.kind == PORT_HOST:
+            raise InvalidTransition(f"port {port_id} is a host port: Python receives from it", hint="open a port for the agent")
         if port.agent != NULL:
             raise InvalidTransition(f"port {port_id} has an instance already", hint="drop it first")
         memset(&limits, 0, sizeof(limits_t))
@@ -909,6 +933,8 @@ cdef class Scheduler:
         cdef port_t* port = self.router.port(port_id)
         cdef envelope_t* envelope
         cdef list mail = []
+        if port.kind != PORT_HOST:
+            raise InvalidTransition(f"port {port_id} is an agent's: its mail is for its instance")
         pthread_mutex_lock(&port.lock)
         while len(mail) < max_messages:
             envelope = mailbox_pop(&port.mailbox)

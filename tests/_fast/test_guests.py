@@ -317,3 +317,12 @@ def test_a_turn_that_is_refused_says_why_and_the_agent_lives() -> None:
         assert probe.do() == []
         statistics = stage.scheduler.statistics(probe.port)
         assert (statistics.handled, statistics.failed) == (1, 1)
+
+
+def test_an_old_error_is_not_the_reason_of_a_new_refusal() -> None:
+    with open_stage() as stage:
+        probe = Probe(stage)
+        assert probe.do(step("load_data", 0, 1, 0, 0)) == [-101]
+        probe.post(step("refuse"))
+        code, (_, text) = stage.wait_for(native.EVENT_UNDELIVERED, probe.port)
+        assert (code, text) == (native.EXIT_REFUSED, "")

@@ -334,6 +334,21 @@ def test_a_call_that_failed_is_a_code_and_a_sentence() -> None:
         assert agent.last_error().startswith("no such tool: ü!!!")
 
 
+def test_the_timeout_of_a_call_holds_though_others_were_answered_before() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage, timeout=0.15)
+        for turn in range(3):
+            began = time.monotonic()
+            agent.post(calls("mcp_call", "{}", 8) * 2)
+            for _ in range(2 if turn < 2 else 1):
+                call, _ = stage.wait_for(native.EVENT_CALL, agent.port, len(stage.of(native.EVENT_CALL)) + 1)
+                stage.scheduler.complete_call(agent.port, call, b"")
+            if turn < 2:
+                agent.results()
+        assert stage.exit_of(agent.port)[0] == native.EXIT_TIMEOUT
+        assert 0.15 <= time.monotonic() - began < 0.4
+
+
 def test_answers_that_nobody_waits_for_are_ignored() -> None:
     with open_stage() as stage, unharmed(stage):
         agent = Probe(stage)

@@ -98,6 +98,15 @@ def test_a_name_is_taken_once() -> None:
             stage.scheduler.shutdown(port)
 
 
+def test_mail_of_an_agent_is_not_for_python_and_a_host_port_has_no_instance() -> None:
+    with open_stage() as stage:
+        port = stage.seat("a", "quiet")
+        with pytest.raises(InvalidTransition, match="agent's"):
+            stage.scheduler.receive(port, 1)
+        with pytest.raises(InvalidTransition, match="host port"):
+            stage.start(stage.host(), "quiet")
+
+
 def test_a_port_has_one_instance_at_a_time() -> None:
     with open_stage() as stage:
         port = stage.seat("a", "quiet")

@@ -189,6 +189,16 @@ def test_a_line_without_an_end_is_cut_and_nothing_is_lost() -> None:
         assert [len(line) for line in stage.lines(agent.port)] == [4000, 1000]
 
 
+def test_the_last_words_of_an_agent_are_a_line() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        script = poke(0x200, "panic: no"), poke(HERE, vectors((0x200, 9))), step("fd_write", 2, HERE, 1, OUT)
+        agent.post(*script, step("trap"))
+        stage.exit_of(agent.port)
+        assert stage.of(native.EVENT_LOG, agent.port)[0][0] == 2
+        assert stage.lines(agent.port) == ["panic: no"]
+
+
 def test_a_write_of_gigabytes_takes_what_a_host_call_may_take() -> None:
     with open_stage(threads=1) as stage, unharmed(stage):
         agent = Probe(stage, memory=2 << 20, log_lines_per_second=10)

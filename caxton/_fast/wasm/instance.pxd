@@ -136,6 +136,7 @@ ctypedef struct agent_t:
     uint8_t phase
     uint8_t after_alloc
     uint8_t refused             # handle_message returned non-zero
+    uint8_t failed              # last_error is of this turn
     uint8_t exit_reason
     uint32_t inbox              # the guest buffer that messages are written to
     uint32_t inbox_size
@@ -172,6 +173,7 @@ ctypedef struct agent_t:
     uint8_t* out                # guest memory; it cannot move while the guest waits
     wasmtime_val_t* call_result
     int64_t wake_ns
+    int64_t call_due_ns         # when the port is woken for the timeout of a call; one that is past is none
     # log rate
     int64_t log_window_ns
     uint32_t log_count

@@ -161,6 +161,7 @@ cdef void agent_fail(agent_t* agent, const char* text) noexcept nogil:
     """What the guest reads with last_error."""
     agent.error_length = <uint16_t>min(strlen(text), <size_t>ERROR_ROOM)
     memcpy(agent.last_error, text, agent.error_length)
+    agent.failed = 1
 
 
 cdef const char* send_error_text(int code) noexcept nogil:
@@ -269,6 +270,7 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
 
 cdef int invalid(agent_t* agent, const envelope_error_t* error) noexcept nogil:
     agent.error_length = <uint16_t>envelope_error_text(error, agent.last_error, ERROR_ROOM)
+    agent.failed = 1
     return SEND_TOO_LARGE if error.code == E_TOO_LARGE else SEND_INVALID
 
 
@@ -413,6 +415,7 @@ cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept no
     agent.deadline_ns = now + agent.limits.timeout_ns
     agent.spent_ns = 0
     agent.refused = 0
+    agent.failed = 0
     agent.exit_reason = EXIT_NORMAL
     if turn.kind == KIND_MESSAGE:
         agent.wanted = <uint32_t>envelope_json_size(turn)
