@@ -8,8 +8,8 @@ Rule 2: an agent is in the store when `deploy` returns, and not before it has st
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import msgspec
@@ -19,19 +19,28 @@ from caxton._fast.scheduler import Scheduler
 from caxton._fast.wasm.module import Module
 from caxton.bus.bus import Bus
 from caxton.core.agent import AgentState
-from caxton.core.errors import AgentAlreadyExists, AgentNotFound, CaxtonError, ResourceLimitExceeded
+from caxton.core.errors import (
+    AgentAlreadyExists,
+    AgentNotFound,
+    CaxtonError,
+    InvalidRequest,
+    ResourceLimitExceeded,
+    StoreError,
+)
 from caxton.core.manifest import AgentConfig, AgentSpec
 from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, LogLine
 from caxton.core.wasm_abi import AgentLimits
 from caxton.node.recorder import Recorder
 from caxton.runtime.modules import ModuleCache
-from caxton.runtime.replica import AgentStatus
+from caxton.runtime.replica import AgentStatus, owner_of
 from caxton.runtime.supervisor import Runtime
 from caxton.store import Store
+from caxton.store.timers import Timer
 
 log = logging.getLogger(__name__)
 
 UPDATE_GRACE = 30.0  # seconds that the old version has for what waits
+UNDOING = 5.0  # seconds that it may take to undo what failed, or was cancelled
 
 
 class Agents:
@@ -57,6 +66,7 @@ class Agents:
         self._broken: dict[str, str] = {}  # agents that could not even be loaded, and why
         self._deployed_at: dict[str, float] = {}
         self._locks: dict[str, trio.Lock] = {}
+        self._arriving = 0  # instances whose deployment is under way
 
     # -- verbs --
 
@@ -75,25 +85,28 @@ class Agents:
         """Replace module or configuration or both; when the new version does not start, the old one comes back."""
         async with self._one_at_a_time(name):
             old = self._spec(name)
+            if wasm is not None and old.kind == "attached":
+                raise InvalidRequest(
+                    f"the agent {name!r} is attached and lives outside; it has no module",
+                    hint="delete it first, or deploy the module under another name",
+                )
             sha = old.module if wasm is None else hashlib.sha256(wasm).hexdigest()
-            spec = msgspec.structs.replace(
-                old, module=sha, config=config or old.config, version=old.version + 1, desired="running"
-            )
-            self._admit(spec.config.replicas - old.config.replicas)
-            module = await self._load(spec, wasm)
-            before = await self._load(old, None)
-            if wasm is not None:
-                await self._store.modules.put(wasm)
-            if name not in self._broken:
-                await self._runtime.stop(name, grace=UPDATE_GRACE, drain=True)
-            try:
-                await self._runtime.start(spec, module)
-            except CaxtonError:
-                await self._runtime.stop(name, grace=0, drain=False)
-                if old.desired == "running":
-                    await self._runtime.start(old, before)
-                raise
-            await self._keep(spec)
+            config = old.config if config is None else msgspec.structs.replace(config, name=name)
+            spec = msgspec.structs.replace(old, module=sha, config=config, version=old.version + 1, desired="running")
+            with self._room_for(_instances(spec) - _instances(old)):
+                module = await self._load(spec, wasm)
+                # what is broken has no version that could come back: this one mends it
+                before = None if name in self._broken else await self._load(old, None)
+                try:
+                    if self._runtime.knows(name):
+                        await self._runtime.stop(name, grace=UPDATE_GRACE, drain=True)
+                    await self._start(spec, module)
+                    await self._keep(spec, wasm)
+                except BaseException as error:
+                    with trio.move_on_after(UNDOING, shield=True):
+                        await self._roll_back(old, before, str(error))
+                    raise
+            self._deployed_at[name] = time.time()
             self._bus.events.emit("agent.updated", {"agent_id": name, "version": spec.version})
             return self.get(name)
 
@@ -101,28 +114,41 @@ class Agents:
         """Start an agent that was stopped or has failed."""
         async with self._one_at_a_time(name):
             spec = msgspec.structs.replace(self._spec(name), desired="running")
-            await self._runtime.start(spec, await self._load(spec, None))
-            self._broken.pop(name, None)
-            await self._keep(spec)
+            module = await self._load(spec, None)
+            await self._keep(spec)  # first: whoever asked may be gone before the agent is up
+            await self._start(spec, module)
             return self.get(name)
 
     async def stop(self, name: str, grace: float, drain: bool) -> AgentInfo:
         """Let an agent rest until it is started again, also across a restart of the server."""
         async with self._one_at_a_time(name):
             spec = msgspec.structs.replace(self._spec(name), desired="stopped")
-            await self._runtime.stop(name, grace=grace, drain=drain)
-            await self._keep(spec)
+            try:
+                if self._runtime.knows(name):
+                    await self._runtime.stop(name, grace=grace, drain=drain)
+            finally:
+                with trio.move_on_after(UNDOING, shield=True):
+                    await self._keep(spec)
             return self.get(name)
 
     async def delete(self, name: str) -> AgentInfo:
         """Stop the agent and forget it, its state and its timers; senders of what waited are told."""
         async with self._one_at_a_time(name):
             info = self.get(name)
-            self._bus.streams.forget(name)
-            if name not in self._broken:
-                self._bus.return_to_senders(await self._runtime.delete(name))
-            await self._recorder.wait_written()
-            await self._store.agents.delete(name)
+            if self._recorder.fault:  # else it would be gone here, and back with the next start of the server
+                raise StoreError(
+                    self._recorder.fault, hint="delete it when the disk works again; stopping it works now"
+                )
+            if self._runtime.knows(name):
+                await self._take_away(name)
+            # from here on there is no agent: who asked cannot change his mind
+            with trio.CancelScope(shield=True):
+                try:
+                    await self._recorder.wait_written()
+                    await self._store.agents.delete(name)
+                except CaxtonError as error:
+                    self._broken[name] = f"it was stopped, but is still in the store: {error}"
+                    raise
             del self._specs[name]
             self._broken.pop(name, None)
             self._deployed_at.pop(name, None)
@@ -145,19 +171,18 @@ class Agents:
             agent_id=name,
             name=name,
             kind=spec.kind,
-            status=AgentState.FAILED.value,
+            status=(AgentState.FAILED if name in self._broken else AgentState.DRAINING).value,
             version=spec.version,
             created_at=spec.created_at,
             deployed_at=self._deployed_at.get(name, spec.created_at),
-            replicas=spec.config.replicas,
+            replicas=_instances(spec),
             module=spec.module,
             reason=self._broken.get(name, ""),
             capabilities=spec.config.capabilities,
             resources=limits,
         )
-        if name in self._broken:
+        if (status := self._status(name)) is None:
             return info
-        status = self._runtime.get(name)
         resources, metrics = self._use(status, limits)
         return msgspec.structs.replace(
             info,
@@ -174,16 +199,16 @@ class Agents:
         """Everything: replicas with their counters, addresses, configuration, and the last steps of its life."""
         spec = self._spec(name)
         replicas = []
-        if name not in self._broken:
-            for replica in self._runtime.get(name).replicas:
-                counters = self._scheduler.statistics(replica.port)
-                replicas.append(
-                    {
-                        **msgspec.to_builtins(replica),
-                        "addresses": self._scheduler.router.keys(replica.port),
-                        "counters": {key: getattr(counters, key) for key in COUNTERS},
-                    }
-                )
+        status = self._status(name)
+        for replica in status.replicas if status else ():
+            counters = self._scheduler.statistics(replica.port)
+            replicas.append(
+                {
+                    **msgspec.to_builtins(replica),
+                    "addresses": self._scheduler.router.keys(replica.port),
+                    "counters": {key: getattr(counters, key) for key in COUNTERS},
+                }
+            )
         return {
             "agent": msgspec.to_builtins(self.get(name)),
             "config": msgspec.to_builtins(spec.config),
@@ -195,30 +220,38 @@ class Agents:
     def logs(self, agents: Sequence[str], since: float | None, limit: int) -> Sequence[LogLine]:
         return self._bus.logs.select(agents, since, limit)
 
+    @property
+    def broken(self) -> int:
+        """How many there are that could not even be loaded."""
+        return len(self._broken)
+
+    def _status(self, name: str) -> AgentStatus | None:
+        """None: there is no agent behind the name, it is broken or on its way out."""
+        try:
+            return self._runtime.get(name)
+        except AgentNotFound:
+            return None
+
     # -- start of the server --
 
     async def restore(self) -> None:
         """Bring back every agent that the store knows; one that does not come up does not keep the others away."""
-        timers: dict[str, list[tuple[str, int, int]]] = {}
+        timers: dict[str, list[Timer]] = {}
         for timer in await self._store.timers.load_all():
-            name = timer.agent.partition("#")[0]
-            timers.setdefault(name, []).append((timer.agent, timer.timer_id, timer.due_us))
+            timers.setdefault(timer.agent.partition("#")[0], []).append(timer)
         specs = await self._store.agents.list()
-        await self._store.modules.prune({spec.module for spec in specs})  # of agents that were deleted or updated
+        try:
+            await self._store.modules.prune({spec.module for spec in specs})  # of agents that were deleted or updated
+        except StoreError as error:
+            log.warning("modules that nobody uses could not be removed: %s", error)
         async with trio.open_nursery() as nursery:
             for spec in specs:
                 self._specs[spec.name] = spec
                 nursery.start_soon(self._bring_back, spec, timers.get(spec.name, []))
 
-    async def _bring_back(self, spec: AgentSpec, timers: Sequence[tuple[str, int, int]]) -> None:
+    async def _bring_back(self, spec: AgentSpec, timers: Sequence[Timer]) -> None:
         try:
-            state = {
-                owner: await self._store.state.load(owner)
-                for owner in (f"{spec.name}#{i}" if i > 1 else spec.name for i in range(1, spec.config.replicas + 1))
-            }
-            module = await self._load(spec, None)
-            await self._runtime.start(spec, module, state=state, timers=timers, run=spec.desired == "running")
-            self._adopt(spec)
+            await self._start(spec, await self._load(spec, None), timers)
         except CaxtonError as error:
             log.error("agent %s did not come back: %s", spec.name, error)  # noqa: TRY400 (the message says it all)
             if not self._runtime.knows(spec.name):
@@ -234,43 +267,97 @@ class Agents:
                 hint=f"choose another name, or update it: caxton deploy … --name {name} --update",
                 details={"name": name},
             )
+        spec = AgentSpec(
+            name=name,
+            kind="attached" if wasm is None else "wasm",
+            module="" if wasm is None else hashlib.sha256(wasm).hexdigest(),
+            config=config,
+            created_at=time.time(),
+        )
         async with self._one_at_a_time(name):
-            self._admit(config.replicas)
-            sha = "" if wasm is None else hashlib.sha256(wasm).hexdigest()
-            spec = AgentSpec(
-                name=name,
-                kind="attached" if wasm is None else "wasm",
-                module=sha,
-                config=config,
-                created_at=time.time(),
-            )
-            module = await self._load(spec, wasm)
-            if wasm is not None:
-                await self._store.modules.put(wasm)
-            try:
-                await self._runtime.start(spec, module)
-                await self._keep(spec)
-            except BaseException:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
-                    if self._runtime.knows(name):
-                        await self._runtime.delete(name)
-                raise
+            with self._room_for(_instances(spec)):
+                module = await self._load(spec, wasm)
+                await self._store.agents.sweep(name)  # a crash in the middle of a deployment may have left something
+                try:
+                    await self._runtime.start(spec, module)
+                    await self._keep(spec, wasm)
+                except BaseException:
+                    with trio.move_on_after(UNDOING, shield=True):
+                        await self._undo(name)
+                    raise
             self._adopt(spec)
             self._bus.events.emit("agent.deployed", {"agent_id": name, "version": spec.version, "kind": spec.kind})
             return self.get(name)
+
+    async def _undo(self, name: str) -> None:
+        """Leave nothing of an agent whose deployment failed."""
+        if self._runtime.knows(name):
+            await self._take_away(name)
+        try:
+            await self._recorder.wait_written()
+            await self._store.agents.sweep(name)
+        except StoreError as error:
+            log.warning("what agent %s wrote before its deployment failed is left behind: %s", name, error)
+
+    async def _take_away(self, name: str) -> None:
+        """Out of the runtime and the bus."""
+        waiting = await self._runtime.delete(name)
+        unacknowledged = self._bus.streams.forget(name)
+        self._bus.return_to_senders([*unacknowledged, *waiting])
+
+    async def _roll_back(self, old: AgentSpec, module: Module | None, reason: str) -> None:
+        name = old.name
+        try:
+            if self._runtime.knows(name):
+                await self._runtime.stop(name, grace=0, drain=False)
+                if module is None and old.kind == "wasm":
+                    await self._take_away(name)
+                    self._broken[name] = f"an update did not mend it: {reason}"
+                else:
+                    await self._start(old, module)
+        except CaxtonError as error:
+            log.error("agent %s did not come back after an update: %s", name, error)  # noqa: TRY400
+
+    async def _start(self, spec: AgentSpec, module: Module | None, timers: Sequence[Timer] | None = None) -> None:
+        """Bring it up, or to rest when that is desired; replicas that are new here get what the store has of them."""
+        name = spec.name
+        known = self._status(name)
+        have = len(known.replicas) if known else 0
+        state, due = {}, []
+        for number in range(have + 1, _instances(spec) + 1):
+            owner = owner_of(name, number)
+            state[owner] = await self._store.state.load(owner)
+            if timers is None:
+                due += await self._store.timers.load(owner)
+        wanted = [(timer.agent, timer.timer_id, timer.due_us) for timer in (due if timers is None else timers)]
+        try:
+            await self._runtime.start(spec, module, state=state, timers=wanted, run=spec.desired == "running")
+        finally:
+            if self._runtime.knows(name):
+                self._broken.pop(name, None)
+                if have == 0:
+                    self._adopt(spec)
 
     def _adopt(self, spec: AgentSpec) -> None:
         if spec.kind == "attached":
             self._bus.streams.adopt(spec.name, self._runtime.get(spec.name).replicas[0].port)
 
-    def _admit(self, more: int) -> None:
-        have = sum(spec.config.replicas for spec in self._specs.values() if spec.kind == "wasm")
-        if more > 0 and have + more > self._max_agents:
+    @contextmanager
+    def _room_for(self, more: int) -> Iterator[None]:
+        """A place for so many more instances while they come; ResourceLimitExceeded when there is none."""
+        more = max(more, 0)
+        have = sum(map(_instances, self._specs.values())) + self._arriving
+        if more and have + more > self._max_agents:
             raise ResourceLimitExceeded(
-                f"{have} agents run and {more} more were asked for; the limit is {self._max_agents}",
+                f"there are {have} agents, and {more} more were asked for; the limit is {self._max_agents}",
                 hint="delete agents, or raise runtime.max_agents",
                 details={"agents": have, "limit": self._max_agents},
             )
+        self._arriving += more
+        try:
+            yield
+        finally:
+            self._arriving -= more
 
     async def _load(self, spec: AgentSpec, wasm: bytes | None) -> Module | None:
         if spec.kind == "attached":
@@ -282,10 +369,11 @@ class Agents:
             wasm, spec.module, AgentLimits(spec.config.resources.memory, engine.max_table_elements)
         )
 
-    async def _keep(self, spec: AgentSpec) -> None:
+    async def _keep(self, spec: AgentSpec, wasm: bytes | None = None) -> None:
+        if wasm is not None:
+            await self._store.modules.put(wasm)
         await self._store.agents.put(spec)
         self._specs[spec.name] = spec
-        self._deployed_at[spec.name] = time.time()
 
     def _spec(self, name: str) -> AgentSpec:
         spec = self._specs.get(name)
@@ -327,6 +415,10 @@ class Agents:
             restarts=status.restarts,
         )
         return resources, metrics
+
+
+def _instances(spec: AgentSpec) -> int:
+    return spec.config.replicas if spec.kind == "wasm" else 1
 
 
 COUNTERS = (

@@ -10,15 +10,17 @@ from typing import Any
 
 from caxton._fast.scheduler import Scheduler
 from caxton.core.agent import AgentState
+from caxton.node.agents import Agents
 from caxton.runtime.supervisor import Runtime
 
 RATE_WINDOW = 1.0  # seconds that a rate is averaged over, at least
 
 
 class Metrics:
-    def __init__(self, scheduler: Scheduler, runtime: Runtime, data_dir: Path) -> None:
+    def __init__(self, scheduler: Scheduler, runtime: Runtime, agents: Agents, data_dir: Path) -> None:
         self._scheduler = scheduler
         self._runtime = runtime
+        self._agents_room = agents
         self._data_dir = data_dir
         self._rate_from = (time.monotonic(), 0)
         self._rate = 0.0
@@ -39,10 +41,11 @@ class Metrics:
 
     def _agents(self) -> Mapping[str, int]:
         states = [agent.state for agent in self._runtime.list()]
+        broken = self._agents_room.broken
         return {
-            "total": len(states),
+            "total": len(states) + broken,
             "running": states.count(AgentState.RUNNING),
-            "failed": states.count(AgentState.FAILED),
+            "failed": states.count(AgentState.FAILED) + broken,
         }
 
     def _messages(self) -> Mapping[str, float]:
@@ -66,7 +69,7 @@ class Metrics:
         if now - since >= RATE_WINDOW:
             self._cpu = (used - before) / (now - since) * 100
             self._cpu_from = (now, used)
-        disk = sum(path.stat().st_size for path in self._data_dir.rglob("*") if path.is_file())
+        disk = sum(_size(path) for path in self._data_dir.rglob("*"))
         return {
             "cpu_usage_percent": round(self._cpu, 1),
             "memory_used_mb": round(resident_bytes() / 2**20, 1),
@@ -81,6 +84,13 @@ class Metrics:
             "message_latency_p99": totals["hop_p99_ns"] / 1e6,
             "agent_spawn_time_ms": self._runtime.last_spawn_ns / 1e6,
         }
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # it was there a moment ago
 
 
 def resident_bytes() -> int:

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
-from caxton.core.errors import InvalidConfig
+from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import EdgeLimits
 from caxton.node.agents import Agents
 from caxton.node.metrics import Metrics
@@ -33,9 +34,6 @@ from caxton.runtime.modules import CompileLimits, ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
 from caxton.store import Store, open_store
-from caxton.store.lifecycle import write_event
-from caxton.store.state import write_state
-from caxton.store.timers import write_timers
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +73,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
             node=store.meta.node_id,
         )
         scheduler.start()
+        node: Node | None = None
         try:
             async with trio.open_nursery() as tasks:
                 bus = Bus(scheduler, max_message_size=config.messaging.max_message_size)
@@ -90,12 +89,16 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                         yield node
                     finally:
                         node.is_ready = False
-                        with trio.move_on_after(CLOSING_GRACE * 2, shield=True):
-                            await runtime.stop_all(grace=CLOSING_GRACE)
-                            await recorder.wait_written()
+                        # cancelled from outside: the agents' tasks are cancelled as well, and nobody can be waited for
+                        if trio.current_effective_deadline() != -inf:
+                            with trio.move_on_after(CLOSING_GRACE * 2, shield=True):
+                                await runtime.stop_all(grace=CLOSING_GRACE)
                 tasks.cancel_scope.cancel()
         finally:
             scheduler.stop()
+            if node is not None:
+                with trio.move_on_after(CLOSING_GRACE, shield=True):
+                    await node.record_the_rest()
 
 
 def _open_engine(config: Config) -> Engine:
@@ -149,7 +152,7 @@ class Node:
         self.agents = Agents(
             self.scheduler, runtime, self.store, modules, self.bus, self._recorder, max_agents=limits.max_agents
         )
-        self.metrics = Metrics(self.scheduler, runtime, self.store.data_dir)
+        self.metrics = Metrics(self.scheduler, runtime, self.agents, self.store.data_dir)
 
     def announce(self, address: str) -> None:
         """Say where this node answers, for those who find its folder locked."""
@@ -202,21 +205,30 @@ class Node:
         if kind == EVENT_CALL:
             answer_call(self.scheduler, port, a, *b)
             return
-        if kind in (EVENT_STATE, EVENT_TIMER) and (replica := self.runtime.replica_at(port)) is not None:
-            owner = replica[2]
-            if kind == EVENT_STATE:
-                self._recorder.put(lambda connection: write_state(connection, owner, b))
-            else:
-                self._recorder.put(lambda connection: write_timers(connection, [(owner, a, b)]))
+        self._record(kind, port, a, b)
         self.runtime.handle((kind, port, a, b))
+
+    def _record(self, kind: int, port: int, a: Any, b: Any) -> None:
+        if kind not in (EVENT_STATE, EVENT_TIMER) or (replica := self.runtime.replica_at(port)) is None:
+            return
+        owner = replica[2]
+        if kind == EVENT_STATE:
+            self._recorder.put_state(owner, b)
+        else:
+            self._recorder.put_timer(owner, a, b)
+
+    async def record_the_rest(self) -> None:
+        """When pump and recorder have ended: keep what the last turns changed."""
+        for event in self.scheduler.drain():
+            self._record(*event)
+        try:
+            await self._recorder.finish()
+        except StoreError as error:
+            log.error("the last changes of agents' state are lost: %s", error)  # noqa: TRY400 (the message says it all)
 
     def note(self, change: AgentChange) -> None:
         """An agent took a step: keep it, and tell those who watch."""
-        self._recorder.put(
-            lambda connection: write_event(
-                connection, change.name, change.incarnation, change.state.value, change.reason, change.at
-            )
-        )
+        self._recorder.put_step(change)
         if (name := ANNOUNCED.get(change.state)) is None:
             return
         data = {
