@@ -57,11 +57,14 @@ from caxton._fast.outbox cimport (
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_load_i32,
+    cx_load_ptr,
     cx_monotonic_ns,
     cx_peek_i32,
+    cx_peek_u64,
     cx_realtime_us,
     cx_sleep_ns,
     cx_store_i32,
+    cx_store_u64,
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
@@ -268,7 +271,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     cdef int outcome
     if agent.state != NULL:
         changes = state_commit(agent.state, &length)
-        agent.state_seen = state_bytes(agent.state)
+        cx_store_u64(&agent.state_seen, state_bytes(agent.state))
         if changes != NULL:
             count_pending(port, event_new(EVENT_STATE, port.id, NULL, 0, changes, length), pool.outbox)
             free(changes)
@@ -467,7 +470,7 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             pthread_mutex_lock(&port.lock)
             continue
         if agent.has_memory:
-            agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
+            cx_store_u64(&agent.memory_seen, wasmtime_memory_data_size(agent.context, &agent.memory))
         pthread_mutex_lock(&port.lock)
         if outcome == TURN_YIELDED:
             port.schedule = QUEUED
@@ -970,7 +973,7 @@ cdef class Scheduler:
             event_free(event)
             event = following
         self._read_records()
-        if self.router.router.retired != NULL:
+        if cx_load_ptr(<void**>&self.router.router.retired) != NULL:
             router_reclaim(&self.router.router, pool_seen(&self.pool))
         if self.loose:
             self.loose = [blueprint for blueprint in self.loose if blueprint.is_used()]
@@ -1034,8 +1037,8 @@ cdef class Scheduler:
             if port.schedule != RUNNING:
                 if agent.has_memory:
                     agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
-            s.memory_bytes = agent.memory_seen
-            s.state_bytes = agent.state_seen
+            s.memory_bytes = cx_peek_u64(&agent.memory_seen)
+            s.state_bytes = cx_peek_u64(&agent.state_seen)
         pthread_mutex_unlock(&port.lock)
         return s
 

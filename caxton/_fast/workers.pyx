@@ -15,6 +15,7 @@ from caxton._fast.platform cimport (
     cx_load_u64,
     cx_monotonic_ns,
     cx_peek_i32,
+    cx_peek_u64,
     cx_store_i32,
     cx_store_u64,
     cx_thread_start,
@@ -75,7 +76,7 @@ cdef bint wake(worker_t* worker) noexcept nogil:
     pthread_mutex_lock(&worker.lock)
     woken = worker.parked
     if woken:
-        worker.parked = 0
+        cx_store_i32(&worker.parked, 0)
         pthread_cond_signal(&worker.wake)
     pthread_mutex_unlock(&worker.lock)
     return woken
@@ -117,13 +118,13 @@ cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
     pthread_mutex_lock(&chosen.lock)
     failed = queue_put(chosen, port)
     if worker == NULL and chosen.parked:
-        chosen.parked = 0
+        cx_store_i32(&chosen.parked, 0)
         pthread_cond_signal(&chosen.wake)
     pthread_mutex_unlock(&chosen.lock)
     if failed:
         # no memory for the queue: the due heap is the other way to the port, tried a slice later
         pool_push_at(pool, port, 0)
-    elif worker != NULL and chosen.count > 1 and cx_peek_i32(&pool.idle):
+    elif worker != NULL and cx_peek_i32(&chosen.count) > 1 and cx_peek_i32(&pool.idle):
         wake_one(pool, False)
 
 
@@ -228,18 +229,18 @@ cdef void park(pool_t* pool, worker_t* worker) noexcept nogil:
     cdef int32_t idle
     cdef int i
     pthread_mutex_lock(&worker.lock)
-    worker.parked = 1
+    cx_store_i32(&worker.parked, 1)
     cx_add_i32(&pool.idle, 1)
     cx_store_u64(&worker.seen, <uint64_t>-NOT_LOOKING)
     cx_fence()
     if worker.count or cx_load_i32(&pool.stopping):
-        worker.parked = 0
+        cx_store_i32(&worker.parked, 0)
     for i in range(pool.count):
         if i != worker.index and cx_peek_i32(&pool.workers[i].count) > 1:
-            worker.parked = 0
+            cx_store_i32(&worker.parked, 0)
     while worker.parked and not cx_load_i32(&pool.stopping):
         pthread_cond_wait(&worker.wake, &worker.lock)
-    worker.parked = 0
+    cx_store_i32(&worker.parked, 0)
     idle = cx_add_i32(&pool.idle, -1)
     pthread_mutex_unlock(&worker.lock)
     if idle == pool.count - 1:
@@ -265,7 +266,7 @@ cdef void* work(void* argument) noexcept nogil:
         if port == NULL:
             park(pool, worker)
             continue
-        worker.runs += 1
+        cx_store_u64(&worker.runs, worker.runs + 1)
         pool.run(pool, worker, port)
     return NULL
 
@@ -325,12 +326,12 @@ cdef void* tick(void* argument) noexcept nogil:
             if cx_peek_i32(&pool.idle):
                 # a thread that has not come back to its queue since the last tick leaves even a single entry to others
                 for i in range(pool.count):
-                    if cx_peek_i32(&pool.workers[i].count) > 0 and i < 64 and pool.workers[i].runs == runs[i]:
+                    if cx_peek_i32(&pool.workers[i].count) > 0 and i < 64 and cx_peek_u64(&pool.workers[i].runs) == runs[i]:
                         wake_one(pool, True)
                         break
             for i in range(min(pool.count, 64)):
-                cx_store_i32(&pool.workers[i].stuck, pool.workers[i].runs <= runs[i] + 1 and not cx_peek_i32(&pool.workers[i].parked))
-                runs[i] = pool.workers[i].runs
+                cx_store_i32(&pool.workers[i].stuck, cx_peek_u64(&pool.workers[i].runs) <= runs[i] + 1 and not cx_peek_i32(&pool.workers[i].parked))
+                runs[i] = cx_peek_u64(&pool.workers[i].runs)
     return NULL
 
 
