@@ -51,13 +51,12 @@ from caxton.runtime.replica import (
     status_of,
 )
 from caxton.runtime.rounds import HealthRounds
-from caxton.runtime.timers import Timers
+from caxton.runtime.timers import TimerRounds
 
 log = logging.getLogger(__name__)
 
 ON_THE_WAY = (AgentState.LOADED, AgentState.READY)  # steps that nobody waits for
 PATIENCE = 5.0  # seconds for a child that its supervisor stops (OTP's shutdown time of a worker)
-MAX_NAP = 30.0  # seconds after which the timers look at the wall clock again, for it may have been set
 
 SchedulerEvent = tuple[int, int, Any, Any]  # kind, port, and what scheduler.pyi says of it (Any)
 Actions = list[Action]
@@ -76,8 +75,8 @@ async def open_runtime(
     """A runtime over a scheduler that has been started. Somebody hands it the scheduler's events, by `handle`."""
     async with trio.open_nursery() as lives:
         runtime = Runtime(scheduler, lives, on_change, limits or RuntimeLimits(), rng or Random(), wall_clock)
-        lives.start_soon(runtime.run_timers)
-        lives.start_soon(runtime.run_health_rounds)
+        lives.start_soon(runtime.timers.run)
+        lives.start_soon(runtime.health.run)
         yield runtime
         lives.cancel_scope.cancel()
 
@@ -94,13 +93,13 @@ class Runtime:
     _groups: dict[tuple[str, str], Group] = attrs.field(factory=dict)
     _by_port: dict[int, Replica] = attrs.field(factory=dict)
     _by_owner: dict[str, Replica] = attrs.field(factory=dict)
-    _timers: Timers = attrs.field(factory=Timers)
-    _rounds: HealthRounds = attrs.field(init=False)
-    _timers_changed: trio.Event = attrs.field(factory=trio.Event)
+    timers: TimerRounds = attrs.field(init=False)
+    health: HealthRounds = attrs.field(init=False)
     last_spawn_ns: int = 0  # from the start of the last instantiation to the end of its init
 
     def __attrs_post_init__(self) -> None:
-        self._rounds = HealthRounds(self._scheduler)
+        self.timers = TimerRounds(self._fire_timer, self._wall_clock)
+        self.health = HealthRounds(self._scheduler)
 
     # -- what the floors above ask for --
 
@@ -124,7 +123,13 @@ class Runtime:
         agent = self._agents.get(spec.name)
         is_new = agent is None
         if agent is None:
+            # before the first checkpoint: nobody may see an agent without replicas
             agent = self._agents[spec.name] = Agent(spec, module, self._group_of(spec))
+            try:
+                self._fit(agent, spec, module)
+            except CaxtonError:
+                self._forget(agent)
+                raise
         async with agent.lock:
             if agent.is_deleted:
                 raise AgentNotFound(f"the agent {spec.name!r} is being deleted")
@@ -132,12 +137,8 @@ class Runtime:
                 raise InvalidTransition(
                     f"the agent {spec.name!r} is {status_of(agent).state}; it can be started when it rests"
                 )
-            try:
+            if not is_new:
                 self._fit(agent, spec, module)
-            except CaxtonError:
-                if is_new:
-                    self._forget(agent)
-                raise
             for owner, values in (state or {}).items():
                 if owner in self._by_owner:
                     self._by_owner[owner].values = dict(values)
@@ -232,7 +233,7 @@ class Runtime:
             elif kind == EVENT_DRAINED:
                 replica.life.drained()
             elif kind == EVENT_HEALTH:
-                self._rounds.answered(replica.life, a == 0, trio.current_time())
+                self.health.answered(replica.life, a == 0, trio.current_time())
 
     # -- lives --
 
@@ -276,7 +277,7 @@ class Runtime:
         self._report(replica, state)
         if state is AgentState.RUNNING:
             assert replica.life is not None
-            self._rounds.add(replica.life, trio.current_time())
+            self.health.add(replica.life, trio.current_time())
             group = replica.agent.group
             self._carry_out(group, group.supervisor.started(replica.owner, trio.current_time()))
 
@@ -466,7 +467,7 @@ class Runtime:
         if replica.owner in supervisor.children:
             self._carry_out(replica.agent.group, supervisor.remove(replica.owner, trio.current_time()))
         del self._by_port[replica.port], self._by_owner[replica.owner]
-        self._timers.forget(replica.owner)
+        self.timers.forget(replica.owner)
         return self._scheduler.close_port(replica.port)
 
     def _forget(self, agent: Agent) -> Envelopes:
@@ -488,19 +489,7 @@ class Runtime:
         if replica is None:
             return  # of a replica that is no more
         replica.next_timer = max(replica.next_timer, timer_id + 1)
-        self._timers.set(owner, timer_id, due_us)
-        self._timers_changed.set()
+        self.timers.set(owner, timer_id, due_us)
 
-    async def run_health_rounds(self) -> None:
-        """A task for as long as the runtime is open."""
-        await self._rounds.run()
-
-    async def run_timers(self) -> None:
-        """Fire timers as they come due; a task for as long as the runtime is open."""
-        while True:
-            now_us = int(self._wall_clock() * 1e6)
-            for owner, timer_id in self._timers.tick(now_us):
-                self._scheduler.fire_timer(self._by_owner[owner].port, timer_id)
-            with trio.move_on_after(min(MAX_NAP, max(0.0, (self._timers.next_due() - now_us) / 1e6))):
-                await self._timers_changed.wait()
-            self._timers_changed = trio.Event()
+    def _fire_timer(self, owner: str, timer_id: int) -> None:
+        self._scheduler.fire_timer(self._by_owner[owner].port, timer_id)

@@ -1,13 +1,17 @@
-"""When agents' timers are due; a machine without tasks and without a clock.
+"""When agents' timers are due: the machine, without a task and without a clock, and the one task that asks it.
 
 Rule 1: times are microseconds of the wall clock, because timers outlive the process.
-Rule 2: a timer that was handed out is gone from here. Whether its turn was handled is the record stream's to say.
+Rule 2: a timer that was handed out is gone from here. Whether its turn was handled is the scheduler's to say.
 """
 
 import heapq
+from collections.abc import Callable
 from math import inf
 
 import attrs
+import trio
+
+MAX_NAP = 30.0  # seconds after which the task looks at the wall clock again, for it may have been set
 
 
 @attrs.define(eq=False)
@@ -45,3 +49,29 @@ class Timers:
             del self._due[owner, timer_id]
             handed.append((owner, timer_id))
         return handed
+
+
+@attrs.define(eq=False)
+class TimerRounds:
+    """Fires timers as they come due; `run` is a task for as long as the runtime is open."""
+
+    _fire: Callable[[str, int], None]
+    _wall_clock: Callable[[], float]
+    _timers: Timers = attrs.field(factory=Timers, init=False)
+    _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def set(self, owner: str, timer_id: int, due_us: int) -> None:
+        self._timers.set(owner, timer_id, due_us)
+        self._changed.set()
+
+    def forget(self, owner: str) -> None:
+        self._timers.forget(owner)
+
+    async def run(self) -> None:
+        while True:
+            now_us = int(self._wall_clock() * 1e6)
+            for owner, timer_id in self._timers.tick(now_us):
+                self._fire(owner, timer_id)
+            with trio.move_on_after(min(MAX_NAP, max(0.0, (self._timers.next_due() - now_us) / 1e6))):
+                await self._changed.wait()
+            self._changed = trio.Event()
