@@ -6,6 +6,8 @@ Two fixtures mean something to the runner:
                      (a `trio.testing.MockClock`; threads and sockets do not move it)
     nursery          a nursery around the test body, cancelled when the body returns
 
+Hypothesis draws the same examples every time, so that a run repeats; `pytest --hypothesis-profile=search` draws new ones.
+
 There are no async fixtures: a test that needs a room opens it, `async with open_store(tmp_path) as store:`.
 """
 
@@ -16,6 +18,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hypothesis import settings
+
+settings.register_profile("repeat", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile("repeat")
 
 AsyncTest = Callable[..., Awaitable[None]]
 

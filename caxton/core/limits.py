@@ -35,11 +35,12 @@ def _split(value: str | float, example: str) -> tuple[float, str]:
     if isinstance(value, bool):
         raise ValueError(f"{value!r} is not an amount; write {example}")  # noqa: TRY004 (rule 3: one error)
     if isinstance(value, int | float):
-        return (float(value) if abs(value) < 1e300 else math.inf), ""
+        return (value if abs(value) < 1e300 else math.inf), ""
     match = _NUMBER.match(value)
     if match is None:
         raise ValueError(f"{value!r} is not an amount; write {example}")
-    return float(match[1]), match[2]
+    # whole numbers stay whole: a float has 53 bits, a size has 62
+    return (int(match[1]) if match[1].isdigit() and len(match[1]) < 300 else float(match[1])), match[2]
 
 
 def parse_bytes(value: str | int) -> int:

@@ -275,7 +275,10 @@ class Supervisor:
                 break
             if other.wanted and (other.phase is not Phase.UP or other.recycle):
                 return False  # somebody before it is not up yet
-        return not any(other.must_stop or other.phase is Phase.STOPPING for other in self.children.values())
+        # one at a time: nobody is on the way down, or up
+        return not any(
+            other.must_stop or other.phase in (Phase.STOPPING, Phase.STARTING) for other in self.children.values()
+        )
 
     def _advance(self, now: float) -> Iterator[Action]:
         concerned = self._concerned
