@@ -6,7 +6,7 @@ Two fixtures mean something to the runner:
                      (a `trio.testing.MockClock`; threads and sockets do not move it)
     nursery          a nursery around the test body, cancelled when the body returns
 
-Hypothesis draws the same examples every time, so that a run repeats; `pytest --hypothesis-profile=search` draws new ones.
+Hypothesis draws the same examples every time, so that a run repeats; `pytest --hypothesis-profile=search` draws others.
 
 There are no async fixtures: a test that needs a room opens it, `async with open_store(tmp_path) as store:`.
 """
