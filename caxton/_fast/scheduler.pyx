@@ -423,7 +423,7 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             agent_crash(agent, EXIT_KILLED, b"dropped", 7)
             leave(pool, worker, agent, now)
             break
-        if port.pending > MAX_PENDING or budget_pause(agent, now):
+        if cx_peek_i32(&port.pending) > MAX_PENDING or budget_pause(agent, now):
             until = budget_pause(agent, now)
             pause(pool, port, until if until else now + PENDING_PAUSE_NS)
             return

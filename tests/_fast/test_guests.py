@@ -7,7 +7,7 @@ import time
 import pytest
 
 from caxton._fast import scheduler as native
-from caxton.core.errors import InvalidWasm
+from caxton.core.errors import InvalidWasm, MailboxFull
 from tests._fast.probe import Probe, poke, step
 from tests._fast.scheduling import Stage, guest, open_stage, unharmed
 
@@ -153,7 +153,7 @@ def test_a_guest_that_spins_is_stopped_soon_after_its_time() -> None:
             stage.send("spin")
             assert stage.exit_of(port, i + 1)[0] == native.EXIT_TIMEOUT
             late.append(time.monotonic() - began - 0.05)
-    assert 0 <= min(late) < 0.05  # the quickest: the others may have waited for a core
+    assert -0.01 < min(late) < 0.05  # the quickest: the others may have waited for a core
 
 
 def worst_hops(stage: Stage, me: int, agents: int, rounds: int) -> int:
@@ -180,6 +180,26 @@ def test_a_spinning_guest_does_not_move_the_p99_of_a_hundred_others() -> None:
         loud = min(worst_hops(stage, me, 100, 5) for _ in range(3))
         # a spinner leaves one of two cores: what else runs on the machine may take that for a scheduling quantum
         assert loud < max(10 * quiet, 4_000_000), f"p99 {quiet} -> {loud} ns"
+
+
+@pytest.mark.slow
+def test_a_hundred_agents_that_wait_slow_nobody_down() -> None:
+    with open_stage() as stage:
+        me = stage.host()
+        for i in range(20):
+            stage.seat(f"echo{i}", "mirror")
+        worst_hops(stage, me, 20, 5)
+        quiet = worst_hops(stage, me, 20, 25)
+        for i in range(100):
+            port = stage.scheduler.open_port(f"slow{i}", queue_size=10)
+            stage.start(port, "sleeper", timeout=60)
+            for _ in range(11):
+                stage.send(f"slow{i}")
+                stage.watch(lambda: stage.scheduler.statistics(port).state == "waiting")  # noqa: B023
+            with pytest.raises(MailboxFull):
+                stage.send(f"slow{i}")
+        loud = min(worst_hops(stage, me, 20, 25) for _ in range(3))
+        assert loud < max(3 * quiet, 2_000_000), f"p99 {quiet} -> {loud} ns"
 
 
 @pytest.mark.slow

@@ -436,9 +436,10 @@ def share_of_a_core(millicores: int, seconds: float) -> float:
 
 @pytest.mark.slow
 def test_a_spinning_agent_gets_its_share_of_a_core() -> None:
-    assert 0.02 < share_of_a_core(100, 1.0) < 0.18
-    assert share_of_a_core(1000, 0.3) > 0.25
-    assert share_of_a_core(0, 0.3) > 0.25
+    tenth = share_of_a_core(100, 1.0)
+    assert 0.01 < tenth < 0.18
+    assert share_of_a_core(1000, 0.3) > 2 * tenth
+    assert share_of_a_core(0, 0.3) > 2 * tenth
 
 
 def test_an_agent_over_its_budget_is_dropped_and_shut_down_without_waiting_for_it() -> None:

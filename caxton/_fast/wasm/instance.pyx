@@ -36,7 +36,7 @@ from caxton._fast.envelope cimport (
 )
 from caxton._fast.mailbox cimport mailbox_is_full
 from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_free, outbox_init, outbox_push, outbox_t
-from caxton._fast.platform cimport cx_add_i32, cx_load_i32, cx_monotonic_ns, cx_realtime_us
+from caxton._fast.platform cimport cx_add_i32, cx_load_i32, cx_monotonic_ns, cx_realtime_us, cx_store_u64
 from caxton._fast.router cimport (
     port_release,
     port_retain,
@@ -658,7 +658,7 @@ cdef int look_up(agent_t* agent) noexcept nogil:
         return crash(agent, EXIT_INIT, b"the module exports no memory named 'memory'")
     agent.memory = item.of.memory
     agent.has_memory = 1
-    agent.memory_seen = wasmtime_memory_data_size(agent.context, &agent.memory)
+    cx_store_u64(&agent.memory_seen, wasmtime_memory_data_size(agent.context, &agent.memory))
     for i in range(FN_COUNT):
         if not has(agent, i):
             continue
