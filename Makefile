@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
+PEERS_ARGS ?=
 
 NATIVE := $(shell find caxton/_fast -name '*.pyx' -o -name '*.pxd' -o -name '*.h' 2>/dev/null)
 ENVIRONMENT := $(VENV)/.stamp-environment
@@ -21,7 +22,7 @@ SANITIZING = PYTHONPATH=$(CURDIR)/$(SANITIZED) \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test check quick lint types layers bench sanitize docs examples clean
+.PHONY: help build demo test check quick lint types layers bench peers sanitize docs examples clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ layers: build ## import-linter: imports run down only
 bench: build ## run the asv benchmarks on this checkout, in this environment
 	@$(BIN)/asv machine --yes >/dev/null
 	@$(BIN)/asv run --python=same --quick --show-stderr
+
+peers: build ## measure Caxton beside other agent systems, which it installs into build/peers
+	@$(BIN)/python -m bench.peers.run $(PEERS_ARGS)
 
 sanitize: build ## compile the native part with address and undefined-behaviour checks, run its tests (gcc, Linux)
 	@CAXTON_SANITIZE=address,undefined $(BIN)/python setup.py --quiet build --build-base build/sanitized --build-lib $(SANITIZED)

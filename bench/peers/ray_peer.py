@@ -1,0 +1,43 @@
+"""Ray: an actor that gets from another. Optional, for its size: `make peers PEERS_ARGS=--with-ray`."""
+
+import ray
+
+from bench.peers.adapter import PAYLOAD, main, timed
+
+
+@ray.remote(num_cpus=0)
+class Echo:
+    def answer(self, payload):
+        return payload
+
+
+@ray.remote(num_cpus=0)
+class Asker:
+    def ask(self, other, count):
+        return timed(count, lambda: ray.get(other.answer.remote(PAYLOAD)))
+
+
+def round_trip(count):
+    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+    try:
+        return ray.get(Asker.remote().ask.remote(Echo.remote(), count))
+    finally:
+        ray.shutdown()
+
+
+def spawn(count):
+    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+
+    def ready():
+        actor = Echo.remote()
+        ray.get(actor.answer.remote(PAYLOAD))
+        return actor
+
+    try:
+        return timed(count, ready)
+    finally:
+        ray.shutdown()
+
+
+if __name__ == "__main__":
+    main("Ray", "ray", {"round_trip": round_trip, "spawn": spawn})
