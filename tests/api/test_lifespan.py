@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -131,6 +132,9 @@ def test_a_client_that_hangs_up_ends_its_request(worker: str):
 
 @WORKERS
 def test_a_stream_left_open_does_not_hold_up_the_end(worker: str):
+    if worker == "asyncio" and sys.version_info >= (3, 12):
+        # asyncio.Server.wait_closed() waits for every connection since 3.12; hypercorn 0.18 calls it before its grace
+        pytest.skip("hypercorn's asyncio worker waits for open streams on Python 3.12 and later")
     house = House()
     with ExitStack() as left_open:
         with running(worker, house) as url:
