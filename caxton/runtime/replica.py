@@ -26,9 +26,9 @@ BEST_FIRST = (
     AgentState.DRAINING,
     AgentState.READY,
     AgentState.LOADED,
-    AgentState.UNLOADED,
     AgentState.FAILED,
     AgentState.STOPPED,
+    AgentState.UNLOADED,  # has not had its turn in a group that starts in order
 )
 
 MAX_DECLARED = 64  # capabilities that a guest may declare by get_capabilities

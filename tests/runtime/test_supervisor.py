@@ -108,6 +108,15 @@ async def test_a_guest_that_does_not_start_fails_the_deployment_and_says_why() -
         assert (await rig.start("bad", "steady")).state is RUNNING
 
 
+async def test_a_replica_that_never_had_its_turn_does_not_hide_that_its_agent_failed() -> None:
+    async with open_rig() as rig:
+        with pytest.raises(DeploymentFailed):
+            await rig.start("bad", "bad_init", replicas=2, supervision={"strategy": "one_for_all"})
+        status = rig.runtime.get("bad")
+        assert [replica.state.value for replica in status.replicas] == ["failed", "unloaded"]
+        assert status.state is FAILED
+
+
 async def test_replicas_share_a_name_and_one_that_fails_takes_none_with_it() -> None:
     async with open_rig() as rig:
         status = await rig.start("worker", "steady", replicas=3)
