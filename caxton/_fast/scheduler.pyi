@@ -83,7 +83,7 @@ class Scheduler:
         slice_us: int = 1000,
         node: str = "",
     ) -> None:
-        """*threads* 0: one per core. *journal_bytes* is per thread; 0: 8 MiB or 8 messages of the largest size."""
+        """*threads* 0: one per core. *journal_bytes* is per thread, 4 messages of the largest size at least; 0: 8 MiB, or 8 messages."""
     def start(self) -> None: ...
     def stop(self) -> None:
         """Finish no more turns, join the threads, free every instance. Idempotent."""
@@ -148,7 +148,10 @@ class Scheduler:
 
     # -- events and records --
     def drain(self) -> list[tuple[int, int, Any, Any]]:
-        """What happened since the last call, oldest first; also advances the journal. Any: see EVENT_*."""
+        """What happened since the last call, oldest first; also advances the journal. Any: see EVENT_*.
+
+        When it was very much, `wake_fd` stays readable and the next call gives the rest; after stop() there is no such bound.
+        """
     def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]:
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
     def statistics(self, port_id: int) -> PortStatistics: ...

@@ -129,6 +129,7 @@ cdef enum:
     WINDOW_NS = 100_000_000     # the CPU budget is averaged over this
     BURST = 8                   # messages of one port in a row
     BURST_NS = 50_000
+    DRAIN_AT_MOST = 4096        # events of one drain(): one guest can make 65536 in a turn, and Trio has others to serve
 
 
 # -- sending ---------------------------------------------------------------------------------------------------------
@@ -561,6 +562,8 @@ cdef class Scheduler:
     cdef dict blueprints            # port id -> what its instance is made of
     cdef list loose                 # blueprints without a port, until their last instance is gone
     cdef object by_module           # id of a module -> its Blueprint, which keeps the module, as long as there is one
+    cdef event_t* left              # events that the last drain() had no room for, oldest first
+    cdef event_t* left_last
     cdef bint opened
     cdef bint stopped
     cdef uint64_t undelivered_count
@@ -602,12 +605,17 @@ cdef class Scheduler:
             raise MemoryError
 
     def __dealloc__(self):
+        cdef event_t* event
         if self.pool.workers != NULL:
             pool_stop(&self.pool)
             self._free_agents()
             pool_free(&self.pool)
         if self.opened:     # else its descriptors are not ours to close
             outbox_free(&self.outbox)
+        while self.left != NULL:
+            event = self.left
+            self.left = event.next
+            event_free(event)
         ring_free(&self.ring)
         targets_free(&self.targets)
 
@@ -958,12 +966,20 @@ cdef class Scheduler:
             self.records.read(&self.pool.workers[i].ring)
 
     def drain(self):
-        """What happened since the last call, oldest first; advances the journal, frees what was taken away."""
+        """What happened since the last call, oldest first; advances the journal, frees what was taken away.
+
+        When it was very much, `wake_fd` stays readable and the next call gives the rest; after stop() there is no such bound.
+        """
         cdef event_t* event = outbox_take(&self.outbox)
         cdef event_t* following
         cdef port_t* port
         cdef list events = []
+        if self.left != NULL:
+            self.left_last.next = event
+            event = self.left
         while event != NULL:
+            if len(events) == DRAIN_AT_MOST and not self.stopped:
+                break
             following = event.next
             if event.kind in (EVENT_STATE, EVENT_TIMER, EVENT_SUBSCRIBE, EVENT_UNDELIVERED):
                 port = self.router.find(event.port)
@@ -972,6 +988,11 @@ cdef class Scheduler:
             events.append(self._event(event))
             event_free(event)
             event = following
+        self.left = self.left_last = event
+        if event != NULL:
+            while self.left_last.next != NULL:
+                self.left_last = self.left_last.next
+            outbox_notify(&self.outbox)
         self._read_records()
         if cx_load_ptr(<void**>&self.router.router.retired) != NULL:
             router_reclaim(&self.router.router, pool_seen(&self.pool))

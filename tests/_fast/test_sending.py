@@ -8,7 +8,7 @@ import pytest
 
 from caxton._fast import scheduler as native
 from tests._fast.probe import EDGE, Probe, poke, step
-from tests._fast.scheduling import Stage, open_stage, unharmed
+from tests._fast.scheduling import Stage, open_stage, sender_guest, unharmed
 
 ARGUMENT = -102
 HERE, OUT = 0x100, 0x30000  # where the tests put what a call reads, and where it writes
@@ -102,6 +102,21 @@ def test_a_full_mailbox_is_told_at_once_and_what_fills_up_meanwhile_by_an_event(
         assert [code for code, _ in stage.of(native.EVENT_UNDELIVERED, agent.port)] == [native.SEND_MAILBOX_FULL] * 2
         assert agent.do(sends(message)) == [native.SEND_MAILBOX_FULL]
         assert "full" in agent.last_error()
+
+
+def test_what_one_turn_could_not_deliver_is_told_bit_by_bit() -> None:
+    with open_stage() as stage:
+        stage.host("me", queue_size=1)
+        port = stage.seat("flood", sender_guest("me", 20_000))
+        stage.send("flood")
+        most = 0
+        while len(stage.of(native.EVENT_UNDELIVERED, port)) < 19_999:
+            before = len(stage.events)
+            assert stage.pump(5)
+            most = max(most, len(stage.events) - before)
+        assert most == 4096
+        codes = {code for code, _ in stage.of(native.EVENT_UNDELIVERED, port)}
+        assert codes == {native.SEND_MAILBOX_FULL}
 
 
 def test_a_receiver_that_drains_is_told_at_once() -> None:
