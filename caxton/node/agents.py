@@ -9,7 +9,7 @@ import hashlib
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -199,6 +199,8 @@ class Agents:
         """Everything: replicas with their counters, addresses, configuration, and the last steps of its life."""
         spec = self._spec(name)
         replicas = []
+        with suppress(StoreError):  # then what the disk has
+            await self._recorder.wait_written()
         status = self._status(name)
         for replica in status.replicas if status else ():
             counters = self._scheduler.statistics(replica.port)
@@ -277,27 +279,35 @@ class Agents:
         async with self._one_at_a_time(name):
             with self._room_for(_instances(spec)):
                 module = await self._load(spec, wasm)
-                await self._store.agents.sweep(name)  # a crash in the middle of a deployment may have left something
+                await self._sweep(spec)  # a crash in the middle of a deployment may have left something
                 try:
                     await self._runtime.start(spec, module)
                     await self._keep(spec, wasm)
                 except BaseException:
                     with trio.move_on_after(UNDOING, shield=True):
-                        await self._undo(name)
+                        await self._undo(spec)
                     raise
             self._adopt(spec)
             self._bus.events.emit("agent.deployed", {"agent_id": name, "version": spec.version, "kind": spec.kind})
             return self.get(name)
 
-    async def _undo(self, name: str) -> None:
-        """Leave nothing of an agent whose deployment failed."""
-        if self._runtime.knows(name):
-            await self._take_away(name)
+    async def _undo(self, spec: AgentSpec) -> None:
+        """Leave nothing of an agent whose deployment failed but the story of its life."""
+        if self._runtime.knows(spec.name):
+            await self._take_away(spec.name)
         try:
             await self._recorder.wait_written()
-            await self._store.agents.sweep(name)
+            await self._sweep(spec)
         except StoreError as error:
-            log.warning("what agent %s wrote before its deployment failed is left behind: %s", name, error)
+            log.warning("what agent %s wrote before its deployment failed is left behind: %s", spec.name, error)
+
+    async def _sweep(self, spec: AgentSpec) -> None:
+        """Forget state and timers of one that is not in the store: the next agent of its name shall not find them."""
+        for owner in _owners(spec):
+            if state := await self._store.state.load(owner):
+                await self._store.state.apply(owner, [(key, None) for key in state])
+            if timers := await self._store.timers.load(owner):
+                await self._store.timers.apply([(owner, timer.timer_id, 0) for timer in timers])
 
     async def _take_away(self, name: str) -> None:
         """Out of the runtime and the bus."""
@@ -324,8 +334,7 @@ class Agents:
         known = self._status(name)
         have = len(known.replicas) if known else 0
         state, due = {}, []
-        for number in range(have + 1, _instances(spec) + 1):
-            owner = owner_of(name, number)
+        for owner in _owners(spec)[have:]:
             state[owner] = await self._store.state.load(owner)
             if timers is None:
                 due += await self._store.timers.load(owner)
@@ -419,6 +428,10 @@ class Agents:
 
 def _instances(spec: AgentSpec) -> int:
     return spec.config.replicas if spec.kind == "wasm" else 1
+
+
+def _owners(spec: AgentSpec) -> Sequence[str]:
+    return [owner_of(spec.name, number) for number in range(1, _instances(spec) + 1)]
 
 
 COUNTERS = (

@@ -116,6 +116,6 @@ class Recorder:
                 raise StoreError(self.fault, hint="what is not written is kept, and tried again every second")
 
     async def finish(self) -> None:
-        """Write what is left, when `run` has ended."""
-        if self._next:
-            await self._write()
+        """Write what is left, when `run` has ended. Raises StoreError."""
+        if self._next and not await self._write():
+            raise StoreError(self.fault)

@@ -54,13 +54,14 @@ class AgentRoom:
         def work(connection: apsw.Connection) -> None:
             if connection.execute("DELETE FROM agents WHERE name = ? RETURNING name", (name,)).get is None:
                 raise _not_found(name)
-            _sweep(connection, name)
+            for table, column in (("state", "owner"), ("timers", "owner"), ("lifecycle", "agent")):
+                # '#' + 1 is '$': all of `name#...`, by the primary key
+                connection.execute(
+                    f"DELETE FROM {table} WHERE {column} = ?1 OR ({column} >= ?1 || '#' AND {column} < ?1 || '$')",
+                    (name,),
+                )
 
         await self._database.write(work)
-
-    async def sweep(self, name: str) -> None:
-        """Forget what was written for an agent that never came into the list."""
-        await self._database.write(lambda connection: _sweep(connection, name))
 
     def _decode(self, name: str, text: str) -> AgentSpec:
         try:
@@ -69,14 +70,6 @@ class AgentRoom:
             raise fault(
                 "damaged", self._database.path, f"the record of agent {name} cannot be read: {error}"
             ) from error
-
-
-def _sweep(connection: apsw.Connection, name: str) -> None:
-    for table, column in (("state", "owner"), ("timers", "owner"), ("lifecycle", "agent")):
-        # '#' + 1 is '$': all of `name#...`, by the primary key
-        connection.execute(
-            f"DELETE FROM {table} WHERE {column} = ?1 OR ({column} >= ?1 || '#' AND {column} < ?1 || '$')", (name,)
-        )
 
 
 def _not_found(name: str) -> AgentNotFound:

@@ -21,11 +21,27 @@ def config_of(folder: Path, *sets: str) -> Config:
     return load_config(environ={"CAXTON_DATA_DIR": str(folder)}, sets=["runtime.max_agents=16", *sets])
 
 
+compiled: dict[Path, bytes] = {}  # what earlier tests compiled, so that each guest is compiled once
+
+
 @asynccontextmanager
 async def open_a_node(folder: Path, *sets: str) -> AsyncIterator[Node]:
     with trio.fail_after(PATIENCE):
         async with open_node(config_of(folder, *sets)) as node:
+            _put_artefacts(folder)
             yield node
+            _take_artefacts(folder)
+
+
+def _put_artefacts(folder: Path) -> None:
+    for path, artefact in compiled.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(artefact)
+
+
+def _take_artefacts(folder: Path) -> None:
+    for path in folder.glob("modules/*/*.cwasm"):
+        compiled[path.relative_to(folder)] = path.read_bytes()
 
 
 def config(name: str, **fields: Any) -> AgentConfig:
