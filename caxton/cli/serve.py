@@ -128,6 +128,8 @@ def server() -> None:
 @pass_settings
 def start(settings: Settings, detach: bool) -> None:
     """Start a server: in the foreground like `caxton serve`, or in the background."""
+    from caxton.store.files import make_folder
+
     config = settings.load()
     if not detach:
         run(config)
@@ -136,7 +138,7 @@ def start(settings: Settings, detach: bool) -> None:
     if holder := _holder(folder):
         why = f"process {holder.pid} serves {folder}" + (f" at {holder.address}" if holder.address else "")
         raise Failure("A server is running already", why=why, fix="stop it: `caxton server stop`")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     log = folder / LOG_FILE
     with log.open("ab") as stream, progress("Starting the server"):
         began = stream.tell()
