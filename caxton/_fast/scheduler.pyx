@@ -744,7 +744,7 @@ cdef class Scheduler:
             raise InvalidTransition("the scheduler has stopped", hint="make another one")
         if port.kind == PORT_HOST:
             raise InvalidTransition(f"port {port_id} is a host port: Python receives from it", hint="open a port for the agent")
-        if port.agent != NULL:
+        if cx_load_ptr(&port.agent) != NULL:
             raise InvalidTransition(f"port {port_id} has an instance already", hint="drop it first")
         memset(&limits, 0, sizeof(limits_t))
         limits.memory = memory

@@ -61,7 +61,7 @@ ctypedef struct pool_t:
     int32_t over            # atomic: they have ended, the ticker ends too
     int32_t running         # workers that were started
     int64_t slice_ns
-    uint32_t turn           # whose queue the next outside push goes to
+    int32_t turn            # atomic: whose queue the next outside push goes to
     bint started
     bint ticking
     pthread_t ticker

@@ -113,8 +113,7 @@ cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
     cdef worker_t* chosen = worker
     cdef int failed
     if worker == NULL:
-        pool.turn += 1
-        chosen = next_worker(pool, pool.turn)
+        chosen = next_worker(pool, <uint32_t>cx_add_i32(&pool.turn, 1))
     pthread_mutex_lock(&chosen.lock)
     failed = queue_put(chosen, port)
     if worker == NULL and chosen.parked:

@@ -5,7 +5,15 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from caxton._fast.outbox cimport event_new, event_t, outbox_push
-from caxton._fast.platform cimport cx_load_i32, cx_monotonic_ns, cx_random, cx_realtime_us
+from caxton._fast.platform cimport (
+    cx_load_i32,
+    cx_monotonic_ns,
+    cx_random,
+    cx_realtime_us,
+    cx_store_i32,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
 from caxton._fast.router cimport router_members
 from caxton._fast.state cimport (
     STATE_KEY,
@@ -399,10 +407,13 @@ cdef void slow_call(
     if event == NULL:
         results[0].of.i32 = HOST_QUOTA
         return
+    # an answer to an earlier call must see all of this or nothing
+    pthread_mutex_lock(&agent.port.lock)
     agent.call_id += 1
     event.a = agent.call_id
-    agent.answered = 0
+    cx_store_i32(&agent.answered, 0)
     agent.waiting = WAIT_CALL
+    pthread_mutex_unlock(&agent.port.lock)
     agent.out = out
     agent.out_size = room
     agent.call_result = results
