@@ -37,7 +37,7 @@ def main(peer: str, package: str, workloads: dict[str, Workload]) -> None:
 
 
 def warm_up(count: int) -> int:
-    return max(20, count // 5)
+    return max(2, count // 5)
 
 
 def line(peer: str, release: str, workload: str, times: Sequence[int]) -> dict[str, object]:

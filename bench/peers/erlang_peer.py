@@ -1,7 +1,7 @@
 """Erlang/OTP: two processes that send each other a map with a 64-byte binary, on one scheduler thread.
 
-One scheduler (`+S 1:1`) because that is faster here than two, between which each message would wake a thread; Caxton's
-round trip runs on one thread too. The work and its clock are in erlang_peer.erl; times come back as text.
+One scheduler (`+S 1:1`) because it is a little faster at this than two, and Caxton's round trip runs on one thread
+too. The work and its clock are in erlang_peer.erl; times come back as text.
 """
 
 import json

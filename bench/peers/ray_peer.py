@@ -1,4 +1,7 @@
-"""Ray: an actor that gets from another. Optional, for its size: `make peers PEERS_ARGS=--with-ray`."""
+"""Ray: an actor that gets from another; each is a process of its own.
+
+Optional, for its size: `make peers PEERS_ARGS=--with-ray`.
+"""
 
 import ray
 

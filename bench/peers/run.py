@@ -14,10 +14,12 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import venv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -211,16 +213,34 @@ def install(peer: Peer) -> None:
 
 
 def _run(command: Sequence[str], seconds: float) -> str:
-    """What the command printed; MissingPeer with its last line of complaint when it failed."""
+    """What the command printed; MissingPeer with its last line of complaint when it failed.
+
+    Peers have processes of their own, which would outlive an adapter that is killed, and hold its pipes open: the
+    command gets a session of its own, and the whole of it is ended.
+    """
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=seconds, check=False)
+        child = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
     except OSError as error:
         raise MissingPeer(f"{Path(command[0]).name} does not run: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise MissingPeer(f"took longer than {seconds:g} s") from None
-    if done.returncode:
-        raise MissingPeer(complaint(done.stderr or done.stdout) or f"ended with status {done.returncode}")
-    return done.stdout
+    with child:
+        try:
+            printed, complained = child.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            raise MissingPeer(f"took longer than {seconds:g} s") from None
+        finally:
+            with suppress(ProcessLookupError, PermissionError):  # the whole of it has ended already
+                os.killpg(child.pid, signal.SIGKILL)
+    if child.returncode:
+        raise MissingPeer(complaint(complained or printed) or f"ended with status {child.returncode}")
+    return printed
 
 
 def complaint(text: str) -> str:

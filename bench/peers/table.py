@@ -12,7 +12,7 @@ from dataclasses import dataclass
 OURS = "Caxton"
 
 WORKLOADS = {
-    "round_trip": "Local round trip: A sends 64 bytes to B, B answers, both in one process",
+    "round_trip": "Local round trip: A sends 64 bytes to B, B answers, on one machine",
     "spawn": "Spawn: one agent, actor or plugin made, ready for a message",
     "instance": "Instance: the wasm sandbox alone, without address, mailbox or agent",
     "wasm_call": "Wasm call: 64 bytes handed to a guest and its function called",

@@ -123,6 +123,16 @@ def test_a_program_that_hangs_is_given_up():
         peers._run([sys.executable, "-c", "import threading; threading.Event().wait()"], 0.1)
 
 
+@pytest.mark.slow
+def test_a_hanging_program_takes_its_children_with_it():
+    """A child that holds the pipes open would be waited for otherwise."""
+    hang = "import threading; threading.Event().wait()"
+    with pytest.raises(peers.MissingPeer, match="took longer"):
+        peers._run(
+            [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {hang!r}])"], 0.5
+        )
+
+
 def test_a_program_that_is_not_there_is_a_reason_too():
     with pytest.raises(peers.MissingPeer, match="no-such-program does not run"):
         peers._run(["no-such-program"], 1.0)
