@@ -272,14 +272,18 @@ def test_the_quota_is_what_base_and_turn_hold_together() -> None:
 def test_an_agent_that_sleeps_leaves_its_thread_to_others() -> None:
     with open_stage(threads=1) as stage:
         sleeper = Probe(stage, "sleeper")
-        began = time.monotonic()
-        sleeper.post(poke(HERE, "x"), step("console_log", HERE, 1), step("sleep_micros", 100_000), step("random_u32"))
+        sleeper.post(poke(HERE, "x"), step("console_log", HERE, 1), step("sleep_micros", 3_600_000_000))
         stage.wait_for(native.EVENT_LOG)
         assert Probe(stage, "other").do() == []
         assert stage.scheduler.statistics(sleeper.port).state == "waiting"
-        assert time.monotonic() - began < 0.09
-        assert len(sleeper.results()) == 1
-        assert 0.1 <= time.monotonic() - began < 0.2
+
+
+def test_an_agent_that_sleeps_wakes() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        began = time.monotonic()
+        assert len(agent.do(step("sleep_micros", 30_000) * 2, step("random_u32"))) == 1
+        assert 0.06 <= time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("delay", [0, -1, 1 << 63])
@@ -294,7 +298,7 @@ def test_a_sleep_beyond_the_timeout_is_stopped_there() -> None:
         began = time.monotonic()
         agent.post(step("sleep_micros", (1 << 63) - 1))
         assert stage.exit_of(agent.port)[0] == native.EXIT_TIMEOUT
-        assert 0.05 <= time.monotonic() - began < 0.3
+        assert 0.05 <= time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("name", ["mcp_call", "memory_search"])
@@ -346,7 +350,7 @@ def test_the_timeout_of_a_call_holds_though_others_were_answered_before() -> Non
             if turn < 2:
                 agent.results()
         assert stage.exit_of(agent.port)[0] == native.EXIT_TIMEOUT
-        assert 0.15 <= time.monotonic() - began < 0.4
+        assert 0.15 <= time.monotonic() - began < 2
 
 
 def test_answers_that_nobody_waits_for_are_ignored() -> None:

@@ -314,7 +314,9 @@ def test_schedulers_come_and_go_and_leave_nothing_behind() -> None:
     for _ in range(200):
         open_stage_once()
     gc.collect()
-    assert held() == before
+    end = time.monotonic() + 2
+    while held() != before:  # a thread that was joined is listed a moment longer
+        assert time.monotonic() < end, (held(), before)
 
 
 def open_stage_once() -> None:

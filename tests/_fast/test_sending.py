@@ -218,4 +218,4 @@ def test_a_filter_holds_no_thread_for_long(name: str, count: int, code: int) -> 
             agent.do(poke(EDGE + i, selector[i : i + 20_000]))
         began = time.monotonic()
         assert agent.call("broadcast_message", EDGE, len(selector), HERE, len(message)) == code
-        assert time.monotonic() - began < 0.2
+        assert time.monotonic() - began < 1
