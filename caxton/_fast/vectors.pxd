@@ -61,8 +61,6 @@ cdef extern from *:
     CAXTON_SCORES(caxton_scores_plain, , 4)
 
     /* Codes of 16 rows stand together, four of one row after four of the other: cells * 64 bytes. */
-    typedef void (*caxton_sums_t)(const int8_t *codes, const int8_t *query, size_t cells, int32_t total, int32_t *sums);
-
     static void caxton_sums_plain(const int8_t *codes, const int8_t *query, size_t cells, int32_t total, int32_t *sums) {
         (void)total;
         memset(sums, 0, 16 * sizeof *sums);
@@ -106,45 +104,8 @@ cdef extern from *:
     }
     #endif
 
-    typedef void (*caxton_scores_t)(const float *const *rows, const float *query, size_t dimensions, float *scores);
-    static caxton_scores_t caxton_scores = caxton_scores_plain;
-    static caxton_sums_t caxton_sums = caxton_sums_plain;
-
-    /* 0: plain, 1: AVX2, 2: AVX-512; at most what is asked for and what the processor has */
-    static int caxton_choose(int most) {
-        int level = 0;
-        caxton_scores = caxton_scores_plain;
-        caxton_sums = caxton_sums_plain;
-    #if defined(CAXTON_X86)
-        __builtin_cpu_init();
-        if (most >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-            level = 1;
-            caxton_scores = caxton_scores_avx2;
-            caxton_sums = caxton_sums_avx2;
-            if (most >= 2 && __builtin_cpu_supports("avx512f")) {
-                level = 2;
-                caxton_scores = caxton_scores_avx512;
-                if (__builtin_cpu_supports("avx512vnni")) caxton_sums = caxton_sums_vnni;
-            }
-        }
-    #endif
-        return level;
-    }
-
-    /* What the scores of 16 rows are at most, and the best four of what they are at least, each of another four rows. */
-    static void caxton_bounds(const int32_t *sums, const float *scale, const float *error, const float *length,
-                              float query_scale, float query_error, float query_length, float *most, float *least) {
-        float low[16];
-        for (int r = 0; r < 16; r++) {
-            float about = (float)sums[r] * (scale[r] * query_scale), off = error[r] * query_length + length[r] * query_error;
-            most[r] = about + off;
-            low[r] = about - off;
-        }
-        for (int r = 0; r < 4; r++) {
-            float a = low[r] > low[r + 4] ? low[r] : low[r + 4], b = low[r + 8] > low[r + 12] ? low[r + 8] : low[r + 12];
-            least[r] = a > b ? a : b;
-        }
-    }
+    /* Plain loops over 16, which the compiler makes into what the processor of each build has. */
+    #define CAXTON_INLINE static inline __attribute__((always_inline))
 
     /* A vector in 8 bits: value = scale * code + what is lost. */
     typedef struct {
@@ -156,7 +117,7 @@ cdef extern from *:
 
     /* Codes *values*, filled up with zeros to whole 16s; each four codes stand *step* bytes after the four before. Only vectors whose
        greatest value is in the middle of float32's range are coded, so that no product or square leaves it; all others are for the caller. */
-    static caxton_coded_t caxton_encode(const float *values, size_t dimensions, int8_t *codes, size_t step) {
+    CAXTON_INLINE caxton_coded_t caxton_encode_body(const float *values, size_t dimensions, int8_t *codes, size_t step) {
         caxton_coded_t coded = {0, 0, 0, 0};
         float most[16] = {0}, squares[16] = {0}, lost[16] = {0};
         int32_t totals[16] = {0};
@@ -192,6 +153,70 @@ cdef extern from *:
         return coded;
     }
 
+    /* What the scores of 16 rows are at most, and the best four of what they are at least, each of another four rows. */
+    CAXTON_INLINE void caxton_bounds_body(const int32_t *sums, const float *scale, const float *error, const float *length,
+                                          const caxton_coded_t *query, float *restrict most, float *restrict least) {
+        const float query_scale = query->scale, query_error = query->error, query_length = query->length;
+        float low[16];
+        for (int r = 0; r < 16; r++) {
+            float about = (float)sums[r] * (scale[r] * query_scale), off = error[r] * query_length + length[r] * query_error;
+            most[r] = about + off;
+            low[r] = about - off;
+        }
+        for (int r = 0; r < 4; r++) {
+            float a = low[r] > low[r + 4] ? low[r] : low[r + 4], b = low[r + 8] > low[r + 12] ? low[r + 8] : low[r + 12];
+            least[r] = a > b ? a : b;
+        }
+    }
+
+    #define CAXTON_CODES(SUFFIX, ATTRIBUTES) \\
+        ATTRIBUTES static caxton_coded_t caxton_encode_##SUFFIX(const float *values, size_t dimensions, int8_t *codes, size_t step) { \\
+            return caxton_encode_body(values, dimensions, codes, step); \\
+        } \\
+        ATTRIBUTES static void caxton_bounds_##SUFFIX(const int32_t *sums, const float *scale, const float *error, const float *length, \\
+                                                      const caxton_coded_t *query, float *most, float *least) { \\
+            caxton_bounds_body(sums, scale, error, length, query, most, least); \\
+        }
+    CAXTON_CODES(plain, )
+    #if defined(CAXTON_X86)
+    CAXTON_CODES(avx2, __attribute__((target("avx2,fma"))))
+    #endif
+
+    static void (*caxton_scores)(const float *const *rows, const float *query, size_t dimensions, float *scores);
+    static void (*caxton_sums)(const int8_t *codes, const int8_t *query, size_t cells, int32_t total, int32_t *sums);
+    static caxton_coded_t (*caxton_encode)(const float *values, size_t dimensions, int8_t *codes, size_t step);
+    static void (*caxton_bounds)(const int32_t *sums, const float *scale, const float *error, const float *length,
+                                 const caxton_coded_t *query, float *most, float *least);
+
+    /* 0: plain, 1: AVX2, 2: AVX-512; at most what is asked for and what the processor has */
+    static int caxton_choose(int most) {
+        int level = 0;
+        caxton_scores = caxton_scores_plain;
+        caxton_sums = caxton_sums_plain;
+        caxton_encode = caxton_encode_plain;
+        caxton_bounds = caxton_bounds_plain;
+    #if defined(CAXTON_X86)
+        __builtin_cpu_init();
+        if (most >= 1 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+            level = 1;
+            caxton_scores = caxton_scores_avx2;
+            caxton_sums = caxton_sums_avx2;
+            caxton_encode = caxton_encode_avx2;
+            caxton_bounds = caxton_bounds_avx2;
+            if (most >= 2 && __builtin_cpu_supports("avx512f")) {
+                level = 2;
+                caxton_scores = caxton_scores_avx512;
+                if (__builtin_cpu_supports("avx512vnni")) caxton_sums = caxton_sums_vnni;
+            }
+        }
+    #endif
+        return level;
+    }
+
+    static inline void caxton_prefetch(const float *values, size_t count) {
+        for (size_t j = 0; j < count; j += 16) __builtin_prefetch(values + j);
+    }
+
     /* a . b, a . a and b . b */
     static void caxton_pair(const float *a, const float *b, size_t dimensions, double *products) {
         double ab[4] = {0}, aa[4] = {0}, bb[4] = {0};
@@ -210,17 +235,17 @@ cdef extern from *:
     int choose "caxton_choose"(int most) noexcept nogil
     void score_four "caxton_scores"(const float** rows, const float* query, size_t dimensions, float* scores) noexcept nogil
     void sum_codes "caxton_sums"(const int8_t* codes, const int8_t* query, size_t cells, int32_t total, int32_t* sums) noexcept nogil
-    void bounds "caxton_bounds"(
-        const int32_t* sums, const float* scale, const float* error, const float* length,
-        float query_scale, float query_error, float query_length, float* most, float* least,
-    ) noexcept nogil
     ctypedef struct coded_t "caxton_coded_t":
         float scale
         float error
         float length
         int32_t total
 
+    void bounds "caxton_bounds"(
+        const int32_t* sums, const float* scale, const float* error, const float* length, const coded_t* query, float* most, float* least,
+    ) noexcept nogil
     coded_t encode "caxton_encode"(const float* values, size_t dimensions, int8_t* codes, size_t step) noexcept nogil
+    void prefetch "caxton_prefetch"(const float* values, size_t count) noexcept nogil
     void pair "caxton_pair"(const float* a, const float* b, size_t dimensions, double* products) noexcept nogil
 
 cdef enum:

@@ -54,7 +54,7 @@ def same(one: float, other: float) -> bool:
 
 
 @st.composite
-def searches(draw: st.DrawFn, values: st.SearchStrategy[float] = EXACT) -> tuple[Rows, list[float], int]:
+def searches(draw: st.DrawFn, values: st.SearchStrategy[float]) -> tuple[Rows, list[float], int]:
     """Rows, some of them twice, a query, and k."""
     dimensions = draw(DIMENSIONS)
     row = st.lists(values, min_size=dimensions, max_size=dimensions)
@@ -70,23 +70,18 @@ SEARCHES: dict[str, Callable[[Rows, list[float], int], Hits]] = {
 }
 
 
+@given(searches(st.one_of(EXACT, EXACT, SPECIAL)))
+def test_the_best_are_those_of_the_twin(case: tuple[Rows, list[float], int]) -> None:
+    expected = oracle.top_k(*case)
+    for most in range(3):
+        vectors._use(most)
+        for name, search in SEARCHES.items():
+            assert search(*case) == expected, (most, name)
+
+
 @pytest.mark.parametrize("search", SEARCHES.values(), ids=SEARCHES)
 @pytest.mark.usefixtures("level")
 class TestTheBest:
-    def test_are_those_of_the_twin(self, search: Callable[[Rows, list[float], int], Hits]) -> None:
-        @given(searches())
-        def check(case: tuple[Rows, list[float], int]) -> None:
-            assert search(*case) == oracle.top_k(*case)
-
-        check()
-
-    def test_are_ranked_by_infinity_and_never_by_nan(self, search: Callable[[Rows, list[float], int], Hits]) -> None:
-        @given(searches(st.one_of(EXACT, SPECIAL)))
-        def check(case: tuple[Rows, list[float], int]) -> None:
-            assert search(*case) == oracle.top_k(*case)
-
-        check()
-
     def test_are_found_among_many(self, search: Callable[[Rows, list[float], int], Hits]) -> None:
         rng = random.Random(7)
         some = [[float(rng.randint(-9, 9)) for _ in range(21)] for _ in range(400)]
@@ -95,8 +90,8 @@ class TestTheBest:
         rows[77] = [math.nan] * 21
         rows[2049] = [1e30] * 21
         rows[2050] = [1e-30] * 21
-        for k in (1, 2, 10, 100, 311, 312, 2499, 2500, 9999):
-            query = [float(rng.randint(-9, 9)) for _ in range(21)]
+        query = [float(rng.randint(-9, 9)) for _ in range(21)]
+        for k in (1, 10, 311, 312, 2499, 9999):
             found, expected = search(rows, query, k), oracle.top_k(rows, query, k)
             assert [index for index, _ in found] == [index for index, _ in expected]
             assert [score for _, score in found] == pytest.approx([score for _, score in expected], rel=1e-6)
@@ -119,7 +114,9 @@ class TestTheBest:
         with pytest.raises(ValueError, match="k must be 0 or more, found -1"):
             search([[1.0]], [1.0], -1)
 
-    def test_must_be_of_the_query_s_kind(self, search: Callable[[Rows, list[float], int], Hits]) -> None:
+    def test_are_the_first_where_nothing_is_like_anything(
+        self, search: Callable[[Rows, list[float], int], Hits]
+    ) -> None:
         assert search([[0.0, 0.0]] * 20, [1.0, 2.0], 2) == [(0, 0.0), (1, 0.0)]
         assert search([[1.0, 2.0]] * 20, [0.0, 0.0], 2) == [(0, 0.0), (1, 0.0)]
 
@@ -287,5 +284,5 @@ def test_what_numpy_holds_is_taken_as_it_is() -> None:
     assert top_k(numpy.zeros((3, 0), "f4"), numpy.zeros(0, "f4"), 2) == [(0, 0.0), (1, 0.0)]
     with pytest.raises(ValueError, match="contiguous row by row"):
         top_k(rows.T, rows[:, 0].copy(), 1)
-    with pytest.raises(ValueError, match="found format '[<>]f'"):
+    with pytest.raises(ValueError, match=r"found format '[<>]f'"):
         top_k(rows.astype(OTHER), query, 1)
