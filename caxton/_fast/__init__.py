@@ -1,3 +1,6 @@
-"""The hot path: compiled, without the interpreter's lock. Importing it loads libwasmtime, whose symbols the extensions need."""
+"""The hot path.
+
+Compiled, without the interpreter's lock. Importing it loads libwasmtime, whose symbols the extensions need.
+"""
 
 from caxton._fast import wasm as wasm

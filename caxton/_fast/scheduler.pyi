@@ -1,8 +1,9 @@
 """The door from Trio to the native part: ports, instances, messages in, events out.
 
-A *port* is an address with a mailbox: an agent's (a wasm instance stands behind it) or a host port (Python receives from it: attached agents, waiting
-clients). A port outlives its instances: a restart keeps the mailbox. All methods are called from one thread, the one that runs Trio, and none blocks
-but `stop`. Nothing here is async: wait for `wake_fd` to become readable, then call `drain()`.
+A *port* is an address with a mailbox: an agent's (a wasm instance stands behind it) or a host port (Python receives
+from it: attached agents, waiting clients). A port outlives its instances: a restart keeps the mailbox. All methods are
+called from one thread, the one that runs Trio, and none blocks but `stop`. Nothing here is async: wait for `wake_fd` to
+become readable, then call `drain()`.
 """
 
 from collections.abc import Sequence
@@ -15,18 +16,30 @@ from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 
 # events of drain(): (kind, port, a, b)
-EVENT_STARTED: Final[int]  # instance is up and its init returned 0          (port, capabilities JSON: bytes, spawn ns: int)
-EVENT_EXITED: Final[int]  # instance is gone                                 (port, EXIT_*: int, text: str)
-EVENT_DRAINED: Final[int]  # nothing waits and no turn runs                  (port, 0, None)
-EVENT_MAIL: Final[int]  # host port has mail                                 (port, 0, None)
-EVENT_CALL: Final[int]  # guest waits in a slow host call                    (port, call id: int, (name: str, request: bytes))
-EVENT_LOG: Final[int]  # guest wrote a line                                  (port, stream: 1 | 2, (text: str, at_us: int))
-EVENT_TIMER: Final[int]  # turn committed a timer                            (port, timer id: int, due_us: int, 0 = cancelled)
-EVENT_STATE: Final[int]  # turn committed key-value changes                  (port, 0, list[(key: bytes, value: bytes | None)])
-EVENT_SUBSCRIBE: Final[int]  # guest subscribed                              (port, 0, filter JSON: bytes)
-EVENT_UNDELIVERED: Final[int]  # message of a guest could not be delivered, or was not handled:
-#                                (port, SEND_* (< 0) or EXIT_* (> 0), (Envelope, detail: str))
-EVENT_HEALTH: Final[int]  # answer to check_health()                         (port, 0 = healthy, None)
+
+# instance is up and its init returned 0: a = capabilities JSON (bytes), b = ns that it took
+EVENT_STARTED: Final[int]
+# instance is gone: a = EXIT_*, b = why (str)
+EVENT_EXITED: Final[int]
+# nothing waits and no turn runs
+EVENT_DRAINED: Final[int]
+# a host port has mail
+EVENT_MAIL: Final[int]
+# a guest waits in a slow host call: a = call id, b = (name: str, request: bytes)
+EVENT_CALL: Final[int]
+# a guest wrote a line: a = 1 out | 2 err, b = (text: str, at_us: int)
+EVENT_LOG: Final[int]
+# a turn committed a timer: a = timer id, b = due_us, 0 = cancelled
+EVENT_TIMER: Final[int]
+# a turn committed key-value changes: b = list of (key: bytes, value: bytes | None)
+EVENT_STATE: Final[int]
+# a guest subscribed: b = filter JSON (bytes)
+EVENT_SUBSCRIBE: Final[int]
+# a guest's message could not be delivered (a = SEND_* < 0), or a message was not handled (a = EXIT_* > 0):
+# b = (Envelope, detail: str)
+EVENT_UNDELIVERED: Final[int]
+# answer to check_health(): a = 0 when it is well
+EVENT_HEALTH: Final[int]
 
 # reasons of EVENT_EXITED
 EXIT_NORMAL: Final[int]  # the shutdown turn is done
@@ -83,7 +96,10 @@ class Scheduler:
         slice_us: int = 1000,
         node: str = "",
     ) -> None:
-        """*threads* 0: one per core. *journal_bytes* is per thread, 4 messages of the largest size at least; 0: 8 MiB, or 8 messages."""
+        """*threads* 0: one per core.
+
+        *journal_bytes* is per thread, 4 messages of the largest size at least; 0: 8 MiB, or 8 messages.
+        """
     def start(self) -> None: ...
     def stop(self) -> None:
         """Finish no more turns, join the threads, free every instance. Idempotent."""
@@ -98,9 +114,10 @@ class Scheduler:
     def add_capability(self, port_id: int, capability: str) -> None: ...
     def join_group(self, port_id: int, group: str) -> None: ...
     def subscribe(self, port_id: int, topic: str, content_filter: bytes = b"", acts: int = 0) -> None:
-        """Receive what is sent to `topic:<topic>` (`*` one level, `**` the rest), holds the filter and is one of the acts.
+        """Receive what is sent to `topic:<topic>` (`*` one level, `**` the rest), holds the filter and is of the acts.
 
-        *acts*: bit i stands for the performative with code i (core.performatives); 0 for all. Raises InvalidRequest for a bad filter.
+        *acts*: bit i stands for the performative with code i (core.performatives); 0 for all. Raises InvalidRequest for
+        a bad filter.
         """
     def clear_routes(self, port_id: int) -> None: ...
     def has_address(self, address: str) -> bool: ...
@@ -126,7 +143,10 @@ class Scheduler:
     ) -> None:
         """Start an instance behind the port; EVENT_STARTED or EVENT_EXITED(EXIT_INIT) follows."""
     def shutdown(self, port_id: int) -> None:
-        """Finish the running turn, call the guest's shutdown export, free it; EVENT_EXITED(EXIT_NORMAL). The mailbox stays."""
+        """Finish the running turn, call the guest's shutdown export, free it.
+
+        EVENT_EXITED(EXIT_NORMAL). The mailbox stays.
+        """
     def drop(self, port_id: int) -> None:
         """Free the instance now, even inside a turn; EVENT_EXITED(EXIT_KILLED)."""
     def drain_port(self, port_id: int) -> None:
@@ -150,10 +170,12 @@ class Scheduler:
     def drain(self) -> list[tuple[int, int, Any, Any]]:
         """What happened since the last call, oldest first; also advances the journal. Any: see EVENT_*.
 
-        When it was very much, `wake_fd` stays readable and the next call gives the rest; after stop() there is no such bound.
+        When it was very much, `wake_fd` stays readable and the next call gives the rest; after stop() there is no
+        such bound.
         """
     def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]:
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
     def statistics(self, port_id: int) -> PortStatistics: ...
     def totals(self) -> dict[str, int]:
-        """accepted, handled, failed, undelivered, waiting, agents, threads, journal_lag_bytes, hop_p50_ns, hop_p99_ns."""
+        """accepted, handled, failed, undelivered, waiting, agents, threads, journal_lag_bytes, hop_p50_ns,
+        hop_p99_ns."""

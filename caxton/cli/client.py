@@ -28,18 +28,17 @@ FIXES = {
 
 
 class ServerFailure(Failure):
-    """The server answered with an error; `code` is what the API calls it."""
+    """The server answered with an error: `body`."""
 
     def __init__(self, what: str, status: int, body: Mapping[str, Any]) -> None:
         error = body.get("error")
         error = error if isinstance(error, dict) else {"message": str(error or f"HTTP status {status}")}
-        self.api_code = str(error.get("code", ""))
-        self.status = status
-        title = self.api_code.replace("_", " ").lower() or f"HTTP status {status}"
+        self.body = body
+        title = str(error.get("code", "")).replace("_", " ").lower() or f"HTTP status {status}"
         super().__init__(
             f"{what}: {title}",
             why=str(error.get("message", "")),
-            fix=str(error.get("hint") or FIXES.get(self.api_code, "")),
+            fix=str(error.get("hint") or FIXES.get(error.get("code", ""), "")),
             trace_id=str(error.get("trace_id") or ""),
         )
 

@@ -1,6 +1,6 @@
-"""`make demo`: a server on a free port, two agents that talk, their log for a few seconds, figures, a clean end.
+"""`make demo`: a server on a free port, two agents that talk, their log for seconds, figures, a clean end.
 
-It does what a person would: it runs the real command line against a real server, and prints each command before it does.
+It does what a person would: it runs the real command line against a real server, and prints each command before.
 """
 
 import os
@@ -48,7 +48,7 @@ def _tour(server: "subprocess.Popen[str]") -> None:
     click.echo(line.rstrip())
     url = line[line.index("http") :].strip()
     for name in ("ping", "pong"):
-        _run(url, "deploy", str(EXAMPLES / name / f"{name}.wasm"), "--name", name)
+        _run(url, "deploy", os.path.relpath(EXAMPLES / name / f"{name}.wasm"), "--name", name)
     _say(f"caxton logs --agents ping,pong --follow    # for {SECONDS:g} seconds, {LINES_PER_SECOND} lines of each")
     _follow(url)
     figures = Client(url).request("GET", "/api/v1/metrics/system", what="No figures")
@@ -57,8 +57,8 @@ def _tour(server: "subprocess.Popen[str]") -> None:
     click.echo("")
     click.echo(f"{messages['rate_per_second']:,.0f} messages/s between ping and pong")
     click.echo(
-        f"hop p50 {performance['message_latency_p50'] * 1000:.2f} µs, p99 {performance['message_latency_p99'] * 1000:.2f} µs "
-        "(from the mailbox to the end of the turn)"
+        f"hop p50 {performance['message_latency_p50'] * 1000:.2f} µs, "
+        f"p99 {performance['message_latency_p99'] * 1000:.2f} µs (from the mailbox to the end of the turn)"
     )
 
 

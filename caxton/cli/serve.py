@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from caxton.cli.client import Client
-from caxton.cli.errors import ERROR, UNREACHABLE, Failure
+from caxton.cli.client import Client, ServerFailure
+from caxton.cli.errors import ERROR, MARK, UNREACHABLE, Failure
 from caxton.cli.lazy import Group
 from caxton.cli.options import (
     Settings,
@@ -213,21 +213,20 @@ def status(settings: Settings, output: str) -> None:
     client = settings.client()
     health = client.request("GET", "/health", what="No status")
     try:
-        ready = client.request("GET", "/ready", what="Server not ready")
-        is_ready = True
-    except Failure as failure:
-        if failure.exit_code == UNREACHABLE:
-            raise
-        ready, is_ready = {"ready": False}, False
+        ready = client.request("GET", "/ready", what="No status")
+    except ServerFailure as failure:  # 503 says why not
+        ready = failure.body
     if output == "json":
         print_json({"url": client.url, "health": health, "ready": ready})
     else:
-        print_done(f"Server running at {client.url}" if is_ready else f"Server at {client.url} is not ready")
-        for name, value in health.items():
+        if ready.get("ready"):
+            print_done(f"Server running at {client.url}")
+        else:
+            click.echo(f"{click.style(MARK, fg='red')} Server at {client.url} is not ready")
+        for name, value in {**health, **ready.get("checks", {})}.items():
             shown = age(value) if name == "uptime_seconds" else value
-            if not isinstance(value, dict | list):
-                click.echo(f"  {name.removesuffix('_seconds').replace('_', ' ')}: {shown}")
-    if not is_ready:
+            click.echo(f"  {name.removesuffix('_seconds').replace('_', ' ')}: {shown}")
+    if not ready.get("ready"):
         raise SystemExit(ERROR)
 
 

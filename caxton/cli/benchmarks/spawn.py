@@ -1,7 +1,8 @@
 """Instances from a compiled module: native against wasmtime-py, then with everything that an agent of the server has.
 
 native   store, instance, look-up of exports, ready for a message; freed before the next, outside of the measured time.
-runtime  `Runtime.start` of an agent with BATCH replicas: for each a port, a supervisor's child, a Trio task, the spawn on
+runtime  `Runtime.start` of an agent with BATCH replicas: for each a port, a supervisor's child, a Trio task, the
+spawn on
          a scheduler thread, its event back, RUNNING, the lifecycle records. The figure is that time by the replicas.
 restart  a message traps the guest, its instance is thrown away, the next one is up; native.
 """
