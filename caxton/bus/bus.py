@@ -121,7 +121,9 @@ class Bus:
         return True
 
     def write_log(self, agent: str, stream: Any, text: str, at: float | None = None) -> None:
-        """A line of an agent, or (`system`) about it."""
+        """A line of an agent, or (`system`) about it; of one that is gone by now, none."""
+        if not agent:
+            return
         at = time.time() if at is None else at
         self.logs.append(LogLine(agent=agent, stream=stream, text=text, at=at))
         self.events.emit("agent.log", {"agent_id": agent, "stream": stream, "text": text}, at)

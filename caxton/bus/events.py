@@ -43,7 +43,8 @@ class EventLog:
             if tap.missed:
                 text = f"{tap.missed} events were left out: this watcher reads too slowly"
                 data = {"severity": "warning", "message": text, "details": {"missed": tap.missed}}
-                tap.send.send_nowait(Event(id=event.id, type="system.alert", at=event.at, data=data))
+                # the number before: whoever goes on after this news goes on with the event
+                tap.send.send_nowait(Event(id=event.id - 1, type="system.alert", at=event.at, data=data))
                 tap.missed = 0
             tap.send.send_nowait(event)
         except trio.WouldBlock:

@@ -3,6 +3,7 @@
 import pytest
 import trio
 
+from caxton._fast.scheduler import EVENT_EXITED, EVENT_LOG, EVENT_MAIL, EVENT_SUBSCRIBE
 from caxton.bus import bus
 from caxton.bus.events import EventLog
 from caxton.bus.logs import LogRing
@@ -49,6 +50,7 @@ async def test_a_slow_watcher_misses_events_and_is_told_how_many() -> None:
         log.emit("x", {})
         told, sixth = slow.receive_nowait(), slow.receive_nowait()
         assert (told.type, told.data["details"]) == ("system.alert", {"missed": 3})
+        assert log.since(told.id)[0] == sixth  # who loses the connection between the two goes on with the sixth
         assert sixth.id == 6
         assert [quick.receive_nowait().id for _ in range(6)] == [1, 2, 3, 4, 5, 6]
 
@@ -176,3 +178,14 @@ async def test_a_guest_s_lines_are_kept_and_shown() -> None:
         assert event.data == {"agent_id": "counter", "stream": "out", "text": "1"}
         (line,) = desk.bus.logs.select(["counter"], None, 10)
         assert (line.text, line.at) == ("1", event.at)
+
+
+async def test_a_port_that_is_closed_says_nothing() -> None:
+    async with open_desk() as desk:
+        port = desk.scheduler.open_port("gone", host=True)
+        desk.scheduler.close_port(port)
+        desk.bus.handle(EVENT_LOG, port, 1, ("late", 1))
+        desk.bus.handle(EVENT_SUBSCRIBE, port, 0, b'{"topics": ["a"]}')
+        desk.bus.handle(EVENT_MAIL, port, 0, None)
+        assert desk.bus.logs.select([], None, 10) == desk.bus.events_since(0) == []
+        assert not desk.bus.handle(EVENT_EXITED, port, 0, "")  # that one is the runtime's
