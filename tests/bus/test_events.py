@@ -187,5 +187,5 @@ async def test_a_port_that_is_closed_says_nothing() -> None:
         desk.bus.handle(EVENT_LOG, port, 1, ("late", 1))
         desk.bus.handle(EVENT_SUBSCRIBE, port, 0, b'{"topics": ["a"]}')
         desk.bus.handle(EVENT_MAIL, port, 0, None)
-        assert desk.bus.logs.select([], None, 10) == desk.bus.events_since(0) == []
+        assert (desk.bus.logs.select([], None, 10), desk.bus.events_since(0)) == ([], [])
         assert not desk.bus.handle(EVENT_EXITED, port, 0, "")  # that one is the runtime's
