@@ -1,7 +1,7 @@
 from array import array
 
 # any buffer of native float32, row by row; collections.abc.Buffer is of Python 3.12
-Floats = array[float] | memoryview
+Floats = array[float] | memoryview[float]
 
 def top_k(rows: Floats, query: Floats, k: int) -> list[tuple[int, float]]: ...
 def dot(a: Floats, b: Floats) -> float: ...
