@@ -178,3 +178,11 @@ def test_a_closed_pipe_ends_quietly(api: FakeServer, tmp_path: Path) -> None:
     result = subprocess.run(command, shell=True, capture_output=True, text=True, env=dict(os.environ), check=True)
     assert result.stdout.startswith("[a] x")
     assert result.stderr == ""
+
+
+def test_a_server_that_is_not_ready_says_why(run: Run, api: FakeServer) -> None:
+    api.answers["GET /health"] = {"status": "healthy", "uptime_seconds": 61}
+    api.answers["GET /ready"] = 503, {"ready": False, "checks": {"store": "disk full"}}
+    result = run("server", "status")
+    lines = [f"✗ Server at {api.url} is not ready", "  status: healthy", "  uptime: 1m 1s", "  store: disk full"]
+    assert (result.exit_code, result.stdout.splitlines()) == (ERROR, lines)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,6 +146,19 @@ def test_serve_ends_well_on_a_signal(tmp_path: Path, number: signal.Signals) -> 
         assert server.stdout.readline().startswith("✓ Server running at http://localhost:")
         server.send_signal(number)
         assert server.wait(5) == 0
+
+
+def test_a_second_signal_does_not_wait_for_watchers(tmp_path: Path) -> None:
+    box = Box(tmp_path)
+    with subprocess.Popen([*COMMAND, "serve"], env=box.environment, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        host, _, port = server.stdout.readline().strip().rpartition("/")[2].partition(":")
+        with socket.create_connection((host, int(port))) as watcher:
+            watcher.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: caxton\r\n\r\n")
+            assert watcher.recv(1000).startswith(b"HTTP/1.1 200")
+            server.send_signal(signal.SIGTERM)
+            server.send_signal(signal.SIGINT)  # another one: two of the same may arrive as one
+            assert server.wait(5) == 0
 
 
 def test_a_taken_port_is_said(tmp_path: Path) -> None:
