@@ -1,5 +1,6 @@
 """Agents as an operator handles them, over the real rooms: what works, what is refused, what is left behind."""
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -349,7 +350,8 @@ async def test_others_are_listed_while_one_is_deleted(tmp_path: Path) -> None:
         while "a" in (found := states(node)):
             assert (found["b"], node.agents.get("a").status) == ("running", found["a"])
             seen.append(found["a"])
-            await node.agents.inspect("a")
+            with suppress(AgentNotFound):  # it may be gone before the answer is complete
+                await node.agents.inspect("a")
 
     async with open_a_node(tmp_path) as node:
         for name in ("a", "b"):
