@@ -14,7 +14,7 @@ EXTENSIONS := $(VENV)/.stamp-extensions
 # Wasmtime catches SIGSEGV and friends itself, that is how a guest traps; and leaks at exit are the interpreter's.
 # Tests that hold memory or time against a bound say nothing about this build, which takes several times as much.
 SANITIZED := build/sanitized/lib
-SANITIZED_TESTS := not (memory_bomb or heaps_up or small_address_space or burns_no_time or cannot_be_started)
+SANITIZED_TESTS := not (memory_bomb or heaps_up or small_address_space or burns_no_time or cannot_be_started or for_long)
 SANITIZING = PYTHONPATH=$(CURDIR)/$(SANITIZED) \
     LD_PRELOAD="$$($${CC:-cc} -print-file-name=libasan.so) $$($${CC:-cc} -print-file-name=libubsan.so)" \
     ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:detect_stack_use_after_return=0 \
@@ -60,7 +60,7 @@ peers: build ## measure Caxton beside other agent systems, which it installs int
 sanitize: build ## compile the native part with address and undefined-behaviour checks, run its tests (gcc, Linux)
 	@CAXTON_SANITIZE=address,undefined $(BIN)/python setup.py --quiet build --build-base build/sanitized --build-lib $(SANITIZED)
 	@$(SANITIZING) $(BIN)/python -P -c 'import caxton._fast.envelope as e; assert "sanitized" in e.__file__, e.__file__'
-	@$(SANITIZING) $(BIN)/pytest -o "pythonpath=$(SANITIZED) ." --timeout 600 -k "$(SANITIZED_TESTS)" tests/_fast tests/runtime/test_supervisor.py \
+	@$(SANITIZING) $(BIN)/pytest --capture=sys -o "pythonpath=$(SANITIZED) ." --timeout 600 -k "$(SANITIZED_TESTS)" tests/_fast tests/runtime/test_supervisor.py \
 	    $(PYTEST_ARGS)
 
 docs: build ## check that every link and anchor in the documents leads somewhere
