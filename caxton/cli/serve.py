@@ -48,7 +48,7 @@ def serve(settings: Settings) -> None:
 
 
 def run(config: "Config") -> None:
-    """Serve *config*; returns after a graceful end."""
+    """Serve *config*; returns after a graceful end. Raises Failure."""
     import trio
 
     from caxton.core.errors import CaxtonError
@@ -56,17 +56,17 @@ def run(config: "Config") -> None:
 
     logs.configure(config.observability.logging.level, config.observability.logging.format)
     try:
-        trio.run(partial(_serve, config))
+        trio.run(_serve, config)
     except BaseExceptionGroup as group:
-        # what opening a room raises comes out wrapped once per nursery
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]
-        if isinstance(error, CaxtonError | OSError):
-            raise _not_started(config, error) from None
+            error = error.exceptions[0]  # wrapped once per nursery
+        if isinstance(error, CaxtonError):
+            title = error.code.replace("_", " ").lower()
+            raise Failure(f"The server cannot run: {title}", why=error.message, fix=error.hint) from None
+        if isinstance(error, Failure):
+            raise error from None
         raise
-    except OSError as error:
-        raise _not_started(config, error) from None
 
 
 async def _serve(config: "Config") -> None:
@@ -82,12 +82,21 @@ async def _serve(config: "Config") -> None:
         async with open_node(config) as node:
             async with trio.open_nursery() as listeners:
                 listen = partial(serve_api, shutdown_trigger=stop.wait)
-                address = await listeners.start(listen, create_app(node), config.server.host, config.server.port)
+                try:
+                    address = await listeners.start(listen, create_app(node), config.server.host, config.server.port)
+                except OSError as error:
+                    raise _cannot_listen(config, error) from None
                 url = server_url(config.server.host, address.port)
                 node.announce(url)
                 print_done(f"Server running at {url}")
                 sys.stdout.flush()
         nursery.cancel_scope.cancel()
+
+
+def _cannot_listen(config: "Config", error: OSError) -> Failure:
+    where = f"{config.server.host}:{config.server.port}"
+    fix = "choose another address: `caxton --set server.port=8081 serve`, `--set server.host=127.0.0.1`"
+    return Failure(f"The server cannot listen at {where}", why=error.strerror or str(error), fix=fix)
 
 
 async def _watch_signals(stop: Any, scope: Any, *, task_status: Any) -> None:  # Any: trio is not imported here
@@ -99,23 +108,6 @@ async def _watch_signals(stop: Any, scope: Any, *, task_status: Any) -> None:  #
             if stop.is_set():
                 scope.cancel()
             stop.set()
-
-
-def _not_started(config: "Config", error: BaseException) -> Failure:
-    import errno
-
-    from caxton.cli.errors import core_failure
-    from caxton.core.errors import CaxtonError
-
-    what = "Server not started"
-    if isinstance(error, CaxtonError):
-        failure = core_failure(error)
-        return Failure(f"{what}: {error.code.replace('_', ' ').lower()}", why=error.message, fix=failure.fix)
-    where = f"{config.server.host}:{config.server.port}"
-    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
-        fix = ("stop what listens there", "or choose another port: `caxton --set server.port=8081 serve`")
-        return Failure(f"{what}: the address is taken", why=f"something listens at {where} already", fix=fix)
-    return Failure(what, why=f"{where}: {error}")
 
 
 @click.group(cls=Group)

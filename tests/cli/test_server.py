@@ -132,7 +132,7 @@ def test_one_server_per_data_folder(tmp_path: Path) -> None:
         status = box.run("server", "status")
         assert status.startswith(f"✓ Server running at {box.environment['CAXTON_SERVER']}\n")
         assert box.run("server", "start", "--detach", code=1).startswith("✗ A server is running already\n")
-        assert box.run("serve", code=1).startswith("✗ Server not started: data dir locked\n")
+        assert box.run("serve", code=1).startswith("✗ The server cannot run: data dir locked\n")
         assert box.run("server", "stop") == "✓ Server stopped\n"
         assert box.run("server", "stop", code=3).startswith("✗ No server to stop\n")
         assert "server not reachable" in box.run("server", "status", code=3)
@@ -167,7 +167,7 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         other = Box(tmp_path / "second")
         text = other.run("--set", f"server.port={port}", "server", "start", "--detach", code=1)
         assert text.startswith("✗ Server not started\n")
-        assert "the address is taken" in text
+        assert f"✗ The server cannot listen at 127.0.0.1:{port}" in text
 
 
 def test_a_configuration_that_does_not_hold_is_said(tmp_path: Path) -> None:
