@@ -1,4 +1,4 @@
-"""The best ten of rows of float32: a prepared block, a scan of rows as they come, and NumPy's `dot` + `argpartition`."""
+"""The best ten of rows of float32: a prepared block, a scan of rows as they come, NumPy's `dot` + `argpartition`."""
 
 import random
 from array import array

@@ -127,10 +127,11 @@ cdef extern from *:
                 most[l] = size > most[l] ? size : most[l];
                 squares[l] += size * size;
             }
-        for (int l = 1; l < 16; l++) {
-            most[0] = most[l] > most[0] ? most[l] : most[0];
-            squares[0] += squares[l];
-        }
+        for (int half = 8; half; half /= 2)
+            for (int l = 0; l < half; l++) {
+                most[l] = most[l + half] > most[l] ? most[l + half] : most[l];
+                squares[l] += squares[l + half];
+            }
         if (squares[0] == 0 && most[0] == 0) return coded;
         coded.error = __builtin_inff();
         if (!(squares[0] == squares[0] && most[0] >= 1e-12f && most[0] <= 1e12f)) return coded;
@@ -146,8 +147,12 @@ cdef extern from *:
             }
             for (int l = 0; l < 4; l++) memcpy(codes + (j / 4 + l) * step, some + 4 * l, 4);
         }
-        for (int l = 0; l < 16; l++) coded.total += totals[l];
-        for (int l = 1; l < 16; l++) lost[0] += lost[l];
+        for (int half = 8; half; half /= 2)
+            for (int l = 0; l < half; l++) {
+                totals[l] += totals[l + half];
+                lost[l] += lost[l + half];
+            }
+        coded.total = totals[0];
         coded.length = 1.001f * (__builtin_sqrtf(squares[0]) + __builtin_sqrtf(lost[0]));
         coded.error = 1.001f * __builtin_sqrtf(lost[0]) + (float)(dimensions + 64) * 0x1p-23f * coded.length;
         return coded;
@@ -281,4 +286,5 @@ cdef class Block:
     cdef float* lengths
 
     cdef void prepare(self, const float* rows) noexcept nogil
-    cdef void search(self, const float* query, const int8_t* codes, coded_t coded, best_t* floor, best_t* best) noexcept nogil
+    # *codes* is room for those of the query, *floor* for what the best scores are at least
+    cdef void search(self, const float* query, int8_t* codes, best_t* floor, best_t* best) noexcept nogil

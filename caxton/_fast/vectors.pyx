@@ -242,7 +242,6 @@ cdef class Block:
             raise ValueError(f"k must be 0 or more, found {k}")
         cdef Py_buffer wanted
         cdef best_t best, floor
-        cdef coded_t coded
         cdef char[ON_STACK] some
         cdef char* scratch
         cdef void* memory = NULL
@@ -263,25 +262,26 @@ cdef class Block:
             best.hits, best.count, best.bound = <hit_t*>(scratch + padded + self.stride), 0, bound
             floor.hits, floor.count, floor.bound = best.hits + bound, 0, bound
             if self.count * self.stride < LONG:
-                coded = encode(<float*>scratch, self.stride, <int8_t*>(scratch + padded), 4)
-                self.search(<float*>scratch, <int8_t*>(scratch + padded), coded, &floor, &best)
+                self.search(<float*>scratch, <int8_t*>(scratch + padded), &floor, &best)
             else:
                 with nogil:
-                    coded = encode(<float*>scratch, self.stride, <int8_t*>(scratch + padded), 4)
-                    self.search(<float*>scratch, <int8_t*>(scratch + padded), coded, &floor, &best)
+                    self.search(<float*>scratch, <int8_t*>(scratch + padded), &floor, &best)
             return _listed(&best)
         finally:
             free(memory)
 
-    cdef void search(self, const float* query, const int8_t* codes, coded_t coded, best_t* floor, best_t* best) noexcept nogil:
+    cdef void search(self, const float* query, int8_t* codes, best_t* floor, best_t* best) noexcept nogil:
         cdef float[TILE] most
         cdef float[4] least
         cdef int32_t[LANES] sums
         cdef four_t four
         cdef Py_ssize_t first, last, i, l
         cdef float bar
-        # without bounds, or where most rows would be scored anyway
-        if coded.scale == 0 or 8 * best.bound > self.count:
+        cdef coded_t coded = coded_t(0, 0, 0, 0)
+        # where so many are wanted, bounds would rule out too few
+        if 8 * best.bound <= self.count:
+            coded = encode(query, self.stride, codes, 4)
+        if coded.scale == 0:
             scan(self.rows, self.count, self.stride, query, best)
             return
         four.count = 0
