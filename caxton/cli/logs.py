@@ -27,7 +27,7 @@ COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
     "--since", metavar="TIME", help="Only lines newer than this: 30s, 5m, 1h, or a date like 2026-01-31T12:00:00Z."
 )
 @click.option(
-    "-n", "--lines", type=click.IntRange(min=0), default=100, show_default=True, help="How many past lines at most."
+    "-n", "--lines", type=click.IntRange(0, 10_000), default=100, show_default=True, help="How many past lines at most."
 )
 @output_option
 @pass_settings
@@ -42,7 +42,7 @@ def logs(settings: Settings, agents: str | None, follow: bool, since: str | None
             return
         with client.events(what=WHAT, query={"types": "agent.log", "agents": agents}) as events:
             seen = set()
-            for line in _past(client, query) if lines else ():
+            for line in _past(client, query):
                 seen.add(_identity(line))
                 _print(line, output)
             for event in events:
@@ -76,6 +76,8 @@ def parse_since(text: str, now: float) -> float:
 
 # Any: a log line as the server's JSON has it
 def _past(client: Client, query: dict[str, Any]) -> list[dict[str, Any]]:
+    if not query["limit"]:
+        return []
     found = client.request("GET", "/api/v1/logs", what=WHAT, query=query)
     lines: list[dict[str, Any]] = found["lines"]
     return lines

@@ -39,6 +39,11 @@ def test_following_prints_each_line_once(run: Run, api: FakeServer) -> None:
     assert result.stderr.startswith("(7 events were left out)\n✗ The server ended the stream\n")
 
 
+def test_no_past_is_not_asked_for(run: Run, api: FakeServer) -> None:
+    assert run("logs", "--lines", "0").exit_code == 0
+    assert api.asked == []
+
+
 def test_json_is_one_object_a_line(run: Run, api: FakeServer) -> None:
     api.answers["GET /api/v1/logs"] = {"lines": [PAST, PAST]}
     assert [json.loads(line) for line in run("logs", "-o", "json").stdout.splitlines()] == [PAST, PAST]
