@@ -219,8 +219,9 @@ class Node:
 
     async def record_the_rest(self) -> None:
         """When pump and recorder have ended: keep what the last turns changed."""
-        for event in self.scheduler.drain():
-            self._record(*event)
+        while events := self.scheduler.drain():
+            for event in events:
+                self._record(*event)
         try:
             await self._recorder.finish()
         except StoreError as error:
