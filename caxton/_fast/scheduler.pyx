@@ -276,6 +276,12 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         if changes != NULL:
             count_pending(port, event_new(EVENT_STATE, port.id, NULL, 0, changes, length), pool.outbox)
             free(changes)
+    if agent.turn.kind == KIND_TIMER:
+        # spent, now that its turn takes effect: whoever keeps it may forget it
+        event = event_new(EVENT_TIMER, port.id, NULL, 0, NULL, 0)
+        if event != NULL:
+            event.a = agent.turn.argument
+            count_pending(port, event, pool.outbox)
     event = agent.effects
     agent.effects = agent.effects_last = NULL
     while event != NULL:
@@ -474,6 +480,7 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             cx_store_u64(&agent.memory_seen, wasmtime_memory_data_size(agent.context, &agent.memory))
         pthread_mutex_lock(&port.lock)
         if outcome == TURN_YIELDED:
+            cx_store_i32(&worker.stuck, 2)
             port.schedule = QUEUED
             pthread_mutex_unlock(&port.lock)
             pool_push(pool, worker, port)

@@ -36,7 +36,7 @@ ctypedef struct worker_t:
     int32_t count           # peeked without the lock
     int32_t parked
     int32_t stolen_any      # the ticker's word: take even a single entry
-    int32_t stuck           # the ticker's word: a guest fills its slices, so what comes from outside goes to another
+    int32_t stuck           # atomic: for so many ticks it counts as held up by a guest, and what comes from outside goes to another
     uint64_t seen           # atomic
     ring_t ring             # records of this thread
     targets_t targets       # scratch of this thread

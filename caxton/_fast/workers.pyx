@@ -321,16 +321,20 @@ cdef void* tick(void* argument) noexcept nogil:
             pthread_mutex_lock(&pool.ticker_lock)
         pthread_mutex_unlock(&pool.ticker_lock)
         if active:
-            pool.tick(pool.context)
+            # Before the epoch moves: right after it, whoever spins stands in its queue for an instant, and a thief would carry it to the
+            # thread that has time for others.
             if cx_peek_i32(&pool.idle):
                 # a thread that has not come back to its queue since the last tick leaves even a single entry to others
                 for i in range(pool.count):
                     if cx_peek_i32(&pool.workers[i].count) > 0 and i < 64 and cx_peek_u64(&pool.workers[i].runs) == runs[i]:
                         wake_one(pool, True)
                         break
-            for i in range(min(pool.count, 64)):
-                cx_store_i32(&pool.workers[i].stuck, cx_peek_u64(&pool.workers[i].runs) <= runs[i] + 1 and not cx_peek_i32(&pool.workers[i].parked))
-                runs[i] = cx_peek_u64(&pool.workers[i].runs)
+            for i in range(pool.count):
+                if i < 64:
+                    runs[i] = cx_peek_u64(&pool.workers[i].runs)
+                if cx_peek_i32(&pool.workers[i].stuck) > 0:
+                    cx_add_i32(&pool.workers[i].stuck, -1)
+            pool.tick(pool.context)
     return NULL
 
 
