@@ -177,7 +177,7 @@ def test_a_spinning_guest_does_not_move_the_p99_of_a_hundred_others() -> None:
         quiet = worst_hops(stage, me, 100, 10)
         stage.seat("spin", "spin")
         stage.send("spin")
-        # what else runs on the machine takes a scheduling quantum now and then; a guest's slice would be there every time
+        # what else runs on the machine takes a quantum now and then; a slice of the guest would be there every time
         loud = min(worst_hops(stage, me, 100, 5) for _ in range(10))
         assert loud < max(5 * quiet, 500_000), f"p99 {quiet} -> {loud} ns"
 
