@@ -27,6 +27,8 @@ cdef extern from *:
     #endif
 
     typedef float caxton_four __attribute__((vector_size(16)));
+    /* buffers of float32 may begin at any byte */
+    typedef float caxton_float __attribute__((aligned(1), may_alias));
 
     /* The scores of four rows, which share what is loaded of the query. */
     #define CAXTON_SCORES(NAME, ATTRIBUTES, LANES) \\
@@ -54,7 +56,7 @@ cdef extern from *:
                 caxton_four four = u.part[0]; \\
                 CAXTON_UNROLL for (int l = 1; l < LANES / 4; l++) four += u.part[l]; \\
                 scores[r] = (four[0] + four[1]) + (four[2] + four[3]); \\
-                for (size_t t = j; t < dimensions; t++) scores[r] += row[r][t] * query[t]; \\
+                for (size_t t = j; t < dimensions; t++) scores[r] += ((const caxton_float *)row[r])[t] * ((const caxton_float *)query)[t]; \\
             } \\
         }
 
@@ -218,12 +220,18 @@ cdef extern from *:
         return level;
     }
 
+    static void caxton_divide(float *values, size_t dimensions, double length) {
+        caxton_float *value = values;
+        for (size_t j = 0; j < dimensions; j++) value[j] = (float)(value[j] / length);
+    }
+
     static inline void caxton_prefetch(const float *values, size_t count) {
         for (size_t j = 0; j < count; j += 16) __builtin_prefetch(values + j);
     }
 
     /* a . b, a . a and b . b */
-    static void caxton_pair(const float *a, const float *b, size_t dimensions, double *products) {
+    static void caxton_pair(const float *first, const float *second, size_t dimensions, double *products) {
+        const caxton_float *a = first, *b = second;
         double ab[4] = {0}, aa[4] = {0}, bb[4] = {0};
         for (size_t j = 0; j < dimensions; j += 4)
             for (size_t l = 0; l < 4 && j + l < dimensions; l++) {
@@ -250,6 +258,7 @@ cdef extern from *:
         const int32_t* sums, const float* scale, const float* error, const float* length, const coded_t* query, float* most, float* least,
     ) noexcept nogil
     coded_t encode "caxton_encode"(const float* values, size_t dimensions, int8_t* codes, size_t step) noexcept nogil
+    void divide "caxton_divide"(float* values, size_t dimensions, double length) noexcept nogil
     void prefetch "caxton_prefetch"(const float* values, size_t count) noexcept nogil
     void pair "caxton_pair"(const float* a, const float* b, size_t dimensions, double* products) noexcept nogil
 

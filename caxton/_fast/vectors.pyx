@@ -392,7 +392,7 @@ def normalise(rows):
     cdef Py_buffer block
     cdef double[3] products
     cdef double length
-    cdef Py_ssize_t i, j, dimensions
+    cdef Py_ssize_t i, dimensions
     cdef float* row
     _open(rows, &block, "rows", 2, written=True)
     try:
@@ -402,9 +402,7 @@ def normalise(rows):
                 row = <float*>block.buf + i * dimensions
                 pair(row, row, dimensions, products)
                 length = sqrt(products[0])
-                if length == 0:
-                    continue
-                for j in range(dimensions):
-                    row[j] = <float>(row[j] / length)
+                if length != 0:
+                    divide(row, dimensions, length)
     finally:
         PyBuffer_Release(&block)

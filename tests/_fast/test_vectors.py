@@ -212,6 +212,9 @@ def test_vectors_may_begin_anywhere() -> None:
     rows = memoryview(data)[1:].cast("f")
     assert top_k(rows, rows[:2], 1) == Block(rows, 2).top_k(rows[:2], 1) == [(2, 17.0)]
     assert dot(rows[:2], rows[4:]) == 17
+    row = memoryview(bytearray(b"\0" + vector(3, 4).tobytes()))[1:].cast("f")
+    normalise(row)
+    assert row.tolist() == pytest.approx([0.6, 0.8])
 
 
 def test_threads_may_search_one_block() -> None:
