@@ -29,14 +29,14 @@ EVENT_MAIL: Final[int]
 EVENT_CALL: Final[int]
 # a guest wrote a line: a = 1 out | 2 err, b = (text: str, at_us: int)
 EVENT_LOG: Final[int]
-# a turn committed a timer: a = timer id, b = due_us, 0 = cancelled
+# a turn committed a timer: a = timer id, b = due_us, 0 = cancelled or spent
 EVENT_TIMER: Final[int]
 # a turn committed key-value changes: b = list of (key: bytes, value: bytes | None)
 EVENT_STATE: Final[int]
 # a guest subscribed: b = filter JSON (bytes)
 EVENT_SUBSCRIBE: Final[int]
 # a guest's message could not be delivered (a = SEND_* < 0), or a message was not handled (a = EXIT_* > 0):
-# b = (Envelope, detail: str)
+# b = (Envelope, detail: str): of several receivers the name of the one without it, or why a turn failed
 EVENT_UNDELIVERED: Final[int]
 # answer to check_health(): a = 0 when it is well
 EVENT_HEALTH: Final[int]

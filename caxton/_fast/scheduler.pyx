@@ -129,6 +129,7 @@ cdef enum:
     WINDOW_NS = 100_000_000     # the CPU budget is averaged over this
     BURST = 8                   # messages of one port in a row
     BURST_NS = 50_000
+    NAMED_FAILURES = 64         # receivers of one message whose refusal the sender is told
     DRAIN_AT_MOST = 4096        # events of one drain(): one guest can make 65536 in a turn, and Trio has others to serve
 
 
@@ -189,7 +190,7 @@ cdef int send(
 ) noexcept nogil:
     """Route one message; takes over the reference when it returns the number of receivers, else a SEND_* code."""
     cdef record_t record
-    cdef int outcome, first = 0, sent = 0
+    cdef int outcome, first = 0, sent = 0, failed = 0
     cdef uint32_t i
     envelope.queued_ns = now
     envelope.accepted_us = cx_realtime_us()
@@ -215,19 +216,21 @@ cdef int send(
             record.outcome = <uint16_t>min(sent, 65535)
             record.receiver = target.id
             ring_append(ring, &record, envelope)
-            sent = first = 0
+            sent = 0
             for i in range(targets.count):
                 envelope_retain(envelope)
                 outcome = deliver(pool, worker, targets.items[i], envelope, NULL, NULL)
                 if outcome:
-                    envelope_release(envelope)
-                    first = first or outcome
+                    failed += 1
+                    if failed <= NAMED_FAILURES:
+                        # the others get it; the sender is told who does not, as long as these are few
+                        undelivered(pool, targets.items[i], outcome, envelope, targets.items[i].name, targets.items[i].name_length)
+                    else:
+                        envelope_release(envelope)
                 else:
                     sent += 1
-            if sent:
-                envelope_release(envelope)
-                return sent
-            return first
+            envelope_release(envelope)
+            return sent if sent else 1
     record.receiver = target.id
     outcome = deliver(pool, worker, target, envelope, ring, &record)
     return outcome if outcome else 1
@@ -260,6 +263,17 @@ cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now
     ring_append(&worker.ring, &record, NULL)
 
 
+cdef void timer_spent(pool_t* pool, agent_t* agent) noexcept nogil:
+    """The turn of a timer is over, well or badly: whoever keeps the timer may forget it."""
+    cdef event_t* event
+    if agent.turn.kind != KIND_TIMER:
+        return
+    event = event_new(EVENT_TIMER, agent.port.id, NULL, 0, NULL, 0)
+    if event != NULL:
+        event.a = agent.turn.argument
+        count_pending(agent.port, event, pool.outbox)
+
+
 cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noexcept nogil:
     """The turn is done: what it wrote and sent takes effect, in the order in which it was done."""
     cdef event_t* event
@@ -276,12 +290,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         if changes != NULL:
             count_pending(port, event_new(EVENT_STATE, port.id, NULL, 0, changes, length), pool.outbox)
             free(changes)
-    if agent.turn.kind == KIND_TIMER:
-        # spent, now that its turn takes effect: whoever keeps it may forget it
-        event = event_new(EVENT_TIMER, port.id, NULL, 0, NULL, 0)
-        if event != NULL:
-            event.a = agent.turn.argument
-            count_pending(port, event, pool.outbox)
+    timer_spent(pool, agent)
     event = agent.effects
     agent.effects = agent.effects_last = NULL
     while event != NULL:
@@ -350,6 +359,8 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     if agent.turn != NULL:
         if agent.exit_reason != EXIT_NORMAL:
             record_turn(worker, agent, agent.exit_reason, now)
+            if agent.exit_reason != EXIT_KILLED:
+                timer_spent(pool, agent)
             if agent.turn.kind == KIND_MESSAGE:
                 undelivered(pool, port, agent.exit_reason, agent.turn, agent.exit_text, agent.exit_length)
                 agent.turn = NULL

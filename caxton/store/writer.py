@@ -94,11 +94,13 @@ class Writer:
             if self._wal_pages >= self._checkpoint_at:
                 self._checkpoint()
         try:
-            if self._farewell:
-                self._farewell(self._connection)
+            try:
+                if self._farewell:
+                    self._farewell(self._connection)
+            finally:
+                self._connection.close()  # the last one to close checkpoints, and removes the WAL
         except apsw.Error as error:  # what was committed is safe, and whoever opens the file next will notice
             log.warning("%s could not be closed in order: %s", self._path, error)
-        self._connection.close()  # the last one to close checkpoints, and removes the WAL
 
     def _next_jobs(self) -> list[Job]:
         """Wait for a write, and take what came with it; empty when the store closes."""

@@ -72,7 +72,6 @@ async def test_a_timer_that_came_due_while_the_server_was_down_fires(tmp_path: P
         await until(node, lambda: log(node, "a", "out") == ["ring"])
 
 
-@pytest.mark.xfail(strict=True, reason="the scheduler does not say that a timer's turn is done, so its row stays")
 async def test_a_timer_that_was_handled_does_not_come_again(tmp_path: Path) -> None:
     await overdue(tmp_path)
     async with open_a_node(tmp_path) as node:

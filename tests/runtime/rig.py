@@ -45,6 +45,7 @@ class Rig:
     changes: list[AgentChange] = attrs.field(factory=list)
     lines: list[tuple[str, str]] = attrs.field(factory=list)
     timers: list[tuple[int, int]] = attrs.field(factory=list)  # port and id of each that was set
+    spent: list[tuple[int, int]] = attrs.field(factory=list)  # and of each whose turn took effect, or was cancelled
     runtime: Runtime = attrs.field(init=False)
     _news: trio.Event = attrs.field(factory=trio.Event)
 
@@ -55,8 +56,8 @@ class Rig:
                 kind, port, a, b = event
                 if kind == EVENT_LOG and (replica := self.runtime.replica_at(port)):
                     self.lines.append((replica[2], b[0]))
-                if kind == EVENT_TIMER and b:
-                    self.timers.append((port, a))
+                if kind == EVENT_TIMER:
+                    (self.timers if b else self.spent).append((port, a))
                 self.runtime.handle(event)
             self.tell()
 

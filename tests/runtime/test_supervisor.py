@@ -221,6 +221,9 @@ async def test_timers_fire_when_they_are_due_and_not_before() -> None:
         await let_pass(rig, 1.0, rings=3)
         await let_pass(rig, 11.0, rings=5)
         assert set(rig.lines) == {("alarm", "ring")}
+        # each was said to be spent, so that it does not fire again when the server comes back
+        await rig.until(lambda: len(rig.spent) == 5)
+        assert sorted(rig.spent) == [(port, 1), (port, 2), (port, 1000), (port, 1000), (port, 1000)]
 
 
 async def test_what_a_guest_says_it_can_do_becomes_an_address() -> None:
