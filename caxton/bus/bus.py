@@ -110,7 +110,10 @@ class Bus:
             text, at_us = b
             self.write_log(self._scheduler.name_of(port), STREAMS[a], text, at_us / 1e6)
         elif kind == EVENT_UNDELIVERED:
-            self._undelivered(a, *b)
+            message, detail = b
+            if a < 0 and detail:  # of several receivers the one that did not get it
+                detail = f"{detail}: {reason_of(a)[1]}"
+            self._undelivered(a, message, detail)
         elif kind == EVENT_SUBSCRIBE:
             try:
                 subscribe(self._scheduler, port, b)

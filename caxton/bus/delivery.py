@@ -46,14 +46,12 @@ def failure_for(message: Envelope, code: int, detail: str) -> bytes | None:
     if not message.sender or message.sender == AMS or message.performative in SILENT:
         return None
     word, sentence = reason_of(code)
-    # of several receivers the one that did not get it is named; of a crash the words of the guest's end are told
-    receiver, text = (detail or message.receiver, sentence) if code < 0 else (message.receiver, detail or sentence)
     answer: dict[str, object] = {
         "performative": "failure",
         "receiver": message.sender,
         "content": {
             "action": {"message_id": message.message_id, "performative": message.performative},
-            "reason": {"mts_error": word, "receiver": receiver, "text": text},
+            "reason": {"mts_error": word, "receiver": message.receiver, "text": detail or sentence},
         },
         "language": "json",
         "ontology": "fipa-agent-management",
