@@ -160,11 +160,11 @@ cdef extern from *:
         return coded;
     }
 
-    /* What the scores of 16 rows are at most, and the best four of what they are at least, each of another four rows. */
-    CAXTON_INLINE void caxton_bounds_body(const int32_t *sums, const float *scale, const float *error, const float *length,
+    /* What the scores of 16 rows are at most, the greatest of these, and the best four of what they are at least, each of another four rows. */
+    CAXTON_INLINE float caxton_bounds_body(const int32_t *sums, const float *scale, const float *error, const float *length,
                                           const caxton_coded_t *query, float *restrict most, float *restrict least) {
         const float query_scale = query->scale, query_error = query->error, query_length = query->length;
-        float low[16];
+        float low[16], best[4];
         for (int r = 0; r < 16; r++) {
             float about = (float)sums[r] * (scale[r] * query_scale), off = error[r] * query_length + length[r] * query_error;
             most[r] = about + off;
@@ -173,16 +173,20 @@ cdef extern from *:
         for (int r = 0; r < 4; r++) {
             float a = low[r] > low[r + 4] ? low[r] : low[r + 4], b = low[r + 8] > low[r + 12] ? low[r + 8] : low[r + 12];
             least[r] = a > b ? a : b;
+            float c = most[r] > most[r + 4] ? most[r] : most[r + 4], d = most[r + 8] > most[r + 12] ? most[r + 8] : most[r + 12];
+            best[r] = c > d ? c : d;
         }
+        float e = best[0] > best[1] ? best[0] : best[1], f = best[2] > best[3] ? best[2] : best[3];
+        return e > f ? e : f;
     }
 
     #define CAXTON_CODES(SUFFIX, ATTRIBUTES) \\
         ATTRIBUTES static caxton_coded_t caxton_encode_##SUFFIX(const float *values, size_t dimensions, int8_t *codes, size_t step) { \\
             return caxton_encode_body(values, dimensions, codes, step); \\
         } \\
-        ATTRIBUTES static void caxton_bounds_##SUFFIX(const int32_t *sums, const float *scale, const float *error, const float *length, \\
+        ATTRIBUTES static float caxton_bounds_##SUFFIX(const int32_t *sums, const float *scale, const float *error, const float *length, \\
                                                       const caxton_coded_t *query, float *most, float *least) { \\
-            caxton_bounds_body(sums, scale, error, length, query, most, least); \\
+            return caxton_bounds_body(sums, scale, error, length, query, most, least); \\
         }
     CAXTON_CODES(plain, )
     #if defined(CAXTON_X86)
@@ -192,7 +196,7 @@ cdef extern from *:
     static void (*caxton_scores)(const float *const *rows, const float *query, size_t dimensions, float *scores);
     static void (*caxton_sums)(const int8_t *codes, const int8_t *query, size_t cells, int32_t total, int32_t *sums);
     static caxton_coded_t (*caxton_encode)(const float *values, size_t dimensions, int8_t *codes, size_t step);
-    static void (*caxton_bounds)(const int32_t *sums, const float *scale, const float *error, const float *length,
+    static float (*caxton_bounds)(const int32_t *sums, const float *scale, const float *error, const float *length,
                                  const caxton_coded_t *query, float *most, float *least);
 
     /* 0: plain, 1: AVX2, 2: AVX-512; at most what is asked for and what the processor has */
@@ -254,7 +258,7 @@ cdef extern from *:
         float length
         int32_t total
 
-    void bounds "caxton_bounds"(
+    float bounds "caxton_bounds"(
         const int32_t* sums, const float* scale, const float* error, const float* length, const coded_t* query, float* most, float* least,
     ) noexcept nogil
     coded_t encode "caxton_encode"(const float* values, size_t dimensions, int8_t* codes, size_t step) noexcept nogil
@@ -264,7 +268,8 @@ cdef extern from *:
 
 cdef enum:
     LANES = 16              # rows whose codes stand together
-    TILE = 1024             # rows that are bounded before the best of them are scored
+    GROUPS = 64
+    TILE = 1024             # rows, GROUPS * LANES, that are bounded before the best of them are scored
     MOST_DIMENSIONS = 65536 # so that sums of codes fit into 32 bits
 
 ctypedef struct hit_t:

@@ -272,6 +272,7 @@ cdef class Block:
 
     cdef void search(self, const float* query, int8_t* codes, best_t* floor, best_t* best) noexcept nogil:
         cdef float[TILE] most
+        cdef float[GROUPS] tops
         cdef float[4] least
         cdef int32_t[LANES] sums
         cdef four_t four
@@ -292,7 +293,7 @@ cdef class Block:
             i = first
             while i < last:
                 sum_codes(self.codes + i * self.stride, codes, self.stride // 4, coded.total, sums)
-                bounds(sums, self.scales + i, self.errors + i, self.lengths + i, &coded, most + (i - first), least)
+                tops[(i - first) // LANES] = bounds(sums, self.scales + i, self.errors + i, self.lengths + i, &coded, most + (i - first), least)
                 for l in range(4):
                     if floor.count < floor.bound or least[l] > floor.hits[0].score:
                         offer(floor, least[l], i)
@@ -301,9 +302,13 @@ cdef class Block:
             bar = floor.hits[0].score if floor.count == floor.bound else -INFINITY
             if best.count == best.bound:
                 bar = max(bar, best.hits[0].score)
-            for i in range(first, last):
-                if not most[i - first] < bar:
-                    _take(&four, self.rows + i * self.stride, i, query, self.stride, best)
+            i = first
+            while i < last:
+                if not tops[(i - first) // LANES] < bar:
+                    for l in range(i, min(i + LANES, last)):
+                        if not most[l - first] < bar:
+                            _take(&four, self.rows + l * self.stride, l, query, self.stride, best)
+                i += LANES
             if four.count:
                 _score(&four, query, self.stride, best)
         sort(best)
