@@ -186,9 +186,13 @@ cdef inline int refusal(port_t* port) noexcept nogil:
 
 
 cdef int send(
-    pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, int64_t now
+    pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, port_t* source,
+    int64_t now
 ) noexcept nogil:
-    """Route one message; takes over the reference when it returns the number of receivers, else a SEND_* code."""
+    """Route one message of *source* (NULL: from outside).
+
+    Takes over the reference when it returns the number of receivers, else a SEND_* code.
+    """
     cdef record_t record
     cdef int outcome, first = 0, sent = 0, failed = 0
     cdef uint32_t i
@@ -224,7 +228,7 @@ cdef int send(
                     failed += 1
                     if failed <= NAMED_FAILURES:
                         # the others get it; the sender is told who does not, as long as these are few
-                        undelivered(pool, targets.items[i], outcome, envelope, targets.items[i].name, targets.items[i].name_length)
+                        undelivered(pool, source, outcome, envelope, targets.items[i].name, targets.items[i].name_length)
                     else:
                         envelope_release(envelope)
                 else:
@@ -239,14 +243,17 @@ cdef int send(
 # -- a turn's end ----------------------------------------------------------------------------------------------------
 
 cdef void undelivered(pool_t* pool, port_t* port, int code, envelope_t* envelope, const char* text, size_t length) noexcept nogil:
-    """Takes over the reference. The bus tells the sender."""
-    cdef event_t* event = event_new(EVENT_UNDELIVERED, port.id, NULL, 0, text, length)
+    """Takes over the reference. The bus tells the sender. *port*: whose guest caused it; NULL: nobody's."""
+    cdef event_t* event = event_new(EVENT_UNDELIVERED, port.id if port != NULL else 0, NULL, 0, text, length)
     if event == NULL:
         envelope_release(envelope)
         return
     event.a = code
     event.envelope = envelope
-    count_pending(port, event, pool.outbox)
+    if port != NULL:
+        count_pending(port, event, pool.outbox)
+    else:
+        outbox_push(pool.outbox, event)
 
 
 cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now) noexcept nogil:
@@ -305,7 +312,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
         wait_for_room(pool, &worker.ring, out.envelope.size)
-        outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, now)
+        outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, port, now)
         if outcome < 0:
             undelivered(pool, port, outcome, out.envelope, NULL, 0)
         if out.target != NULL:
@@ -906,7 +913,7 @@ cdef class Scheduler:
         """Takes over the reference when the result is positive."""
         if ring_used(&self.ring) + 2 * envelope.size + 256 > self.ring.capacity:
             self.records.read(&self.ring)
-        return send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, cx_monotonic_ns())
+        return send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
 
     cdef Receipt _post(self, envelope_t* envelope, str sender):
         """Takes over the reference."""

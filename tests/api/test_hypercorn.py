@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -23,11 +23,14 @@ pytestmark = pytest.mark.slow
 def hypercorn(folder: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "hypercorn", *options, "-b", "127.0.0.1:0", "caxton.app:app"]
     environment = {**os.environ, "CAXTON_DATA_DIR": str(folder)}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         try:
             yield process
         finally:
-            process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # hypercorn's worker too, which does not end with its master
 
 
 def lines_until(process: subprocess.Popen[str], wanted: str) -> tuple[str, re.Match[str] | None]:
