@@ -13,6 +13,7 @@ import statistics
 import time
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from caxton._fast.vectors import Block, normalise, top_k
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     Floats = array[float]
 
 DIMENSIONS = 256
-# rows, how many are asked for, rounds, and searches in a round
-MANY = (100_000, 10, 15, 2)
-FEW = (512, 3, 101, 200)
+# rows, how many are asked for, rounds, and how often each query in a round
+MANY = (100_000, 10, 11, 1)
+FEW = (512, 3, 101, 25)
 
-Search = Callable[[], object]
+QUERIES = 8  # in turns: how many rows are in question depends on the query
+
+Search = Callable[[Any], object]
 
 
 def measure() -> Result:
@@ -36,16 +39,17 @@ def measure() -> Result:
     baseline: dict[str, object] = {}
     ratios: dict[str, object] = {}
     for name, (count, k, rounds, times) in (("100k", MANY), ("512", FEW)):
-        rows, query = _rows(rng, pool, count), _rows(rng, pool, 1)
+        rows = _rows(rng, pool, count)
+        queries = [_rows(rng, pool, 1) for _ in range(QUERIES)]
         began = time.perf_counter()
         block = Block(rows, DIMENSIONS)
         figures[f"block_{name}_prepare_ms"] = (time.perf_counter() - began) * 1000
-        ours: dict[str, Search] = {
-            "block": lambda block=block, query=query, k=k: block.top_k(query, k),  # type: ignore[misc]  # of lambdas
-            "scan": lambda rows=rows, query=query, k=k: top_k(rows, query, k),  # type: ignore[misc]
-        }
-        theirs = _baselines(rows, query, k)
-        taken = _medians({**ours, **theirs}, rounds, times)
+        ours: dict[str, Search] = {"block": partial(block.top_k, k=k), "scan": partial(top_k, rows, k=k)}
+        theirs, their_queries = _baselines(rows, queries, k)
+        if "python" in theirs:
+            rounds, times = 3, 1
+        both = [(search, queries) for search in ours.values()] + [(search, their_queries) for search in theirs.values()]
+        taken = dict(zip([*ours, *theirs], _medians(both, rounds, times), strict=True))
         for search in ours:
             figures[f"{search}_{name}_us"] = taken[search]
         for search in theirs:
@@ -64,40 +68,38 @@ def _rows(rng: random.Random, pool: "Floats", count: int) -> "Floats":
     return rows
 
 
-def _medians(searches: dict[str, Search], rounds: int, times: int) -> dict[str, float]:
-    """Microseconds of each, the median of rounds that alternate between them; Python's take one search in one round."""
-    taken: dict[str, list[float]] = {name: [] for name in searches}
-    for number in range(rounds):
-        for name, search in searches.items():
-            count = 1 if name == "python" else times
-            if name == "python" and number:
-                continue
+def _medians(searches: list[tuple[Search, list[Any]]], rounds: int, times: int) -> list[float]:
+    """Microseconds of each, the median of rounds that alternate between them; in a round each query *times* times."""
+    taken: list[list[float]] = [[] for _ in searches]
+    for _ in range(rounds):
+        for (search, queries), values in zip(searches, taken, strict=True):
             began = time.perf_counter()
-            for _ in range(count):
-                search()
-            taken[name].append((time.perf_counter() - began) / count * 1e6)
-    return {name: statistics.median(values) for name, values in taken.items()}
+            for _ in range(times):
+                for query in queries:
+                    search(query)
+            values.append((time.perf_counter() - began) / times / len(queries) * 1e6)
+    return [statistics.median(values) for values in taken]
 
 
-def _baselines(rows: "Floats", query: "Floats", k: int) -> dict[str, Search]:
-    # Any: NumPy is no dependency
+# Any: NumPy is no dependency
+def _baselines(rows: "Floats", queries: "list[Floats]", k: int) -> tuple[dict[str, Search], list[Any]]:
     numpy: Any
     try:
         import numpy
     except ImportError:
-        return {"python": lambda: _plain(rows, query, k)}
-    block, wanted = numpy.array(rows).reshape(-1, DIMENSIONS), numpy.array(query)
+        return {"python": partial(_plain, rows, k=k)}, queries[:1]
+    block = numpy.array(rows).reshape(-1, DIMENSIONS)
 
-    def best() -> Any:
-        return numpy.argpartition(block.dot(wanted), -k)[-k:]
+    def best(query: Any) -> Any:
+        return numpy.argpartition(block.dot(query), -k)[-k:]
 
-    def same_answer() -> object:
-        scores = block.dot(wanted)
+    def same_answer(query: Any) -> object:
+        scores = block.dot(query)
         found = numpy.argpartition(scores, -k)[-k:]
         found = found[numpy.argsort(-scores[found])]
         return list(zip(found.tolist(), scores[found].tolist(), strict=True))
 
-    return {"numpy": best, "numpy_same_answer": same_answer}
+    return {"numpy": best, "numpy_same_answer": same_answer}, [numpy.array(query) for query in queries]
 
 
 def _plain(rows: "Floats", query: "Floats", k: int) -> list[tuple[float, int]]:
