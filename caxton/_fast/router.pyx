@@ -1,5 +1,7 @@
 """Who a message goes to, and the address book's Python face. See router.pxd for the rules, route_table.pxd for how routes are kept."""
 
+# Over 500 lines: the readers without a lock and the one writer keep one set of rules (router.pxd), and are read side by side.
+
 from libc.stdint cimport uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset

@@ -73,6 +73,7 @@ from caxton._fast.router cimport (
     targets_t,
 )
 from caxton._fast.state cimport changes_to_list, state_bytes, state_restore
+from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport wasmtime_memory_data_size
 from caxton._fast.wasm.engine cimport Engine
 from caxton._fast.wasm.instance cimport *

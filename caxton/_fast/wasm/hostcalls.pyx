@@ -1,5 +1,7 @@
 """See hostcalls.pxd for the rules."""
 
+# Over 500 lines: one function after another, a table in effect: each is short and stands alone.
+
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, strlen

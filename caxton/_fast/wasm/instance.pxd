@@ -213,15 +213,3 @@ cdef inline uint8_t* guest_bytes(agent_t* agent, uint32_t pointer, uint32_t leng
     if <uint64_t>pointer + length > wasmtime_memory_data_size(agent.context, &agent.memory):
         return NULL
     return wasmtime_memory_data(agent.context, &agent.memory) + pointer
-
-cdef class Linker:
-    """The host functions, defined once for an engine."""
-    cdef wasmtime_linker_t* handle
-    cdef object engine
-
-cdef class Blueprint:
-    """A module joined with the host functions: what instances are made of."""
-    cdef blueprint_t plan
-    cdef object module
-    cdef list _names
-    cdef object __weakref__

@@ -2,12 +2,6 @@ from caxton._fast.envelope import Envelope
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 
-class Linker:
-    def __init__(self, engine: Engine) -> None: ...
-
-class Blueprint:
-    def __init__(self, linker: Linker, module: Module) -> None: ...
-
 class Instance:
     """One instance alone, without scheduler or neighbours, for tests and measurements. What it sends goes nowhere."""
 
