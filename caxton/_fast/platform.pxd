@@ -19,6 +19,7 @@ cdef extern from *:
     #include <signal.h>
     #include <stdint.h>
     #include <stdlib.h>
+    #include <string.h>
     #include <time.h>
     #include <unistd.h>
     #if defined(__linux__)
@@ -39,6 +40,14 @@ cdef extern from *:
         while (seen)
             if (__atomic_compare_exchange_n(count, &seen, seen + 1, 1, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) return 1;
         return 0;
+    }
+    /* zeroed memory that shares no cache line (nor the one fetched beside it) with others; free() gives it back */
+    static inline void *cx_alloc_lines(size_t size) {
+        void *memory = NULL;
+        size = (size + 127) & ~(size_t)127;
+        if (posix_memalign(&memory, 128, size)) return NULL;
+        memset(memory, 0, size);
+        return memory;
     }
     static inline int64_t cx_monotonic_ns(void) {
         struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
@@ -171,6 +180,7 @@ cdef extern from *:
     bint cx_increment_unless_zero(int32_t*) nogil
     void cx_fence() nogil
 
+    void* cx_alloc_lines(size_t) nogil
     int64_t cx_monotonic_ns() nogil
     int64_t cx_realtime_us() nogil
     int cx_cond_init(pthread_cond_t*) nogil

@@ -18,6 +18,7 @@ from caxton._fast.envelope cimport (
 )
 from caxton._fast.mailbox cimport mailbox_clear, mailbox_init
 from caxton._fast.platform cimport (
+    cx_alloc_lines,
     cx_add_i32,
     cx_add_u64,
     cx_increment_unless_zero,
@@ -455,7 +456,7 @@ cdef class Router:
                 raise MemoryError
             self._by_id = larger
             self._room = self._room * 2 + 64
-        port = <port_t*>calloc(1, sizeof(port_t) + len(encoded))
+        port = <port_t*>cx_alloc_lines(sizeof(port_t) + len(encoded))
         if port == NULL:
             raise MemoryError
         port.name = <char*>port + sizeof(port_t)

@@ -20,6 +20,7 @@ from caxton._fast.outbox cimport event_new, event_t, outbox_push, outbox_notify,
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_load_i32,
+    cx_load_u64,
     cx_monotonic_ns,
     cx_peek_i32,
     cx_realtime_us,
@@ -63,7 +64,13 @@ cdef void count_pending(port_t* port, event_t* event, outbox_t* outbox) noexcept
 
 
 cdef void wait_for_room(pool_t* pool, ring_t* ring, uint64_t size) noexcept nogil:
-    """A full ring pushes back: Trio is woken to read it, and this thread waits."""
+    """Room for a record of this size. Trio is woken when a quarter is full; a full ring pushes back: this thread waits."""
+    if ring.tail - ring.head_seen < ring.capacity // 4:
+        return
+    ring.head_seen = cx_load_u64(&ring.head)
+    if ring.tail - ring.head_seen < ring.capacity // 4:
+        return
+    outbox_notify(pool.outbox)
     while ring.capacity - ring_used(ring) < 2 * size + 256 and not cx_load_i32(&pool.stopping):
         outbox_notify(pool.outbox)
         cx_sleep_ns(50_000)

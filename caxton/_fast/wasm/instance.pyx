@@ -3,7 +3,7 @@
 # Over 500 lines: a turn is one machine; its phases, what it collects and how it ends read as one.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset, strlen, strstr
 
 cdef extern from "<string.h>" nogil:
@@ -38,7 +38,7 @@ from caxton._fast.envelope cimport (
 )
 from caxton._fast.mailbox cimport mailbox_is_full
 from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_free, outbox_init, outbox_push, outbox_t
-from caxton._fast.platform cimport cx_add_i32, cx_load_i32, cx_monotonic_ns, cx_realtime_us, cx_store_u64
+from caxton._fast.platform cimport cx_alloc_lines, cx_add_i32, cx_load_i32, cx_monotonic_ns, cx_realtime_us, cx_store_u64
 from caxton._fast.router cimport (
     port_release,
     port_retain,
@@ -85,7 +85,7 @@ cdef enum:
 # -- birth and death -------------------------------------------------------------------------------------------------
 
 cdef agent_t* agent_new(world_t* world, port_t* port, blueprint_t* blueprint, const limits_t* limits) noexcept nogil:
-    cdef agent_t* agent = <agent_t*>calloc(1, sizeof(agent_t))
+    cdef agent_t* agent = <agent_t*>cx_alloc_lines(sizeof(agent_t))
     if agent == NULL:
         return NULL
     agent.world = world
