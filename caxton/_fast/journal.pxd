@@ -35,7 +35,8 @@ ctypedef struct ring_t:
     char pad0[48]
     uint64_t tail           # atomic; written by the producer
     uint64_t head_seen      # the producer's copy of head
-    char pad1[48]
+    uint64_t asked          # tail when the producer last looked whether the reader should be woken
+    char pad1[40]
     uint64_t head           # atomic; written by the consumer
     char pad2[56]
 

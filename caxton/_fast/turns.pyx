@@ -65,15 +65,17 @@ cdef void count_pending(port_t* port, event_t* event, outbox_t* outbox) noexcept
 
 cdef void wait_for_room(pool_t* pool, ring_t* ring, uint64_t size) noexcept nogil:
     """Room for a record of this size. Trio is woken when a quarter is full; a full ring pushes back: this thread waits."""
-    if ring.tail - ring.head_seen < ring.capacity // 4:
-        return
-    ring.head_seen = cx_load_u64(&ring.head)
-    if ring.tail - ring.head_seen < ring.capacity // 4:
-        return
-    outbox_notify(pool.outbox)
-    while ring.capacity - ring_used(ring) < 2 * size + 256 and not cx_load_i32(&pool.stopping):
-        outbox_notify(pool.outbox)
-        cx_sleep_ns(50_000)
+    # `head` is Trio's cache line: it is looked at now and then, not for every record
+    if ring.tail - ring.head_seen >= ring.capacity // 4 and ring.tail - ring.asked >= ring.capacity // 32:
+        ring.asked = ring.tail
+        ring.head_seen = cx_load_u64(&ring.head)
+        if ring.tail - ring.head_seen >= ring.capacity // 4:
+            outbox_notify(pool.outbox)
+    while ring.capacity - (ring.tail - ring.head_seen) < 2 * size + 256 and not cx_load_i32(&pool.stopping):
+        ring.head_seen = cx_load_u64(&ring.head)
+        if ring.capacity - (ring.tail - ring.head_seen) < 2 * size + 256:
+            outbox_notify(pool.outbox)
+            cx_sleep_ns(50_000)
 
 
 cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envelope, ring_t* ring, record_t* record) noexcept nogil:
