@@ -10,6 +10,8 @@ Who owns what: `*_new` gives a pointer that its `*_delete` takes back. A `wasmti
 vectors, `wasm_valtype_vec_new` takes the types. What `*_params`, `*_results`, `*_type`, `*_name` of a type return is borrowed from that type.
 """
 
+# Over 500 lines: every declaration stands twice, as C for the compiler and as Cython for us; there is no logic.
+
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 cdef extern from * nogil:
