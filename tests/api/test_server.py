@@ -54,3 +54,16 @@ async def test_the_end_does_not_wait_for_those_who_stay(monkeypatch: pytest.Monk
 
 def test_urls():
     assert Address("127.0.0.1", 80).url == "http://127.0.0.1:80"
+
+
+async def test_a_connection_that_the_client_has_closed_is_closed_at_once() -> None:
+    request = b"GET /health HTTP/1.1\r\nHost: caxton\r\n\r\n"
+    async with open_server() as served:
+        async with await trio.open_tcp_stream(served.address.host, served.address.port) as stream:
+            await stream.send_all(request)
+            answer = b""
+            while not answer.endswith(b"}"):
+                answer += await stream.receive_some(65536)
+            await stream.send_eof()
+            with trio.fail_after(5):  # far below the keep-alive timeout, which used to run out first
+                assert await stream.receive_some(65536) == b""
