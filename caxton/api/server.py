@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 import trio
 from hypercorn.config import Config, Sockets
+from hypercorn.events import Event, Updated
 from hypercorn.trio import run as hypercorn_trio
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.typing import ASGIFramework
@@ -24,9 +25,17 @@ class Connection(TCPServer):
     A client per request would leave a descriptor open for each request of the last 75 seconds.
     """
 
+    has_left = False
+
     async def _read_data(self) -> None:
         await super()._read_data()
+        self.has_left = True
         await self.idle_task.stop()
+
+    async def protocol_send(self, event: Event) -> None:
+        # the answer to somebody who has left is followed by no next request: no timer for it
+        if not (self.has_left and isinstance(event, Updated)):
+            await super().protocol_send(event)
 
 
 hypercorn_trio.TCPServer = Connection  # type: ignore[attr-defined]  # worker_serve has no other way to be given one
