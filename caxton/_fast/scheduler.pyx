@@ -76,6 +76,7 @@ from caxton._fast.state cimport changes_to_list, state_bytes, state_restore
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport wasmtime_memory_data_size
 from caxton._fast.wasm.engine cimport Engine
+from caxton._fast.wasm.hostcalls cimport HOST_UNAVAILABLE
 from caxton._fast.wasm.instance cimport *
 from caxton._fast.wasm.module cimport Module
 from caxton._fast.workers cimport (
@@ -479,7 +480,7 @@ cdef class Scheduler:
         agent = <agent_t*>port.agent
         if agent != NULL and agent.waiting == WAIT_CALL and agent.call_id == call_id and not agent.answered:
             agent.answer = <char*>malloc(len(result) or 1)
-            agent.answer_status = -104 if error or agent.answer == NULL else 0
+            agent.answer_status = HOST_UNAVAILABLE if error or agent.answer == NULL else 0
             agent.answer_length = <uint32_t>len(result)
             if agent.answer != NULL:
                 memcpy(agent.answer, <const char*>result, len(result))

@@ -4,6 +4,8 @@ Where the rules leave a choice (one of several replicas), the native answer must
 allows; what the choice is bound to (rule 5) has tests of its own, which the twin's choice passes too.
 """
 
+# Over 500 lines: one kind of address after another, all on the same two routers.
+
 import random
 import threading
 import time
