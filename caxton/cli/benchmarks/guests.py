@@ -18,12 +18,11 @@ TRAP = """
 def relay(text: str) -> str:
     """Answers every message by sending *text*."""
     data = text.encode()
-    escaped = "".join(f"\\{byte:02x}" for byte in data)
     return f"""
 (module
   (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
   (memory (export "memory") 1)
-  (data (i32.const 4096) "{escaped}")
+  (data (i32.const 4096) "{_escaped(data)}")
   (func (export "handle_message") (param i32 i32) (result i32)
     (call $send (i32.const 4096) (i32.const {len(data)}))))
 """
@@ -52,5 +51,39 @@ PLACE = "########"
 def paired(message: str) -> str:
     """The module for agents that talk in pairs; PLACE in *message* is where the partner's name of 8 bytes goes."""
     data = message.encode()
-    escaped = "".join(f"\\{byte:02x}" for byte in data)
-    return PAIRED % (escaped, 4096 + data.index(PLACE.encode()), len(data))
+    return PAIRED % (_escaped(data), 4096 + data.index(PLACE.encode()), len(data))
+
+
+# Answers every message with a long one, which its init puts together: a module with a megabyte of text compiles slowly.
+FILLED = """
+(module
+  (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
+  (memory (export "memory") %(pages)d)
+  (data (i32.const %(head_at)d) "%(head)s")
+  (data (i32.const %(tail_at)d) "%(tail)s")
+  (func (export "init") (result i32)
+    (memory.fill (i32.const %(fill_at)d) (i32.const 120) (i32.const %(filler)d))
+    (i32.const 0))
+  (func (export "handle_message") (param i32 i32) (result i32)
+    (call $send (i32.const %(head_at)d) (i32.const %(length)d))))
+"""
+
+
+def filled(head: bytes, filler: int, tail: bytes) -> str:
+    """Sends *head*, so many letters x, *tail*."""
+    head_at = 1024
+    length = len(head) + filler + len(tail)
+    return FILLED % {
+        "pages": (head_at + length) // 65_536 + 1,
+        "head_at": head_at,
+        "head": _escaped(head),
+        "fill_at": head_at + len(head),
+        "filler": filler,
+        "tail_at": head_at + len(head) + filler,
+        "tail": _escaped(tail),
+        "length": length,
+    }
+
+
+def _escaped(data: bytes) -> str:
+    return "".join(f"\\{byte:02x}" for byte in data)

@@ -16,7 +16,7 @@ import trio
 from caxton._fast.scheduler import EVENT_EXITED, EVENT_STARTED, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module, wat2wasm
-from caxton.cli.benchmarks import Result, quantile
+from caxton.cli.benchmarks import Result, payloads, quantile
 from caxton.cli.benchmarks.guests import PLACE, paired
 from caxton.core.errors import ResourceLimitExceeded
 from caxton.node.metrics import resident_bytes
@@ -116,6 +116,7 @@ def measure() -> Result:
             "messages_per_second": rates,
             "bytes_per_agent": bytes_per_agent,
             "message_bytes": len(MESSAGE),
+            "payloads": payloads.figures(),
         },
         "baseline": {"trio_channel_p50_us": base50, "trio_channel_p99_us": base99},
         "ratios": {"p50": p50 / base50, "p99": p99 / base99, "threads_2_vs_1": threads[2] / threads[1]},
