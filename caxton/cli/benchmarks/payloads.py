@@ -1,8 +1,8 @@
 """Messages of four sizes from guest to guest, with everything that a hop has: parse, route, mailbox, record, history.
 
 Two agents on one scheduler thread have one message between them, whose content is a JSON string of so many bytes,
-quotes included; time is the wall clock's by the turns done, the best of ROUNDS. So it includes waiting for the reader of
-the records, who copies them on another thread (docs/performance.md counts the copies).
+quotes included; time is the wall clock's by the turns done, the best of ROUNDS. So it includes waiting for the reader
+of the records, who copies them on another thread (docs/performance.md counts the copies).
 """
 
 import select
