@@ -5,12 +5,13 @@ Rule 2: a higher priority goes first, but after FAIRNESS messages in a row that 
         lowest up, so that none of them starves.
 Rule 3: the bound is counted in messages and in bytes; a full mailbox refuses, it never drops. Control turns are not counted and never refused.
 
-It knows no lock: the port that holds it has one. `tests/oracles/mailbox.py` is the specification.
+It knows no lock: the port that holds it has one. Whether it is full, and how much waits, may be asked without it; then it may be otherwise in a moment. `tests/oracles/mailbox.py` is the specification.
 """
 
 from libc.stdint cimport int32_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport envelope_t, PRIORITY_COUNT
+from caxton._fast.platform cimport cx_peek_u32, cx_peek_u64
 
 cdef enum:
     FAIRNESS = 16
@@ -25,11 +26,11 @@ ctypedef struct lane_t:
 
 ctypedef struct mailbox_t:
     lane_t lanes[LANES]
-    uint32_t count          # messages in the four lanes
+    uint32_t count          # messages in the four lanes; peeked without the lock
     uint32_t bound
     uint32_t passed         # messages taken in a row while a lower lane waited
     int32_t last            # the lane that had the last turn out of order
-    uint64_t bytes
+    uint64_t bytes          # peeked without the lock
     uint64_t byte_bound
 
 cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noexcept nogil
@@ -41,7 +42,7 @@ cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil
 cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil
 
 cdef inline bint mailbox_is_full(const mailbox_t* box) noexcept nogil:
-    return box.count >= box.bound or box.bytes >= box.byte_bound
+    return cx_peek_u32(&box.count) >= box.bound or cx_peek_u64(&box.bytes) >= box.byte_bound
 
 cdef inline bint mailbox_is_empty(const mailbox_t* box) noexcept nogil:
     return box.count == 0 and box.lanes[CONTROL_LANE].count == 0

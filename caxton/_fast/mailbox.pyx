@@ -12,6 +12,7 @@ from caxton._fast.envelope cimport (
     envelope_wrap,
     KIND_MESSAGE,
 )
+from caxton._fast.platform cimport cx_poke_u32, cx_poke_u64
 
 
 cdef int lane_push(lane_t* lane, envelope_t* envelope) noexcept nogil:
@@ -70,8 +71,8 @@ cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil:
         return lane_push(&box.lanes[CONTROL_LANE], envelope)
     if mailbox_is_full(box) or lane_push(&box.lanes[envelope.priority], envelope):
         return -1
-    box.count += 1
-    box.bytes += envelope.size
+    cx_poke_u32(&box.count, box.count + 1)
+    cx_poke_u64(&box.bytes, box.bytes + envelope.size)
     return 0
 
 
@@ -98,8 +99,8 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
     else:
         box.passed += 1
     envelope = lane_pop(&box.lanes[highest])
-    box.count -= 1
-    box.bytes -= envelope.size
+    cx_poke_u32(&box.count, box.count - 1)
+    cx_poke_u64(&box.bytes, box.bytes - envelope.size)
     return envelope
 
 

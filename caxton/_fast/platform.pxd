@@ -162,14 +162,20 @@ cdef extern from *:
     int pthread_cond_wait(pthread_cond_t*, pthread_mutex_t*) nogil
     int pthread_join(pthread_t, void**) nogil
 
-    # acquire loads, release stores; the _relaxed ones order nothing
+    # acquire loads, release stores; a peek and a poke order nothing: what one thread changes and another only wants to know about
     int32_t cx_load_i32 "cx_load"(const int32_t*) nogil
     int64_t cx_load_i64 "cx_load"(const int64_t*) nogil
     uint32_t cx_load_u32 "cx_load"(const uint32_t*) nogil
     uint64_t cx_load_u64 "cx_load"(const uint64_t*) nogil
     void* cx_load_ptr "cx_load"(void**) nogil
+    uint8_t cx_peek_u8 "cx_load_relaxed"(const uint8_t*) nogil
     int32_t cx_peek_i32 "cx_load_relaxed"(const int32_t*) nogil
+    uint32_t cx_peek_u32 "cx_load_relaxed"(const uint32_t*) nogil
     uint64_t cx_peek_u64 "cx_load_relaxed"(const uint64_t*) nogil
+    void cx_poke_u8 "cx_store_relaxed"(uint8_t*, uint8_t) nogil
+    void cx_poke_i32 "cx_store_relaxed"(int32_t*, int32_t) nogil
+    void cx_poke_u32 "cx_store_relaxed"(uint32_t*, uint32_t) nogil
+    void cx_poke_u64 "cx_store_relaxed"(uint64_t*, uint64_t) nogil
     void cx_store_i32 "cx_store"(int32_t*, int32_t) nogil
     void cx_store_u32 "cx_store"(uint32_t*, uint32_t) nogil
     void cx_store_u64 "cx_store"(uint64_t*, uint64_t) nogil

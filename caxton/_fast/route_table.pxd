@@ -12,6 +12,7 @@ from caxton._fast.content_filter cimport filter_free
 from caxton._fast.platform cimport (
     cx_add_u64,
     cx_load_ptr,
+    cx_peek_u32,
     cx_store_ptr,
     pthread_mutex_lock,
     pthread_mutex_unlock,
@@ -23,8 +24,6 @@ cdef extern from *:
     static char caxton_tombstone;
     """
     char caxton_tombstone
-    uint32_t cx_peek_u32 "cx_load_relaxed"(const uint32_t*) nogil
-    void cx_poke_u32 "cx_store_relaxed"(uint32_t*, uint32_t) nogil
 
 cdef enum:
     # retired_t.kind
@@ -162,7 +161,7 @@ cdef inline void retire(router_t* router, void* what, int kind) noexcept nogil:
     pthread_mutex_lock(&router.lock)
     item.tag = cx_add_u64(&router.version, 1)
     item.next = router.retired
-    router.retired = item
+    cx_store_ptr(<void**>&router.retired, item)
     pthread_mutex_unlock(&router.lock)
 
 

@@ -42,8 +42,8 @@ ctypedef struct port_t:
     uint32_t id
     int32_t refs            # atomic: the routes together hold one, each queue entry holds one
     uint8_t kind
-    uint8_t accepting       # 0: draining or closed, new messages are refused
-    uint8_t closed
+    uint8_t accepting       # 0: draining or closed, new messages are refused; peeked without the lock
+    uint8_t closed          # the same
     uint8_t announced       # host port: EVENT_MAIL was sent and not yet answered by receive()
     uint16_t name_length
     char* name
@@ -52,7 +52,7 @@ ctypedef struct port_t:
     int32_t schedule        # workers.pxd
     int32_t wanted          # scheduler.pyx: bits of what Python asked for
     int32_t pending         # atomic: events of its guest that Trio has not read yet
-    void* agent             # wasm/instance.pxd agent_t*, or NULL
+    void* agent             # wasm/instance.pxd agent_t*, or NULL; whether there is one is asked without the lock
     uint64_t received
     char pad[64]            # what another thread writes stands on cache lines of its own
     # counters, written by the journal's reader
@@ -101,7 +101,7 @@ ctypedef struct router_t:
     table_t* table
     patterns_t* patterns
     uint64_t version        # raised by every change
-    retired_t* retired
+    retired_t* retired      # whether there is one is asked without the lock
     pthread_mutex_t lock    # guards `retired`
     char* node
     uint32_t node_length

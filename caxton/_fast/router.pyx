@@ -24,6 +24,10 @@ from caxton._fast.platform cimport (
     cx_increment_unless_zero,
     cx_load_ptr,
     cx_load_u32,
+    cx_peek_u32,
+    cx_peek_u8,
+    cx_poke_u32,
+    cx_poke_u8,
     cx_store_ptr,
     cx_store_u32,
     pthread_mutex_destroy,
@@ -32,8 +36,6 @@ from caxton._fast.platform cimport (
     pthread_mutex_unlock,
 )
 from caxton._fast.route_table cimport (
-    cx_peek_u32,
-    cx_poke_u32,
     find_route,
     hash_bytes,
     index_of,
@@ -100,7 +102,7 @@ cdef port_t* choose(route_t* route, const envelope_t* envelope) noexcept nogil:
         cx_poke_u32(&route.cursor, start + 1)
         for i in range(count):
             port = member_port(route, (start % count + i) % count)
-            if port != NULL and port.accepting:
+            if port != NULL and cx_peek_u8(&port.accepting):
                 return port
             if chosen == NULL:
                 chosen = port
@@ -110,7 +112,7 @@ cdef port_t* choose(route_t* route, const envelope_t* envelope) noexcept nogil:
         port = member_port(route, i)
         if port == NULL:
             continue
-        accepts = port.accepting != 0
+        accepts = cx_peek_u8(&port.accepting) != 0
         weight = mix(conversation ^ (<uint64_t>port.id * <uint64_t>0x9E3779B97F4A7C15))
         if chosen == NULL or (accepts and not accepting) or (accepts == accepting and weight > best):
             chosen = port
@@ -301,7 +303,7 @@ cdef void router_reclaim(router_t* router, uint64_t seen) noexcept nogil:
     while link[0] != NULL:
         item = link[0]
         if item.tag <= seen:
-            link[0] = item.next
+            cx_store_ptr(<void**>link, item.next)
             retired_free(item)
         else:
             link = &item.next
@@ -552,7 +554,7 @@ cdef class Router:
         """A port that drains is passed over while a replica of it accepts."""
         cdef port_t* port = self.port(port_id)
         pthread_mutex_lock(&port.lock)
-        port.accepting = accepting
+        cx_poke_u8(&port.accepting, accepting)
         pthread_mutex_unlock(&port.lock)
 
     def has(self, str address):

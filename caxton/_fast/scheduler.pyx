@@ -50,9 +50,13 @@ from caxton._fast.platform cimport (
     cx_add_i32,
     cx_load_ptr,
     cx_monotonic_ns,
+    cx_peek_i32,
+    cx_peek_u32,
     cx_peek_u64,
+    cx_poke_u8,
     cx_realtime_us,
     cx_store_i32,
+    cx_store_ptr,
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
@@ -284,8 +288,8 @@ cdef class Scheduler:
         cdef list left = []
         self.drop(port_id)
         pthread_mutex_lock(&port.lock)
-        port.closed = 1
-        port.accepting = 0
+        cx_poke_u8(&port.closed, 1)
+        cx_poke_u8(&port.accepting, 0)
         while True:
             envelope = mailbox_pop(&port.mailbox)
             if envelope == NULL:
@@ -330,7 +334,7 @@ cdef class Scheduler:
         """Whether new messages are taken; senders are told SEND_STOPPED else."""
         cdef port_t* port = self.router.port(port_id)
         pthread_mutex_lock(&port.lock)
-        port.accepting = accepting
+        cx_poke_u8(&port.accepting, accepting)
         if accepting:
             port.wanted &= ~WANT_DRAINED
         pthread_mutex_unlock(&port.lock)
@@ -390,7 +394,7 @@ cdef class Scheduler:
             self.blueprints[port_id] = blueprint
         agent_begin(agent, turn, cx_monotonic_ns())
         pthread_mutex_lock(&port.lock)
-        port.agent = agent
+        cx_store_ptr(&port.agent, agent)
         port.wanted &= ~WANT_DROP
         if port.schedule == IDLE:
             port.schedule = QUEUED
@@ -461,7 +465,7 @@ cdef class Scheduler:
         cdef port_t* port = self.router.port(port_id)
         cdef bint drained
         pthread_mutex_lock(&port.lock)
-        port.accepting = 0
+        cx_poke_u8(&port.accepting, 0)
         drained = port.schedule == IDLE and (mailbox_is_empty(&port.mailbox) or port.agent == NULL)
         if not drained:
             port.wanted |= WANT_DRAINED
@@ -478,7 +482,7 @@ cdef class Scheduler:
             return
         pthread_mutex_lock(&port.lock)
         agent = <agent_t*>port.agent
-        if agent != NULL and agent.waiting == WAIT_CALL and agent.call_id == call_id and not agent.answered:
+        if agent != NULL and cx_peek_i32(&agent.waiting) == WAIT_CALL and agent.call_id == call_id and not agent.answered:
             agent.answer = <char*>malloc(len(result) or 1)
             agent.answer_status = HOST_UNAVAILABLE if error or agent.answer == NULL else 0
             agent.answer_length = <uint32_t>len(result)
@@ -683,8 +687,8 @@ cdef class Scheduler:
         for i in range(1, self.router._opened):
             port = self.router.find(i)
             if port != NULL:
-                waiting += port.mailbox.count
-                agents += port.agent != NULL
+                waiting += cx_peek_u32(&port.mailbox.count)
+                agents += cx_load_ptr(&port.agent) != NULL
         return {
             "accepted": self.records.accepted,
             "handled": self.records.handled,

@@ -23,9 +23,11 @@ from caxton._fast.platform cimport (
     cx_load_u64,
     cx_monotonic_ns,
     cx_peek_i32,
+    cx_peek_u8,
     cx_realtime_us,
     cx_sleep_ns,
     cx_store_i32,
+    cx_store_ptr,
     cx_store_u64,
     pthread_mutex_lock,
     pthread_mutex_unlock,
@@ -110,7 +112,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
 
 cdef inline int refusal(port_t* port) noexcept nogil:
     """What `deliver` would answer now; without the lock, so it may be otherwise in a moment."""
-    if port.closed or not port.accepting:
+    if cx_peek_u8(&port.closed) or not cx_peek_u8(&port.accepting):
         return SEND_STOPPED
     return SEND_MAILBOX_FULL if mailbox_is_full(&port.mailbox) else 0
 
@@ -305,7 +307,7 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     if event != NULL:
         event.a = agent.exit_reason
     pthread_mutex_lock(&port.lock)
-    port.agent = NULL
+    cx_store_ptr(&port.agent, NULL)
     port.schedule = IDLE
     port.wanted &= ~WANT_DROP
     closed = port.closed

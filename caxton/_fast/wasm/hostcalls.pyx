@@ -10,6 +10,7 @@ from caxton._fast.outbox cimport event_new, event_t, outbox_push
 from caxton._fast.platform cimport (
     cx_load_i32,
     cx_monotonic_ns,
+    cx_poke_i32,
     cx_random,
     cx_realtime_us,
     cx_store_i32,
@@ -334,12 +335,12 @@ cdef wasm_bool slept(void* env) noexcept nogil:
     cdef agent_t* agent = <agent_t*>env
     if cx_monotonic_ns() < agent.wake_ns:
         return False
-    agent.waiting = WAIT_NOTHING
+    cx_poke_i32(&agent.waiting, WAIT_NOTHING)
     return True
 
 
 cdef void sleep_until(agent_t* agent, int64_t wake_ns, wasmtime_async_continuation_t* continuation) noexcept nogil:
-    agent.waiting = WAIT_SLEEP
+    cx_poke_i32(&agent.waiting, WAIT_SLEEP)
     agent.wake_ns = wake_ns
     continuation.callback = slept
     continuation.env = agent
@@ -372,7 +373,7 @@ cdef wasm_bool called(void* env) noexcept nogil:
     cdef agent_t* agent = <agent_t*>env
     if not cx_load_i32(&agent.answered):
         return False
-    agent.waiting = WAIT_NOTHING
+    cx_poke_i32(&agent.waiting, WAIT_NOTHING)
     agent.call_result.kind = VAL_I32
     if agent.answer_status < 0:
         agent.call_result.of.i32 = agent.answer_status
@@ -414,7 +415,7 @@ cdef void slow_call(
     agent.call_id += 1
     event.a = agent.call_id
     cx_store_i32(&agent.answered, 0)
-    agent.waiting = WAIT_CALL
+    cx_poke_i32(&agent.waiting, WAIT_CALL)
     pthread_mutex_unlock(&agent.port.lock)
     agent.out = out
     agent.out_size = room

@@ -163,7 +163,7 @@ ctypedef struct agent_t:
     state_t* state              # NULL until first used
     targets_t targets           # scratch
     # slow host calls
-    int32_t waiting             # WAIT_*
+    int32_t waiting             # WAIT_*; peeked by whoever answers
     int32_t answered            # atomic: the answer below is complete
     uint32_t call_id
     int32_t answer_status

@@ -38,7 +38,15 @@ from caxton._fast.envelope cimport (
 )
 from caxton._fast.mailbox cimport mailbox_is_full
 from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_free, outbox_init, outbox_push, outbox_t
-from caxton._fast.platform cimport cx_alloc_lines, cx_add_i32, cx_load_i32, cx_monotonic_ns, cx_realtime_us, cx_store_u64
+from caxton._fast.platform cimport (
+    cx_add_i32,
+    cx_alloc_lines,
+    cx_monotonic_ns,
+    cx_peek_u8,
+    cx_poke_i32,
+    cx_realtime_us,
+    cx_store_u64,
+)
 from caxton._fast.router cimport (
     port_release,
     port_retain,
@@ -142,7 +150,7 @@ cdef void agent_reset(agent_t* agent) noexcept nogil:
     if agent.turn != NULL:
         envelope_release(agent.turn)
         agent.turn = NULL
-    agent.waiting = WAIT_NOTHING
+    cx_poke_i32(&agent.waiting, WAIT_NOTHING)
 
 
 # -- failing ---------------------------------------------------------------------------------------------------------
@@ -256,7 +264,7 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
     outcome = router_resolve_all(agent.world.router, envelope, &agent.targets)
     if outcome == 0 and agent.targets.count == 1:
         target = agent.targets.items[0]
-        if not target.accepting:
+        if not cx_peek_u8(&target.accepting):
             outcome = SEND_STOPPED
         elif mailbox_is_full(&target.mailbox):
             outcome = SEND_MAILBOX_FULL
