@@ -27,6 +27,7 @@ cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope
     cdef uint64_t size = sizeof(record_t) + (envelope.size if envelope != NULL else 0)
     cdef uint64_t offset = ring.tail & (ring.capacity - 1), to_end, needed
     cdef record_t* skip
+    cdef envelope_t* copy
     size = (size + 7) & ~<uint64_t>7
     to_end = ring.capacity - offset
     needed = size if size <= to_end else to_end + size
@@ -43,7 +44,10 @@ cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope
     record.size = <uint32_t>size
     memcpy(ring.bytes + offset, record, sizeof(record_t))
     if envelope != NULL:
-        memcpy(ring.bytes + offset + sizeof(record_t), envelope, envelope.size)
+        # all but the count of references, which other threads may change meanwhile: the copy has none
+        copy = <envelope_t*>(ring.bytes + offset + sizeof(record_t))
+        copy.refs = 0
+        memcpy(<char*>copy + sizeof(copy.refs), <char*>envelope + sizeof(copy.refs), envelope.size - sizeof(copy.refs))
     cx_store_u64(&ring.tail, ring.tail + needed)
     return True
 

@@ -128,9 +128,11 @@ cdef int send(
     cdef record_t record
     cdef int outcome, first = 0, sent = 0, failed = 0
     cdef uint32_t i
-    envelope.queued_ns = now
-    envelope.accepted_us = cx_realtime_us()
-    envelope_stamp(envelope, envelope.accepted_us)
+    if envelope.queued_ns == 0:
+        # a guest's broadcast sends one block to each receiver in turn: from the first on, others read it
+        envelope.queued_ns = now
+        envelope.accepted_us = cx_realtime_us()
+        envelope_stamp(envelope, envelope.accepted_us)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_ACCEPTED
     record.port = envelope.sender_port

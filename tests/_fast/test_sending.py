@@ -175,6 +175,18 @@ def test_a_broadcast_reaches_each_whom_its_filter_names_once(selector: str, name
         assert heard == {name: [1] if name in names else [] for name in ports}
 
 
+def test_a_broadcast_is_not_written_to_when_the_first_has_it() -> None:
+    with open_stage(threads=1) as stage:
+        ports = [stage.host(f"h{i}") for i in range(200)]
+        for port in ports:
+            stage.scheduler.join_group(port, "all")
+        assert Probe(stage).do(broadcasts("{}", '{"performative":"inform"}')) == [200]
+        assert all(len(stage.scheduler.receive(port, 9)) == 1 for port in ports)
+        records = [m for _, m in stage.scheduler.history(None, 0, 1000)[0] if m.performative == "inform"]
+        assert len(records) == 201  # each was copied when its receiver got it; the last is the probe's answer
+        assert len({(m.message_id, m.accepted_us) for m in records[:-1]}) == 1
+
+
 @pytest.mark.parametrize(
     "selector",
     [
