@@ -3,6 +3,15 @@
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memset
+from caxton._fast.activity cimport (
+    DO_ENVELOPE,
+    DO_HOST,
+    DO_INSTANCE,
+    DO_JOURNAL,
+    DO_ROUTER,
+    DO_SCHEDULE,
+    set_activity,
+)
 from caxton._fast.envelope cimport (
     envelope_release,
     envelope_retain,
@@ -57,6 +66,12 @@ cdef enum:
     NAMED_FAILURES = 64         # receivers of one message whose refusal the sender is told
 
 
+cdef inline void now_doing(worker_t* worker, int activity) noexcept nogil:
+    """*worker* NULL: a thread that is not ours."""
+    if worker != NULL:
+        set_activity(&worker.activity, activity)
+
+
 # -- sending ---------------------------------------------------------------------------------------------------------
 
 cdef void count_pending(port_t* port, event_t* event, outbox_t* outbox) noexcept nogil:
@@ -91,7 +106,9 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
         pthread_mutex_unlock(&port.lock)
         return SEND_MAILBOX_FULL
     if record != NULL:
+        now_doing(worker, DO_JOURNAL)
         ring_append(ring, record, envelope)
+        now_doing(worker, DO_ROUTER)
     if mailbox_push(&port.mailbox, envelope):
         pthread_mutex_unlock(&port.lock)
         return SEND_MEMORY
@@ -130,9 +147,11 @@ cdef int send(
     cdef uint32_t i
     if envelope.queued_ns == 0:
         # a guest's broadcast sends one block to each receiver in turn: from the first on, others read it
+        now_doing(worker, DO_ENVELOPE)
         envelope.queued_ns = now
         envelope.accepted_us = cx_realtime_us()
         envelope_stamp(envelope, envelope.accepted_us)
+    now_doing(worker, DO_ROUTER)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_ACCEPTED
     record.port = envelope.sender_port
@@ -153,7 +172,9 @@ cdef int send(
                 return first
             record.outcome = <uint16_t>min(sent, 65535)
             record.receiver = target.id
+            now_doing(worker, DO_JOURNAL)
             ring_append(ring, &record, envelope)
+            now_doing(worker, DO_ROUTER)
             sent = 0
             for i in range(targets.count):
                 envelope_retain(envelope)
@@ -192,6 +213,7 @@ cdef void undelivered(pool_t* pool, port_t* port, int code, envelope_t* envelope
 
 cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now) noexcept nogil:
     cdef record_t record
+    set_activity(&worker.activity, DO_JOURNAL)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_TURN
     record.turn = agent.turn.kind
@@ -225,6 +247,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     cdef port_t* port = agent.port
     cdef uint32_t i
     cdef int outcome
+    set_activity(&worker.activity, DO_HOST)
     if agent.state != NULL:
         changes = state_commit(agent.state, &length)
         cx_store_u64(&agent.state_seen, state_bytes(agent.state))
@@ -245,12 +268,14 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now)
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
+        set_activity(&worker.activity, DO_JOURNAL)
         wait_for_room(pool, &worker.ring, out.envelope.size)
         outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, port, now)
         if outcome < 0:
             undelivered(pool, port, outcome, out.envelope, NULL, 0)
         if out.target != NULL:
             port_release(pool.router, out.target)
+    set_activity(&worker.activity, DO_SCHEDULE)
     agent.outgoing_count = 0
     agent.outgoing_bytes = 0
     agent.effects_count = agent.effects_bytes = 0
@@ -305,6 +330,7 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
             if agent.turn.kind == KIND_MESSAGE:
                 undelivered(pool, port, agent.exit_reason, agent.turn, agent.exit_text, agent.exit_length)
                 agent.turn = NULL
+    set_activity(&worker.activity, DO_INSTANCE)
     event = event_new(EVENT_EXITED, port.id, NULL, 0, agent.exit_text, agent.exit_length)
     if event != NULL:
         event.a = agent.exit_reason
@@ -403,9 +429,11 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
                     outbox_push(pool.outbox, event_new(EVENT_DRAINED, port.id, NULL, 0, NULL, 0))
                 break
             burst += 1
+            set_activity(&worker.activity, DO_ENVELOPE)
             agent_begin(agent, turn, now)
         pthread_mutex_unlock(&port.lock)
 
+        agent.activity = &worker.activity
         outcome = agent_poll(agent)
         end = cx_monotonic_ns()
         agent.spent_ns += end - now

@@ -8,6 +8,7 @@ Rule 4: each thread publishes the router version at which it held nothing (`seen
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
+from caxton._fast.activity cimport activity_t
 from caxton._fast.journal cimport ring_t
 from caxton._fast.outbox cimport outbox_t
 from caxton._fast.platform cimport pthread_cond_t, pthread_mutex_t, pthread_t
@@ -41,6 +42,7 @@ ctypedef struct worker_t:
     ring_t ring             # records of this thread
     targets_t targets       # scratch of this thread
     uint64_t runs
+    activity_t activity     # what it does, for the profiler
     char pad[64]
 
 ctypedef void (*run_t)(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil

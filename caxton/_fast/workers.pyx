@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
+from caxton._fast.activity cimport DO_IDLE, DO_SCHEDULE, set_activity
 from caxton._fast.journal cimport ring_free, ring_init, ring_used
 from caxton._fast.outbox cimport outbox_notify
 from caxton._fast.platform cimport (
@@ -16,6 +17,7 @@ from caxton._fast.platform cimport (
     cx_monotonic_ns,
     cx_peek_i32,
     cx_peek_u64,
+    cx_poke_i32,
     cx_store_i32,
     cx_store_u64,
     cx_thread_start,
@@ -237,8 +239,10 @@ cdef void park(pool_t* pool, worker_t* worker) noexcept nogil:
     for i in range(pool.count):
         if i != worker.index and cx_peek_i32(&pool.workers[i].count) > 1:
             cx_store_i32(&worker.parked, 0)
+    set_activity(&worker.activity, DO_IDLE)
     while worker.parked and not cx_load_i32(&pool.stopping):
         pthread_cond_wait(&worker.wake, &worker.lock)
+    set_activity(&worker.activity, DO_SCHEDULE)
     cx_store_i32(&worker.parked, 0)
     idle = cx_add_i32(&pool.idle, -1)
     pthread_mutex_unlock(&worker.lock)
@@ -254,6 +258,7 @@ cdef void* work(void* argument) noexcept nogil:
     cdef worker_t* worker = <worker_t*>argument
     cdef pool_t* pool = worker.pool
     cdef port_t* port
+    set_activity(&worker.activity, DO_SCHEDULE)
     while not cx_load_i32(&pool.stopping):
         cx_store_u64(&worker.seen, cx_load_u64(&pool.router.version))
         cx_fence()
@@ -266,7 +271,11 @@ cdef void* work(void* argument) noexcept nogil:
             park(pool, worker)
             continue
         cx_store_u64(&worker.runs, worker.runs + 1)
+        cx_poke_i32(&worker.activity.port, <int32_t>port.id)
         pool.run(pool, worker, port)
+        cx_poke_i32(&worker.activity.port, 0)
+        set_activity(&worker.activity, DO_SCHEDULE)
+    set_activity(&worker.activity, DO_IDLE)
     return NULL
 
 

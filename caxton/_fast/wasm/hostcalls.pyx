@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
+from caxton._fast.activity cimport DO_GUEST, DO_HOST, DO_ROUTER, set_activity
 from caxton._fast.outbox cimport event_new, event_t, outbox_push
 from caxton._fast.platform cimport (
     cx_load_i32,
@@ -170,6 +171,7 @@ cdef wasm_trap_t* broadcast_message(void* env, wasmtime_caller_t* caller, wasmti
     if filter_length > MAX_FILTER:
         agent_fail(agent, b"a broadcast filter has at most 65536 bytes")
         return answer(values, HOST_ARGUMENT)
+    set_activity(agent.activity, DO_ROUTER)
     agent.targets.count = 0
     if not add_selected(agent, <char*>selector, filter_length):
         agent_fail(
@@ -465,15 +467,35 @@ cdef int outcome(wasmtime_error_t* error) noexcept:
     return -1
 
 
+cdef wasm_trap_t* observed(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
+    """The host function *env*, with what the thread does told to the profiler."""
+    cdef agent_t* agent = agent_of(caller)
+    cdef wasm_trap_t* trap
+    set_activity(agent.activity, DO_HOST)
+    trap = (<wasmtime_func_unchecked_callback_t>env)(NULL, caller, values, count)
+    set_activity(agent.activity, DO_GUEST)
+    return trap
+
+
 cdef int define(
     wasmtime_linker_t* linker, const char* module, const char* name, const char* types, wasmtime_func_unchecked_callback_t callback
 ) noexcept:
     cdef wasm_functype_t* type = signature(types)
     cdef int failed = outcome(
-        wasmtime_linker_define_func_unchecked(linker, module, strlen(module), name, strlen(name), type, callback, NULL, NULL)
+        wasmtime_linker_define_func_unchecked(linker, module, strlen(module), name, strlen(name), type, observed, <void*>callback, NULL)
     )
     wasm_functype_delete(type)
     return failed
+
+
+cdef void observed_async(
+    void* env, wasmtime_caller_t* caller, const wasmtime_val_t* args, size_t nargs, wasmtime_val_t* results, size_t nresults,
+    wasm_trap_t** trap, wasmtime_async_continuation_t* continuation
+) noexcept nogil:
+    cdef agent_t* agent = agent_of(caller)
+    set_activity(agent.activity, DO_HOST)
+    (<wasmtime_func_async_callback_t>env)(NULL, caller, args, nargs, results, nresults, trap, continuation)
+    set_activity(agent.activity, DO_GUEST)
 
 
 cdef int define_async(
@@ -481,7 +503,7 @@ cdef int define_async(
 ) noexcept:
     cdef wasm_functype_t* type = signature(types)
     cdef int failed = outcome(
-        wasmtime_linker_define_async_func(linker, module, strlen(module), name, strlen(name), type, callback, NULL, NULL)
+        wasmtime_linker_define_async_func(linker, module, strlen(module), name, strlen(name), type, observed_async, <void*>callback, NULL)
     )
     wasm_functype_delete(type)
     return failed

@@ -14,6 +14,7 @@ It does not know queues, threads or who receives: that is the scheduler's.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from caxton._fast.activity cimport activity_t
 from caxton._fast.envelope cimport envelope_limits_t, envelope_t
 from caxton._fast.outbox cimport event_t, outbox_t
 from caxton._fast.router cimport port_t, router_t, targets_t
@@ -120,6 +121,7 @@ ctypedef struct agent_t:
     port_t* port
     blueprint_t* blueprint
     limits_t limits
+    activity_t* activity        # of the thread that runs it; set before agent_poll, since it moves between threads
     wasmtime_store_t* store
     wasmtime_context_t* context
     wasmtime_instance_t instance

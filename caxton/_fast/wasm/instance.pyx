@@ -9,6 +9,14 @@ from libc.string cimport memcpy, memset, strlen, strstr
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char*, size_t)
 
+from caxton._fast.activity cimport (
+    activity_t,
+    DO_ENVELOPE,
+    DO_GUEST,
+    DO_INSTANCE,
+    DO_ROUTER,
+    set_activity,
+)
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     E_MEMORY,
@@ -240,7 +248,9 @@ cdef int queue(agent_t* agent, envelope_t* envelope, port_t* target) noexcept no
 
 cdef envelope_t* parse_own(agent_t* agent, const char* json, uint32_t length, envelope_error_t* error) noexcept nogil:
     """A message of this agent: whatever it says, the sender is its own name."""
-    cdef envelope_t* envelope = envelope_parse(json, length, &agent.world.limits, error)
+    cdef envelope_t* envelope
+    set_activity(agent.activity, DO_ENVELOPE)
+    envelope = envelope_parse(json, length, &agent.world.limits, error)
     if envelope == NULL:
         return NULL
     envelope = envelope_with_sender(envelope, agent.port.name, agent.port.name_length)
@@ -260,6 +270,7 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
     """Find the receivers now, so that the guest learns at once what cannot be sent; takes over the reference."""
     cdef port_t* target = NULL
     cdef int outcome
+    set_activity(agent.activity, DO_ROUTER)
     agent.targets.count = 0
     outcome = router_resolve_all(agent.world.router, envelope, &agent.targets)
     if outcome == 0 and agent.targets.count == 1:
@@ -317,6 +328,7 @@ cdef int agent_send_to_targets(agent_t* agent, const char* json, uint32_t length
         free(whole)
     if envelope == NULL:
         return invalid(agent, &error)
+    set_activity(agent.activity, DO_ROUTER)
     for i in range(agent.targets.count):
         if agent.targets.items[i] == agent.port:
             continue
@@ -443,6 +455,7 @@ cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept no
 cdef int agent_poll(agent_t* agent) noexcept nogil:
     cdef int outcome
     while True:
+        set_activity(agent.activity, DO_INSTANCE if agent.phase == PHASE_INSTANTIATE else DO_GUEST)
         if agent.future == NULL:
             outcome = start_phase(agent)
             if outcome != STARTED:
@@ -514,7 +527,9 @@ cdef int start_phase(agent_t* agent) noexcept nogil:
             at = guest_bytes(agent, agent.inbox, agent.wanted)
             if at == NULL:
                 return crash(agent, EXIT_MEMORY, b"the message buffer lies outside the guest's memory")
+            set_activity(agent.activity, DO_ENVELOPE)
             envelope_write_json(agent.turn, <char*>at)
+            set_activity(agent.activity, DO_GUEST)
             return call(agent, FN_HANDLE_MESSAGE, <int32_t>agent.inbox, <int32_t>agent.wanted, 2)
         if agent.phase == PHASE_ALLOC:
             if has(agent, FN_ALLOC):
@@ -691,6 +706,7 @@ cdef class Instance:
     cdef Blueprint blueprint
     cdef Engine engine
     cdef agent_t* agent
+    cdef activity_t activity        # nobody reads it
 
     def __cinit__(self, Engine engine not None, Module module not None, *, int64_t memory=1 << 20):
         self.engine = engine
@@ -722,6 +738,7 @@ cdef class Instance:
 
     cdef int run(self, envelope_t* turn) noexcept:
         cdef int outcome
+        self.agent.activity = &self.activity
         agent_begin(self.agent, turn, cx_monotonic_ns())
         while True:
             outcome = agent_poll(self.agent)
