@@ -55,7 +55,7 @@ from caxton._fast.router cimport (
 from caxton._fast.state cimport state_bytes, state_commit
 from caxton._fast.wasm.c_api cimport wasmtime_engine_increment_epoch, wasmtime_memory_data_size
 from caxton._fast.wasm.instance cimport *
-from caxton._fast.workers cimport IDLE, PARKED, pool_push, pool_push_at, pool_t, QUEUED, RUNNING, worker_t
+from caxton._fast.workers cimport IDLE, PARKED, pool_push, pool_push_at, pool_t, QUEUED, RUNNING, SPENT, worker_t
 
 cdef enum:
     MAX_PENDING = 256           # events of one guest that Trio has not read: it is not scheduled beyond
@@ -463,7 +463,7 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             cx_store_i32(&worker.stuck, 2)
             port.schedule = QUEUED
             pthread_mutex_unlock(&port.lock)
-            pool_push(pool, worker, port)
+            pool_push(pool, worker, port, SPENT)
             return
         if port.wanted & WANT_DROP or (agent.waiting == WAIT_CALL and cx_load_i32(&agent.answered)):
             continue        # what would wake it came before this thread had parked the port

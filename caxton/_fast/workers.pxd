@@ -1,9 +1,12 @@
 """Native threads, their run queues, and the ticker. What one run of a port does is a function that the scheduler gives.
 
 Rule 1: a port stands in at most one queue, and is run by at most one thread (`port_t.schedule` under the port's lock).
-Rule 2: a thread pushes to its own queue and takes from it first; one without work takes half of another's. So two agents that talk stay on one core.
-Rule 3: the ticker moves the epoch only while a thread runs; with nothing to do it waits for the next due time, or for ever.
-Rule 4: each thread publishes the router version at which it held nothing (`seen`), for reclamation.
+Rule 2: a thread pushes to its own queue and takes from it first; one without work takes half of another's. So two agents that talk stay on one core. Once a
+    tick, who has much less than another takes half of the difference.
+Rule 3: a queue has two lanes. In the second stand those whose last run used up a whole slice: it has one run for each slice of time that the first had, so
+    however many guests spin, who answers at once waits for one slice of theirs and not for all.
+Rule 4: the ticker moves the epoch only while a thread runs; with nothing to do it waits for the next due time, or for ever.
+Rule 5: each thread publishes the router version at which it held nothing (`seen`), for reclamation.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -21,22 +24,31 @@ cdef enum:
     RUNNING = 2
     PARKED = 3              # waits for a due time or an answer; a push does not queue it
 
+    # worker_t.lanes
+    PROMPT = 0
+    SPENT = 1               # the last run used up its slice
+
 ctypedef struct due_t:
     int64_t at_ns
     port_t* port            # holds a reference
+
+ctypedef struct queue_t:
+    port_t** items          # ring
+    uint32_t head
+    uint32_t capacity
+    int32_t count           # peeked without the lock
 
 ctypedef struct worker_t:
     pool_t* pool
     int index
     pthread_t thread
-    pthread_mutex_t lock    # guards the queue and `parked`
+    pthread_mutex_t lock    # guards the lanes and `parked`
     pthread_cond_t wake
-    port_t** queue          # ring
-    uint32_t head
-    uint32_t capacity
-    int32_t count           # peeked without the lock
+    queue_t lanes[2]        # PROMPT, SPENT
+    int64_t prompt_until    # PROMPT has the thread up to then, when somebody waits in SPENT; only the thread itself reads it
     int32_t parked
     int32_t stolen_any      # the ticker's word: take even a single entry
+    int32_t level           # the ticker's word: another has much more
     int32_t stuck           # atomic: for so many ticks it counts as held up by a guest, and what comes from outside goes to another
     uint64_t seen           # atomic
     ring_t ring             # records of this thread
@@ -81,7 +93,7 @@ cdef int pool_start(pool_t* pool) noexcept nogil
 cdef void pool_stop(pool_t* pool) noexcept nogil
 cdef void pool_free(pool_t* pool) noexcept nogil
 # takes over a reference; *worker* is the calling thread's, or NULL from outside
-cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
+cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port, int lane=*) noexcept nogil
 # run the port again at *at_ns* if it is still PARKED; takes over a reference
 cdef void pool_push_at(pool_t* pool, port_t* port, int64_t at_ns) noexcept nogil
 # the version up to which everything retired can be freed

@@ -36,40 +36,59 @@ cdef enum:
     NOT_LOOKING = 1             # outside of any table: nothing retired is held back
     THREAD_STACK = 1 << 20
     STEAL_AT_MOST = 64
+    LEVEL_FROM = 8              # fewer are not worth to be carried to another core
     NOTIFY_NS = 3_000_000       # records wait this long before Trio is woken for them alone
     STOPPING_SLICE_NS = 1_000_000
 
 
 # -- queues ----------------------------------------------------------------------------------------------------------
 
-cdef int queue_put(worker_t* worker, port_t* port) noexcept nogil:
+cdef int queue_put(queue_t* queue, port_t* port) noexcept nogil:
     """Under the worker's lock."""
     cdef port_t** larger
     cdef uint32_t i, capacity
-    if <uint32_t>worker.count == worker.capacity:
-        capacity = worker.capacity * 2 if worker.capacity else 64
+    if <uint32_t>queue.count == queue.capacity:
+        capacity = queue.capacity * 2 if queue.capacity else 64
         larger = <port_t**>malloc(capacity * sizeof(port_t*))
         if larger == NULL:
             return -1
-        for i in range(<uint32_t>worker.count):
-            larger[i] = worker.queue[(worker.head + i) & (worker.capacity - 1)]
-        free(worker.queue)
-        worker.queue = larger
-        worker.capacity = capacity
-        worker.head = 0
-    worker.queue[(worker.head + <uint32_t>worker.count) & (worker.capacity - 1)] = port
-    cx_store_i32(&worker.count, worker.count + 1)
+        for i in range(<uint32_t>queue.count):
+            larger[i] = queue.items[(queue.head + i) & (queue.capacity - 1)]
+        free(queue.items)
+        queue.items = larger
+        queue.capacity = capacity
+        queue.head = 0
+    queue.items[(queue.head + <uint32_t>queue.count) & (queue.capacity - 1)] = port
+    cx_store_i32(&queue.count, queue.count + 1)
     return 0
 
 
-cdef port_t* queue_take(worker_t* worker) noexcept nogil:
+cdef port_t* queue_take(queue_t* queue) noexcept nogil:
     """Under the worker's lock."""
     cdef port_t* port
-    if worker.count == 0:
+    if queue.count == 0:
         return NULL
-    port = worker.queue[worker.head]
-    worker.head = (worker.head + 1) & (worker.capacity - 1)
-    cx_store_i32(&worker.count, worker.count - 1)
+    port = queue.items[queue.head]
+    queue.head = (queue.head + 1) & (queue.capacity - 1)
+    cx_store_i32(&queue.count, queue.count - 1)
+    return port
+
+
+cdef inline int32_t waiting(const worker_t* worker) noexcept nogil:
+    """In both lanes; without the lock it may be otherwise in a moment."""
+    return cx_peek_i32(&worker.lanes[PROMPT].count) + cx_peek_i32(&worker.lanes[SPENT].count)
+
+
+cdef port_t* take_next(worker_t* worker) noexcept nogil:
+    """Under the worker's lock. The lane SPENT has its run when PROMPT is empty or had the thread for a slice."""
+    cdef port_t* port
+    if worker.lanes[SPENT].count == 0:
+        return queue_take(&worker.lanes[PROMPT])
+    if worker.lanes[PROMPT].count and cx_monotonic_ns() < worker.prompt_until:
+        return queue_take(&worker.lanes[PROMPT])
+    port = queue_take(&worker.lanes[SPENT])
+    # from the end of this run, which takes a slice as a rule
+    worker.prompt_until = cx_monotonic_ns() + 2 * worker.pool.slice_ns
     return port
 
 
@@ -111,13 +130,13 @@ cdef worker_t* next_worker(pool_t* pool, uint32_t turn) noexcept nogil:
     return chosen if chosen != NULL else &pool.workers[turn % <uint32_t>pool.count]
 
 
-cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
+cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port, int lane=PROMPT) noexcept nogil:
     cdef worker_t* chosen = worker
     cdef int failed
     if worker == NULL:
         chosen = next_worker(pool, <uint32_t>cx_add_i32(&pool.turn, 1))
     pthread_mutex_lock(&chosen.lock)
-    failed = queue_put(chosen, port)
+    failed = queue_put(&chosen.lanes[lane], port)
     if worker == NULL and chosen.parked:
         cx_store_i32(&chosen.parked, 0)
         pthread_cond_signal(&chosen.wake)
@@ -125,37 +144,86 @@ cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
     if failed:
         # no memory for the queue: the due heap is the other way to the port, tried a slice later
         pool_push_at(pool, port, 0)
-    elif worker != NULL and cx_peek_i32(&chosen.count) > 1 and cx_peek_i32(&pool.idle):
+    elif worker != NULL and waiting(chosen) > 1 and cx_peek_i32(&pool.idle):
         wake_one(pool, False)
 
 
-cdef port_t* steal(pool_t* pool, worker_t* thief) noexcept nogil:
+cdef int32_t take_half(worker_t* victim, int32_t kept, port_t** taken, int32_t* prompt) noexcept nogil:
+    """Half of what *victim* has above *kept*, of each lane its share; *prompt*: how many are of the first lane."""
+    cdef int32_t n = 0, wanted
+    pthread_mutex_lock(&victim.lock)
+    wanted = min((waiting(victim) - kept + 1) // 2, <int32_t>STEAL_AT_MOST)
+    while n < wanted and n < (victim.lanes[PROMPT].count + n + 1) // 2 and victim.lanes[PROMPT].count:
+        taken[n] = queue_take(&victim.lanes[PROMPT])
+        n += 1
+    prompt[0] = n
+    while n < wanted and victim.lanes[SPENT].count:
+        taken[n] = queue_take(&victim.lanes[SPENT])
+        n += 1
+    pthread_mutex_unlock(&victim.lock)
+    return n
+
+
+cdef port_t* steal_from(pool_t* pool, worker_t* thief, worker_t* victim, int32_t kept) noexcept nogil:
+    """The first of what was taken; the rest stands in the thief's lanes."""
     cdef port_t* taken[STEAL_AT_MOST]
+    cdef int32_t prompt = 0, n = take_half(victim, kept, taken, &prompt), k
+    if n > 1:
+        pthread_mutex_lock(&thief.lock)
+        for k in range(1, n):
+            if queue_put(&thief.lanes[PROMPT if k < prompt else SPENT], taken[k]):
+                pool_push_at(pool, taken[k], 0)
+        pthread_mutex_unlock(&thief.lock)
+    return taken[0] if n > 0 else NULL
+
+
+cdef port_t* steal(pool_t* pool, worker_t* thief) noexcept nogil:
     cdef worker_t* victim
-    cdef int32_t n, wanted, least = 1 if cx_load_i32(&thief.stolen_any) else 2
-    cdef int i, k
+    cdef port_t* port
+    cdef int32_t least = 1 if cx_load_i32(&thief.stolen_any) else 2
+    cdef int i
     cx_store_i32(&thief.stolen_any, 0)
     for i in range(1, pool.count):
         victim = &pool.workers[(thief.index + i) % pool.count]
-        if cx_peek_i32(&victim.count) < least:
+        if waiting(victim) < least:
             continue
-        n = 0
-        pthread_mutex_lock(&victim.lock)
-        wanted = min((victim.count + 1) // 2, <int32_t>STEAL_AT_MOST)
-        while n < wanted:
-            taken[n] = queue_take(victim)
-            n += 1
-        pthread_mutex_unlock(&victim.lock)
-        if n == 0:
-            continue
-        if n > 1:
-            pthread_mutex_lock(&thief.lock)
-            for k in range(1, n):
-                if queue_put(thief, taken[k]):
-                    pool_push_at(pool, taken[k], 0)
-            pthread_mutex_unlock(&thief.lock)
-        return taken[0]
+        port = steal_from(pool, thief, victim, 0)
+        if port != NULL:
+            return port
     return NULL
+
+
+cdef void level(pool_t* pool, worker_t* worker) noexcept nogil:
+    """Take half of the difference to the fullest queue."""
+    cdef worker_t* fullest = worker
+    cdef port_t* port
+    cdef int i
+    cx_store_i32(&worker.level, 0)
+    for i in range(pool.count):
+        if waiting(&pool.workers[i]) > waiting(fullest):
+            fullest = &pool.workers[i]
+    if is_much_more(waiting(fullest), waiting(worker)):
+        port = steal_from(pool, worker, fullest, waiting(worker))
+        if port != NULL:
+            pool_push(pool, worker, port)
+
+
+cdef inline bint is_much_more(int32_t most, int32_t least) noexcept nogil:
+    return most > 2 * least + LEVEL_FROM
+
+
+cdef void ask_to_level(pool_t* pool) noexcept nogil:
+    """The ticker: a thread whose queue never ends would not look at the others'."""
+    cdef int32_t most = 0, least = 0x7FFFFFFF, n
+    cdef int i, poorest = 0
+    for i in range(pool.count):
+        n = waiting(&pool.workers[i])
+        most = max(most, n)
+        if n < least:
+            least = n
+            poorest = i
+    if is_much_more(most, least):
+        cx_store_i32(&pool.workers[poorest].level, 1)
 
 
 # -- due times -------------------------------------------------------------------------------------------------------
@@ -234,10 +302,10 @@ cdef void park(pool_t* pool, worker_t* worker) noexcept nogil:
     cx_add_i32(&pool.idle, 1)
     cx_store_u64(&worker.seen, <uint64_t>-NOT_LOOKING)
     cx_fence()
-    if worker.count or cx_load_i32(&pool.stopping):
+    if waiting(worker) or cx_load_i32(&pool.stopping):
         cx_store_i32(&worker.parked, 0)
     for i in range(pool.count):
-        if i != worker.index and cx_peek_i32(&pool.workers[i].count) > 1:
+        if i != worker.index and waiting(&pool.workers[i]) > 1:
             cx_store_i32(&worker.parked, 0)
     set_activity(&worker.activity, DO_IDLE)
     while worker.parked and not cx_load_i32(&pool.stopping):
@@ -262,8 +330,10 @@ cdef void* work(void* argument) noexcept nogil:
     while not cx_load_i32(&pool.stopping):
         cx_store_u64(&worker.seen, cx_load_u64(&pool.router.version))
         cx_fence()
+        if cx_peek_i32(&worker.level):
+            level(pool, worker)
         pthread_mutex_lock(&worker.lock)
-        port = queue_take(worker)
+        port = take_next(worker)
         pthread_mutex_unlock(&worker.lock)
         if port == NULL and pool.count > 1:
             port = steal(pool, worker)
@@ -335,7 +405,7 @@ cdef void* tick(void* argument) noexcept nogil:
             if cx_peek_i32(&pool.idle):
                 # a thread that has not come back to its queue since the last tick leaves even a single entry to others
                 for i in range(pool.count):
-                    if cx_peek_i32(&pool.workers[i].count) > 0 and i < 64 and cx_peek_u64(&pool.workers[i].runs) == runs[i]:
+                    if waiting(&pool.workers[i]) > 0 and i < 64 and cx_peek_u64(&pool.workers[i].runs) == runs[i]:
                         wake_one(pool, True)
                         break
             for i in range(pool.count):
@@ -343,6 +413,8 @@ cdef void* tick(void* argument) noexcept nogil:
                     runs[i] = cx_peek_u64(&pool.workers[i].runs)
                 if cx_peek_i32(&pool.workers[i].stuck) > 0:
                     cx_add_i32(&pool.workers[i].stuck, -1)
+            if pool.count > 1:
+                ask_to_level(pool)
             pool.tick(pool.context)
     return NULL
 
@@ -415,7 +487,9 @@ cdef void pool_stop(pool_t* pool) noexcept nogil:
     pool.started = False
     for i in range(pool.count):
         while True:
-            port = queue_take(&pool.workers[i])
+            port = queue_take(&pool.workers[i].lanes[PROMPT])
+            if port == NULL:
+                port = queue_take(&pool.workers[i].lanes[SPENT])
             if port == NULL:
                 break
             pool.leave(pool, port)
@@ -429,7 +503,8 @@ cdef void pool_stop(pool_t* pool) noexcept nogil:
 cdef void pool_free(pool_t* pool) noexcept nogil:
     cdef int i
     for i in range(pool.count):
-        free(pool.workers[i].queue)
+        free(pool.workers[i].lanes[PROMPT].items)
+        free(pool.workers[i].lanes[SPENT].items)
         ring_free(&pool.workers[i].ring)
         targets_free(&pool.workers[i].targets)
         pthread_mutex_destroy(&pool.workers[i].lock)

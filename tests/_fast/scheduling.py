@@ -26,7 +26,7 @@ Event = tuple[int, int, Any, Any]
 @cache
 def engine() -> Engine:
     """One for all tests: its address space costs more than its agents."""
-    return Engine(pool_slots=160)
+    return Engine(pool_slots=240)
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 from caxton._fast import scheduler as native
 from caxton.core.errors import InvalidWasm, MailboxFull
 from tests._fast.probe import Probe, poke, step
-from tests._fast.scheduling import Stage, guest, open_stage, unharmed
+from tests._fast.scheduling import Stage, guest, open_stage, sender_guest, unharmed
 
 MESSAGE = '{"performative":"inform","receiver":"visitor","content":1}'
 TOPICS = '{"topics":["a"]}'
@@ -203,17 +203,31 @@ def test_a_hundred_agents_that_wait_slow_nobody_down() -> None:
 
 
 @pytest.mark.slow
-def test_four_spinning_guests_leave_time_for_a_fifth() -> None:
+def test_two_hundred_agents_answer_within_5_ms_beside_four_that_spin() -> None:
     with open_stage() as stage:
         me = stage.host()
-        stage.seat("mirror", "mirror")
+        for i in range(200):
+            stage.seat(f"echo{i}", "mirror")
         for i in range(4):
-            stage.seat(f"spin{i}", "spin")
+            stage.seat(f"spin{i}", "spin", timeout=60)
             stage.send(f"spin{i}")
-        began = time.monotonic()
-        for i in range(50):
-            assert stage.ask(me, "mirror", f"#{i:016x}")["content"] == f"#{i:016x}"
-        assert time.monotonic() - began < 50 * 0.02
+        # any of some: two threads that spin and this one share two cores with whatever else the machine runs
+        seen = []
+        while not seen or min(seen) > 5_000_000:
+            seen.append(worst_hops(stage, me, 200, 2))
+            assert len(seen) < 10, f"p99 {seen} ns"
+
+
+@pytest.mark.slow
+def test_agents_that_never_stop_talking_leave_time_for_one_that_computes() -> None:
+    with open_stage() as stage:
+        for i in range(40):
+            stage.seat(f"talk{i}", sender_guest(f"talk{i ^ 1}"))
+        for i in range(0, 40, 2):
+            stage.send(f"talk{i}")
+        port = stage.seat("busy", "busy_then_asleep", timeout=60)
+        stage.send("busy")
+        stage.watch(lambda: stage.scheduler.statistics(port).state == "waiting", within=30)
 
 
 # -- lies ------------------------------------------------------------------------------------------------------------
