@@ -204,18 +204,15 @@ def test_a_hundred_agents_that_wait_slow_nobody_down() -> None:
 
 @pytest.mark.slow
 def test_two_hundred_agents_answer_within_5_ms_beside_four_that_spin() -> None:
-    with open_stage() as stage:
+    with open_stage(threads=1) as stage:  # all four on one thread, and a core for whoever asks
         me = stage.host()
         for i in range(200):
             stage.seat(f"echo{i}", "mirror")
         for i in range(4):
             stage.seat(f"spin{i}", "spin", timeout=60)
             stage.send(f"spin{i}")
-        # any of some: two threads that spin and this one share two cores with whatever else the machine runs
-        seen = []
-        while not seen or min(seen) > 5_000_000:
-            seen.append(worst_hops(stage, me, 200, 2))
-            assert len(seen) < 10, f"p99 {seen} ns"
+        loud = min(worst_hops(stage, me, 200, 2) for _ in range(5))
+        assert loud < 5_000_000, f"p99 {loud} ns"
 
 
 @pytest.mark.slow
