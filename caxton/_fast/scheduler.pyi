@@ -95,8 +95,11 @@ class Scheduler:
         history_bytes: int = 64 << 20,
         slice_us: int = 1000,
         node: str = "",
+        records: bool = True,
     ) -> None:
         """*threads* 0: one per core.
+
+        *records* False writes no journal, so nothing is counted or kept: to measure what that costs.
 
         *journal_bytes* is per thread, 4 messages of the largest size at least; 0: 8 MiB, or 8 messages.
         """
@@ -177,5 +180,5 @@ class Scheduler:
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
     def statistics(self, port_id: int) -> PortStatistics: ...
     def totals(self) -> dict[str, int]:
-        """accepted, handled, failed, undelivered, waiting, agents, threads, journal_lag_bytes, hop_p50_ns,
-        hop_p99_ns."""
+        """accepted, handled, failed, undelivered, waiting, agents, threads, turns (those that no record was written of
+        too), journal_lag_bytes, hop_p50_ns, hop_p99_ns."""

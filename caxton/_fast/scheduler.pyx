@@ -182,7 +182,7 @@ cdef class Scheduler:
 
     def __cinit__(
         self, Engine engine not None, *, int threads=0, uint32_t max_message_size=1 << 20, uint64_t journal_bytes=0,
-        uint64_t history_messages=100_000, uint64_t history_bytes=64 << 20, int64_t slice_us=1000, str node=""
+        uint64_t history_messages=100_000, uint64_t history_bytes=64 << 20, int64_t slice_us=1000, str node="", bint records=True
     ):
         self.engine = engine
         self.linker = Linker(engine)
@@ -205,6 +205,7 @@ cdef class Scheduler:
         self.pool.router = &self.router.router
         self.pool.outbox = &self.outbox
         self.pool.slice_ns = slice_us * 1000
+        self.pool.unrecorded = not records
         self.world.router = &self.router.router
         self.world.outbox = &self.outbox
         self.world.engine = engine.handle
@@ -677,12 +678,13 @@ cdef class Scheduler:
 
     def totals(self):
         """Sums over all ports."""
-        cdef uint64_t waiting = 0, agents = 0, lag = 0
+        cdef uint64_t waiting = 0, agents = 0, lag = 0, turns = 0
         cdef port_t* port
         cdef uint32_t i
         cdef int k
         for k in range(self.pool.count):
             lag += ring_used(&self.pool.workers[k].ring)
+            turns += cx_peek_u64(&self.pool.workers[k].turns)
         self._read_records()
         for i in range(1, self.router._opened):
             port = self.router.find(i)
@@ -697,6 +699,7 @@ cdef class Scheduler:
             "waiting": waiting,
             "agents": agents,
             "threads": self.pool.count,
+            "turns": turns,
             "journal_lag_bytes": lag,
             "hop_p50_ns": self.records.hop_quantile(0.5),
             "hop_p99_ns": self.records.hop_quantile(0.99),

@@ -107,7 +107,8 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
         return SEND_MAILBOX_FULL
     if record != NULL:
         now_doing(worker, DO_JOURNAL)
-        ring_append(ring, record, envelope)
+        if not pool.unrecorded:
+            ring_append(ring, record, envelope)
         now_doing(worker, DO_ROUTER)
     if mailbox_push(&port.mailbox, envelope):
         pthread_mutex_unlock(&port.lock)
@@ -173,7 +174,8 @@ cdef int send(
             record.outcome = <uint16_t>min(sent, 65535)
             record.receiver = target.id
             now_doing(worker, DO_JOURNAL)
-            ring_append(ring, &record, envelope)
+            if not pool.unrecorded:
+                ring_append(ring, &record, envelope)
             now_doing(worker, DO_ROUTER)
             sent = 0
             for i in range(targets.count):
@@ -213,6 +215,9 @@ cdef void undelivered(pool_t* pool, port_t* port, int code, envelope_t* envelope
 
 cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now) noexcept nogil:
     cdef record_t record
+    cx_store_u64(&worker.turns, worker.turns + 1)
+    if worker.pool.unrecorded:
+        return
     set_activity(&worker.activity, DO_JOURNAL)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_TURN

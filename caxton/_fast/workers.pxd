@@ -54,6 +54,7 @@ ctypedef struct worker_t:
     ring_t ring             # records of this thread
     targets_t targets       # scratch of this thread
     uint64_t runs
+    uint64_t turns          # that were done
     activity_t activity     # what it does, for the profiler
     char pad[64]
 
@@ -75,6 +76,7 @@ ctypedef struct pool_t:
     int32_t over            # atomic: they have ended, the ticker ends too
     int32_t running         # workers that were started
     int64_t slice_ns
+    bint unrecorded         # no record is written: only to measure what they cost
     int32_t turn            # atomic: whose queue the next outside push goes to
     bint started
     bint ticking
