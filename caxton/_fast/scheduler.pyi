@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.history import History
+from caxton._fast.profile import Profile
 from caxton._fast.router import Router
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
@@ -179,6 +180,10 @@ class Scheduler:
     def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]:
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
     def statistics(self, port_id: int) -> PortStatistics: ...
+    def start_profile(self) -> None:
+        """Begin to count what the threads do. Raises InvalidTransition while another profile runs."""
+    def stop_profile(self) -> Profile:
+        """End it; what was counted. Also after stop(), which ends it where it is."""
     def totals(self) -> dict[str, int]:
         """accepted, handled, failed, undelivered, waiting, agents, threads, turns (those that no record was written of
         too), journal_lag_bytes, hop_p50_ns, hop_p99_ns."""

@@ -60,6 +60,7 @@ from caxton._fast.platform cimport (
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
+from caxton._fast.profile cimport sampler_free, sampler_read, sampler_start, sampler_stop, sampler_t
 from caxton._fast.router cimport (
     PORT_HOST,
     port_retain,
@@ -164,6 +165,8 @@ cdef class Scheduler:
 
     cdef pool_t pool
     cdef world_t world
+    cdef sampler_t sampler          # of the profile that runs
+    cdef bint profiled              # one runs, or ran and was not read
     cdef outbox_t outbox
     cdef ring_t ring                # records of the thread that runs Trio
     cdef targets_t targets
@@ -219,6 +222,8 @@ cdef class Scheduler:
 
     def __dealloc__(self):
         cdef event_t* event
+        sampler_stop(&self.sampler)
+        sampler_free(&self.sampler)
         if self.pool.workers != NULL:
             pool_stop(&self.pool)
             self._free_agents()
@@ -256,6 +261,7 @@ cdef class Scheduler:
             return
         self.stopped = True
         with nogil:
+            sampler_stop(&self.sampler)
             pool_stop(&self.pool)
         self._free_agents()
         self._read_records()
@@ -675,6 +681,30 @@ cdef class Scheduler:
             s.state_bytes = cx_peek_u64(&agent.state_seen)
         pthread_mutex_unlock(&port.lock)
         return s
+
+    def start_profile(self):
+        """Begin to count what the threads do."""
+        if self.profiled:
+            raise InvalidTransition("a profile runs already", hint="wait until it has ended: there is one at a time")
+        if self.stopped:
+            raise InvalidTransition("the scheduler has stopped", hint="make another one")
+        self._read_records()
+        if sampler_start(&self.sampler, &self.pool, self.router, self.records.handled + self.records.failed):
+            raise ResourceLimitExceeded("the profile could not be started: no memory, or no thread", hint="raise the limit of processes (ulimit -u)")
+        self.profiled = True
+
+    def stop_profile(self):
+        """End it; what was counted."""
+        if not self.profiled:
+            raise InvalidTransition("no profile runs", hint="start one")
+        with nogil:
+            sampler_stop(&self.sampler)
+        self._read_records()
+        try:
+            return sampler_read(&self.sampler, self.router, self.records.handled + self.records.failed)
+        finally:
+            sampler_free(&self.sampler)
+            self.profiled = False
 
     def totals(self):
         """Sums over all ports."""
