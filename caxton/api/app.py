@@ -5,6 +5,7 @@ from quart_trio import QuartTrio
 from werkzeug import exceptions as http
 
 from caxton.api.agents import agents_blueprint
+from caxton.api.debug import debug_blueprint
 from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
 from caxton.api.front import Front
@@ -23,6 +24,7 @@ ROOMS = (
     messages_blueprint,
     events_blueprint,
     system_blueprint,
+    debug_blueprint,
     ws_blueprint,
     stream_blueprint,
 )

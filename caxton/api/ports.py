@@ -12,7 +12,7 @@ import trio
 
 from caxton.core.errors import CaxtonError
 from caxton.core.manifest import AgentConfig
-from caxton.core.views import AgentInfo, EdgeLimits, Event, EventFilter, LogLine, MessageRecord, Receipt
+from caxton.core.views import AgentInfo, EdgeLimits, Event, EventFilter, LogLine, MessageRecord, Profile, Receipt
 
 
 class Message(Protocol):
@@ -95,3 +95,6 @@ class Node(Protocol):
     def ready(self) -> tuple[bool, Mapping[str, Any]]: ...
     def metrics_system(self, fields: set[str]) -> Mapping[str, Any]:
         """The groups named (all of them when empty) of agents, messages, resources, performance."""
+
+    async def profile(self, seconds: float, top: int) -> Profile:
+        """Look for so long at what the scheduler does. Raises InvalidTransition while another profile runs."""

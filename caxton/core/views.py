@@ -61,6 +61,62 @@ class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
     agent_defaults: AgentDefaults = AgentDefaults()
 
 
+class ProfileShares(msgspec.Struct, frozen=True, kw_only=True):
+    """What time was spent on, in percent of a whole that the subclass names.
+
+    `guest` is WebAssembly; `envelope` reads and writes the JSON of messages; `router` finds receivers and fills
+    mailboxes; `journal` records, and waits for room to record; `host` is what other host functions do and leave (state,
+    timers, logs, WASI); `instance` makes and frees instances; `scheduler` queues and chooses.
+    """
+
+    guest: float = 0.0
+    envelope: float = 0.0
+    router: float = 0.0
+    journal: float = 0.0
+    host: float = 0.0
+    instance: float = 0.0
+    scheduler: float = 0.0
+
+
+class ProfileRow(ProfileShares, frozen=True, kw_only=True):
+    """One agent, its replicas added up, or several: percent of the time of all scheduler threads.
+
+    `us_per_message` is that time, divided by the messages that were handled or failed; None without messages.
+    """
+
+    agent_id: str
+    share: float
+    messages: int
+    us_per_message: float | None
+
+
+class ProfileThread(ProfileShares, frozen=True, kw_only=True):
+    """One scheduler thread: percent of its own time."""
+
+    thread: int
+    idle: float
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the time of the scheduler threads went while a profile ran; `samples` is how often each was looked at.
+
+    `agents` are those with the largest shares; `others` are the `others_count` that follow, `unattributed` is work for
+    no agent. Together they are `total`, and with `idle` 100. `python_thread` is the thread that runs all else (API,
+    supervision, store): percent of one core.
+    """
+
+    seconds: float
+    samples: int
+    agents: tuple[ProfileRow, ...]
+    others_count: int
+    others: ProfileRow
+    unattributed: ProfileRow
+    total: ProfileRow
+    idle: float
+    threads: tuple[ProfileThread, ...]
+    python_thread: float
+
+
 class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """An accepted message: `delivered` into `delivered_to` mailboxes, or `queued` for a receiver that is away."""
 

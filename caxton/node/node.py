@@ -25,9 +25,10 @@ from caxton.bus.bus import Bus
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
-from caxton.core.views import EdgeLimits
+from caxton.core.views import EdgeLimits, Profile
 from caxton.node.agents import Agents
 from caxton.node.metrics import Metrics
+from caxton.node.profile import run_profile
 from caxton.node.recorder import Recorder
 from caxton.runtime.hostcalls import answer_call
 from caxton.runtime.modules import CompileLimits, ModuleCache
@@ -182,6 +183,10 @@ class Node:
 
     def metrics_system(self, fields: set[str]) -> Mapping[str, Any]:
         return self.metrics.system(fields)
+
+    async def profile(self, seconds: float, top: int) -> Profile:
+        """Where the scheduler's time goes from now on; InvalidTransition while another profile runs."""
+        return await run_profile(self.scheduler, seconds, top)
 
     # -- what happens --
 

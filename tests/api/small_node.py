@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
+from math import inf
 from typing import Any
 
 import attrs
@@ -28,7 +29,18 @@ from caxton.core.errors import (
 )
 from caxton.core.manifest import AgentConfig
 from caxton.core.performatives import canonical
-from caxton.core.views import AgentInfo, AgentKind, EdgeLimits, Event, EventFilter, LogLine, MessageRecord, Receipt
+from caxton.core.views import (
+    AgentInfo,
+    AgentKind,
+    EdgeLimits,
+    Event,
+    EventFilter,
+    LogLine,
+    MessageRecord,
+    Profile,
+    ProfileRow,
+    Receipt,
+)
 
 QUEUE_SIZE = 10_000
 RING = 1000
@@ -76,6 +88,9 @@ class SmallNode:
         self.agents = SmallAgents(self)
         self.bus = SmallBus(self)
         self.is_ready = True
+        self.profiling = False
+        self.profile_began = trio.Event()
+        self.profile_ended = trio.Event()
 
     def health(self) -> Mapping[str, Any]:
         return {"status": "healthy"}
@@ -92,6 +107,32 @@ class SmallNode:
             "performance": {},
         }
         return {"timestamp": time.time(), **{name: groups[name] for name in fields or groups}}
+
+    async def profile(self, seconds: float, top: int) -> Profile:
+        """At once; but one of 100 seconds or more lasts until it is cancelled."""
+        if self.profiling:
+            raise InvalidTransition("a profile runs already")
+        self.profiling = True
+        self.profile_began.set()
+        try:
+            await trio.sleep(0 if seconds < 100 else inf)
+        finally:
+            self.profiling = False
+            self.profile_ended.set()
+        nobody = ProfileRow(agent_id="", share=0.0, messages=0, us_per_message=None)
+        rows = tuple(msgspec.structs.replace(nobody, agent_id=name) for name in sorted(self.agents.residents)[:top])
+        return Profile(
+            seconds=seconds,
+            samples=0,
+            agents=rows,
+            others_count=len(self.agents.residents) - len(rows),
+            others=nobody,
+            unattributed=nobody,
+            total=nobody,
+            idle=100.0,
+            threads=(),
+            python_thread=0.0,
+        )
 
 
 class SmallAgents:
