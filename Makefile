@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
 PEERS_ARGS ?=
+BASE ?=
+COMPARE_ARGS ?=
 
 NATIVE := $(shell find caxton/_fast -name '*.pyx' -o -name '*.pxd' -o -name '*.h' 2>/dev/null)
 ENVIRONMENT := $(VENV)/.stamp-environment
@@ -22,10 +24,10 @@ SANITIZING = PYTHONPATH=$(CURDIR)/$(SANITIZED) \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test check quick lint types layers bench peers sanitize docs examples clean
+.PHONY: help build demo test check quick lint types layers bench bench-compare peers sanitize docs examples clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: $(EXTENSIONS) ## make .venv, install everything, compile the native part
 
@@ -53,6 +55,10 @@ layers: build ## import-linter: imports run down only
 bench: build ## run the asv benchmarks on this checkout, in this environment
 	@$(BIN)/asv machine --yes >/dev/null
 	@$(BIN)/asv run --python=same --quick --show-stderr
+
+bench-compare: build ## BASE=revision: count instructions of it and of this checkout, fail above 10 % growth (valgrind)
+	@test -n "$(BASE)" || { echo "Name the revision to compare with: make bench-compare BASE=main" >&2; exit 2; }
+	@$(BIN)/python -m bench.compare.run "$(BASE)" $(COMPARE_ARGS)
 
 peers: build ## measure Caxton beside other agent systems, which it installs into build/peers
 	@$(BIN)/python -m bench.peers.run $(PEERS_ARGS)
