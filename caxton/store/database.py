@@ -14,6 +14,7 @@ import apsw
 import trio
 
 from caxton.core.errors import ShuttingDown, StoreError
+from caxton.store.failing import failing_vfs
 from caxton.store.faults import explain
 from caxton.store.writer import Work, Writer
 
@@ -73,7 +74,7 @@ def check_sqlite_version(version: str | None = None) -> None:
 def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     """The connection that writes: WAL, and a COMMIT that returns when the disk has it."""
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives the WAL the mode of the database
-    connection = apsw.Connection(str(path), vfs=vfs)
+    connection = apsw.Connection(str(path), vfs=vfs or failing_vfs())
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
         if connection.pragma("page_count") == 0:  # the only moment to choose it: space goes back in small steps

@@ -16,6 +16,7 @@ from pathlib import Path
 import apsw
 
 from caxton.core.errors import StoreError
+from caxton.telemetry.failpoints import failpoint
 
 MIGRATIONS = (
     """
@@ -73,6 +74,7 @@ def migrate(connection: apsw.Connection, migrations: Sequence[str] = MIGRATIONS)
     for number, step in enumerate(migrations[version:], version + 1):
         with connection:
             connection.execute(step)
+            failpoint("migration-middle")
             connection.pragma("user_version", number)
 
 

@@ -26,6 +26,7 @@ import trio
 
 from caxton.core.errors import ShuttingDown
 from caxton.store.faults import explain
+from caxton.telemetry.failpoints import failpoint
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]
@@ -144,7 +145,9 @@ class Writer:
                 connection.execute("ROLLBACK TO job")
                 job.answer = self._error(job.answer.error)
             connection.execute("RELEASE job")
+        failpoint("commit-before")
         connection.execute("COMMIT")
+        failpoint("commit-after")
 
     def _error(self, error: BaseException) -> outcome.Error:
         return outcome.Error(explain(error, self._path) if isinstance(error, apsw.Error) else error)

@@ -1,0 +1,52 @@
+"""One scenario for each failpoint, in a process of its own: `python -m tests.torture.passes POINT FOLDER`.
+
+It says what is known to be on the disk, line by line, and ends by SIGKILL at the point, or with 0 when it never came.
+"""
+
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import apsw
+import trio
+
+from caxton.store import Store, open_store
+
+OWNER = "witness"
+
+
+def say(number: int) -> None:
+    os.write(1, b"%d\n" % number)
+
+
+async def writes(folder: Path) -> None:
+    async with open_store(folder) as store:
+        for number in range(1, 6):
+            await keep(store, number)
+
+
+async def checkpoint(folder: Path) -> None:
+    async with open_store(folder) as store:
+        await keep(store, 1)
+    # leaving the block checkpoints what the WAL has, page by page
+
+
+async def keep(store: Store, number: int) -> None:
+    def work(connection: apsw.Connection) -> None:
+        connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (OWNER, b"%d" % number, b"x" * 20_000))
+
+    await store.write(work)
+    say(number)
+
+
+SCENARIOS: dict[str, Callable[[Path], Awaitable[None]]] = {
+    "commit-before": writes,
+    "commit-after": writes,
+    "checkpoint-middle": checkpoint,
+    "migration-middle": writes,
+}
+
+if __name__ == "__main__":
+    point, folder = sys.argv[1:]
+    trio.run(SCENARIOS[point], Path(folder))
