@@ -23,6 +23,7 @@ T = TypeVar("T")
 SQLITE_MINIMUM = (3, 51, 3)  # older ones can corrupt a WAL that is reset while another connection writes
 READERS = 2
 BUSY_TIMEOUT = 1000  # ms; for other programs (the sqlite3 shell), and for readers when the WAL must start over
+CACHE = 16 << 20  # bytes of pages; a transaction that does not fit writes its pages twice
 WAL_KEEP = 16 << 20  # bytes; a WAL that grew larger is cut back when it starts over
 
 
@@ -33,12 +34,13 @@ class Database:
         self._reading = trio.CapacityLimiter(len(readers))
         self.path = path
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], sync: bool = True) -> T:
         """Run *work* in a transaction on the writer's thread; return its result when that is on the disk.
 
         *work* shares the transaction with others and may run twice; what it raises undoes its own changes only.
+        Without *sync* it returns when the process may crash; a power cut may still undo it (writer.py, rule 5).
         """
-        return await self._writer.write(work)
+        return await self._writer.write(work, sync)
 
     async def read(self, query: Work[T]) -> T:
         """Run *query* on a connection that cannot write.
@@ -84,6 +86,7 @@ def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
         connection.pragma("fullfsync", 1)  # macOS: fsync stops at the drive's cache
         connection.pragma("checkpoint_fullfsync", 1)
         connection.pragma("foreign_keys", 1)
+        connection.pragma("cache_size", -(CACHE >> 10))  # negative: KiB
         connection.pragma("journal_size_limit", WAL_KEEP)
     except apsw.Error:
         connection.close()

@@ -54,6 +54,32 @@ MIGRATIONS = (
         PRIMARY KEY (agent, number)
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE segments (
+        id            INTEGER PRIMARY KEY,  -- 1, 2, 3, ...
+        at_us         INTEGER NOT NULL,     -- microseconds since the epoch
+        messages      INTEGER NOT NULL,
+        settled_below INTEGER NOT NULL,     -- segments with a smaller id held no live delivery any more
+        bytes         INTEGER NOT NULL,     -- of records
+        ends_at       INTEGER NOT NULL,     -- bytes of all segments ever, up to the end of this one
+        records       BLOB    NOT NULL      -- the last column: what comes before it is read without it
+    ) STRICT;
+
+    CREATE TABLE dead_letters (
+        id         INTEGER PRIMARY KEY AUTOINCREMENT,
+        message_id TEXT    NOT NULL,
+        agent      TEXT    NOT NULL,        -- who should have had it
+        sender     TEXT    NOT NULL,
+        reason     INTEGER NOT NULL,
+        attempts   INTEGER NOT NULL,
+        detail     TEXT    NOT NULL,
+        at_us      INTEGER NOT NULL,
+        frame      BLOB    NOT NULL         -- the message
+    ) STRICT;
+    CREATE INDEX dead_letters_by_agent ON dead_letters (agent);
+    CREATE INDEX dead_letters_by_reason ON dead_letters (reason);
+    CREATE INDEX dead_letters_by_time ON dead_letters (at_us);
+    """,
 )
 
 

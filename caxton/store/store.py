@@ -1,12 +1,12 @@
 """What outlives the process: one folder, one SQLite file in it, and the modules beside.
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
-    <data_dir>/local.db      agents, state, timers, lifecycle (and -wal, -shm while open)
+    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters (and -wal, -shm while open)
     <data_dir>/modules/      the agents' code
 
-The rooms are thin: each has functions of a connection (`write_state`, `write_timers`, `write_event`) that a larger
-transaction can be put together from with `store.write`. That is where the reader of the journal goes: one transaction
-per batch of turns.
+The rooms are thin: each has functions of a connection (`write_segment`, `write_state`, `write_timers`, `write_event`,
+`write_dead_letters`) that a larger transaction can be put together from with `store.write`: what many turns did goes in
+at once, whole turns only.
 """
 
 import logging
@@ -21,7 +21,9 @@ import trio
 
 from caxton.store.agents import AgentRoom
 from caxton.store.database import Database, check_sqlite_version, connect, open_database
+from caxton.store.dead_letters import DeadLetterRoom
 from caxton.store.faults import explain
+from caxton.store.journal import JournalRoom
 from caxton.store.lifecycle import LifecycleRoom
 from caxton.store.lock import DataDirLock, lock_data_dir
 from caxton.store.meta import Meta, check_integrity, mark_clean, mark_open, was_clean
@@ -44,12 +46,14 @@ class Store:
     state: StateRoom
     timers: TimerRoom
     lifecycle: LifecycleRoom
+    journal: JournalRoom
+    dead_letters: DeadLetterRoom
     _database: Database
     _lock: DataDirLock
 
-    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def write(self, work: Callable[[apsw.Connection], T], sync: bool = True) -> T:
         """One transaction over several rooms; see `Database.write`."""
-        return await self._database.write(work)
+        return await self._database.write(work, sync)
 
     async def read(self, query: Callable[[apsw.Connection], T]) -> T:
         return await self._database.read(query)
@@ -78,6 +82,8 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 state=StateRoom(database),
                 timers=TimerRoom(database),
                 lifecycle=LifecycleRoom(database),
+                journal=JournalRoom(database),
+                dead_letters=DeadLetterRoom(database),
                 database=database,
                 lock=lock,
             )

@@ -6,7 +6,10 @@ Rule 3: what one write raises undoes that write only and rises in its caller. Wh
         (disk full, I/O error), every write of it runs again in a transaction of its own, and has its own answer.
 Rule 4: checkpoints are made here, after the callers of a transaction have been answered. Two connections that write and
         checkpoint at the same moment are what SQLite got wrong before 3.51.3.
-Rule 5: the queue holds at most QUEUE writes; the next caller waits.
+Rule 5: a transaction is on the disk when its callers resume, unless all of them are relaxed (`sync=False`). A relaxed
+        one is safe from a crash of the process at once, and from a power cut with the next that is not, or with the
+        next checkpoint; it is never there in part.
+Rule 6: the queue holds at most QUEUE writes; the next caller waits.
 
 Once its write is queued, a caller that is cancelled waits for the commit all the same: it knows what is on the disk.
 """
@@ -45,6 +48,7 @@ class Job:
     """One caller and its write; Any is what the write returns."""
 
     work: Work[Any]
+    sync: bool
     task: trio.lowlevel.Task
     answer: outcome.Outcome[Any] = attrs.field(init=False)
 
@@ -59,6 +63,7 @@ class Writer:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()  # None: no more will come
         self._slots = trio.Semaphore(QUEUE)
         self._closing = False
+        self._sync = True  # what `connect` chose
         self._wal_pages = 0
         self._checkpoint_at = CHECKPOINT_PAGES
         self._token = trio.lowlevel.current_trio_token()
@@ -67,11 +72,11 @@ class Writer:
         connection.set_wal_hook(self._on_commit)
         self._thread.start()
 
-    async def write(self, work: Work[T]) -> T:
+    async def write(self, work: Work[T], sync: bool = True) -> T:
         async with self._slots:
             if self._closing:
                 raise ShuttingDown("the store is closed", hint="open it again before writing")
-            self._queue.put(Job(work, trio.lowlevel.current_task()))
+            self._queue.put(Job(work, sync, trio.lowlevel.current_task()))
             # Any: the answer of *work*, which is a T
             result: T = await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
             return result
@@ -135,6 +140,7 @@ class Writer:
 
     def _transact(self, jobs: Sequence[Job]) -> None:
         connection = self._connection
+        self._set_sync(any(job.sync for job in jobs))
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
             connection.execute("SAVEPOINT job")
@@ -148,6 +154,11 @@ class Writer:
         failpoint("commit-before")
         connection.execute("COMMIT")
         failpoint("commit-after")
+
+    def _set_sync(self, sync: bool) -> None:
+        if sync != self._sync:
+            self._connection.execute(f"PRAGMA synchronous = {'full' if sync else 'normal'}")
+            self._sync = sync
 
     def _error(self, error: BaseException) -> outcome.Error:
         return outcome.Error(explain(error, self._path) if isinstance(error, apsw.Error) else error)

@@ -237,3 +237,40 @@ def test_an_old_sqlite_is_refused(version: str) -> None:
 @pytest.mark.parametrize("version", ["3.51.3", "3.53.0", "4.0.0"])
 def test_a_sound_sqlite_is_accepted(version: str) -> None:
     check_sqlite_version(version)
+
+
+async def synchronous(database: Database, *, sync: list[bool]) -> list[int]:
+    """The level that writes of one transaction run at, each with or without *sync*."""
+    levels: list[int] = []
+
+    async def write(one: bool) -> None:
+        levels.append(await database.write(lambda c: int(c.pragma("synchronous")), one))
+
+    async with trio.open_nursery() as nursery, busy_writer(database):
+        for one in sync:
+            nursery.start_soon(write, one)
+        await trio.testing.wait_all_tasks_blocked()
+    return levels
+
+
+async def test_a_transaction_of_relaxed_writes_only_is_not_synced(tmp_path: Path) -> None:
+    full, normal = 2, 1
+    async with open_numbers(tmp_path) as database:
+        assert await synchronous(database, sync=[False, False]) == [normal, normal]
+        assert await synchronous(database, sync=[False, True, False]) == [full] * 3
+        assert await synchronous(database, sync=[False]) == [normal]
+        assert await synchronous(database, sync=[True]) == [full]
+
+
+@pytest.mark.parametrize("sync", [False, True])
+async def test_only_a_relaxed_write_can_do_without_the_disks_sync(tmp_path: Path, sync: bool) -> None:
+    with faulty_disk() as disk:
+        async with open_numbers(tmp_path, disk) as database:
+            disk.failing.add("sync")
+            if sync:
+                with pytest.raises(StoreError):
+                    await database.write(insert(1), sync)
+            else:
+                await database.write(insert(1), sync)
+            disk.failing.clear()
+            assert await numbers(database) == ([] if sync else [1])
