@@ -425,8 +425,8 @@ cdef class Scheduler:
             raise MemoryError
         turn.queued_ns = cx_monotonic_ns()
         pthread_mutex_lock(&port.lock)
-        if port.agent == NULL and kind != KIND_TIMER:
-            # it was meant for an instance that is gone, not for the next
+        if port.agent == NULL and (kind != KIND_TIMER or port.kind == PORT_HOST):
+            # it was meant for an instance that is gone, not for the next; and Python's mail is messages only
             pthread_mutex_unlock(&port.lock)
             envelope_release(turn)
             return

@@ -107,6 +107,16 @@ def test_mail_of_an_agent_is_not_for_python_and_a_host_port_has_no_instance() ->
             stage.start(stage.host(), "quiet")
 
 
+def test_what_is_for_instances_is_no_mail_of_a_host_port() -> None:
+    with open_stage() as stage:
+        port = stage.host()
+        stage.scheduler.fire_timer(port, 1)
+        stage.scheduler.check_health(port)
+        stage.scheduler.shutdown(port)
+        stage.send("me", "mail")
+        assert contents(stage.scheduler.receive(port, 9)) == ["mail"]
+
+
 def test_a_port_has_one_instance_at_a_time() -> None:
     with open_stage() as stage:
         port = stage.seat("a", "quiet")
