@@ -10,6 +10,7 @@ test's again. handle_timer leaves the timer's id at 0x38000 and counts at 0x3800
 
 from typing import Any
 
+from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 from caxton.core.wasm_abi import ABI_IMPORTS, CAXTON, WASI, WASI_MODULE
 from tests._fast.scheduling import Stage, guest
@@ -60,11 +61,12 @@ def _call(name: str) -> str:
     return f"(call $result {call})" if signature.results else call
 
 
-def probe(module: str = "caxton") -> Module:
+def probe(module: str = "caxton", on: Engine | None = None) -> Module:
     """The guest; *module* is the name that the host functions are imported from."""
     bodies = {name: _call(name) for _, name in CALLS} | OPERATIONS
     return guest(
         "probe",
+        on,
         IMPORTS="\n".join(_import(module if found == "caxton" else found, name) for found, name in CALLS),
         CASES="\n".join(
             f"(if (i32.eq (local.get $op) (i32.const {NUMBERS[name]})) (then {body}))" for name, body in bodies.items()

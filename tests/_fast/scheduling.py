@@ -30,16 +30,16 @@ def engine() -> Engine:
 
 
 @cache
-def compiled(text: str) -> Module:
-    return Module.compile(engine(), wat2wasm(text))
+def compiled(text: str, on: Engine | None = None) -> Module:
+    return Module.compile(on or engine(), wat2wasm(text))
 
 
-def guest(name: str, **values: str | int) -> Module:
+def guest(name: str, on: Engine | None = None, **values: str | int) -> Module:
     """The module of tests/guests/*name*.wat, with `$(NAME)` replaced."""
     text = (GUESTS / f"{name}.wat").read_text()
     for key, value in values.items():
         text = text.replace(f"$({key})", str(value))
-    return compiled(text)
+    return compiled(text, on)
 
 
 def sender_guest(receiver: str, count: int = 1, **fields: Any) -> Module:
