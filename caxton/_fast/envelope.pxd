@@ -5,7 +5,8 @@ means "not set". Strings are stored decoded (UTF-8, no JSON escapes); `content` 
 Several names in one field (`receiver`, `reply_to`) are joined by NUL, which no name can hold.
 
 A block is immutable once routed, but for the words that say so, and shared by reference count: every queue that holds a message holds one reference.
-Who writes what: the parser fills everything up to `fields`; the router sets `sender_port`, `receiver_port`, `accepted_us` and `queued_ns`.
+Who writes what: the parser fills everything up to `fields`; the router sets `sender_port`, `receiver_port`, `accepted_us` and `queued_ns`; the
+ledger sets `sequence` and `waits`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -45,7 +46,8 @@ cdef enum:
     KEY_HOP_COUNT = 19
     KEY_DELIVERY_ATTEMPT = 20
     KEY_REDELIVERED = 21
-    KEY_COUNT = 22
+    KEY_DELIVERY = 22
+    KEY_COUNT = 23
 
     # priorities, lowest first (names in JSON: low, normal, high, critical; or the number 1, 5, 8, 10 of the inventory 4.1)
     PRIORITY_LOW = 0
@@ -53,6 +55,13 @@ cdef enum:
     PRIORITY_HIGH = 2
     PRIORITY_CRITICAL = 3
     PRIORITY_COUNT = 4
+
+    # what becomes of an accepted message when the server ends without warning
+    DELIVERY_UNSAID = 0      # as the receiver's configuration says, else the node's
+    DELIVERY_DURABLE = 1     # on the disk before it counts as accepted
+    DELIVERY_RELAXED = 2     # written, but not synced
+    DELIVERY_VOLATILE = 3    # in memory only
+    DELIVERY_COUNT = 4
 
     # why bytes are not a message; 0 is "they are". envelope_error_text() gives the sentence.
     E_OK = 0
@@ -87,13 +96,16 @@ ctypedef struct envelope_t:
     uint16_t escapes         # bit i: field i needs escaping when it is written as JSON
     uint32_t sender_port     # 0: from outside
     uint32_t receiver_port   # 0: several, or not routed yet
-    uint32_t delivery_attempt
+    uint32_t delivery_attempt        # 0: the first; the second is 2. Above 0 it is written, with `redelivered`
     uint32_t argument        # control turns: the timer's id
     uint8_t message_id[16]   # UUIDv7; all zero: not set yet
     int64_t accepted_us      # wall clock, microseconds since the epoch
     int64_t reply_by_us      # 0: none
     int64_t expires_at_us    # 0: none
     int64_t queued_ns        # monotonic clock, when it entered the mailbox
+    uint64_t sequence        # of this node's ledger; 0: none. Neither in JSON nor in a frame
+    uint8_t delivery         # DELIVERY_*
+    uint8_t waits            # of this node's ledger: it is held back. Neither in JSON nor in a frame
     slice_t fields[FIELD_COUNT]
 
 ctypedef struct envelope_limits_t:

@@ -68,7 +68,7 @@ from caxton._fast.message_reader cimport message_read, reader_t
 from caxton._fast.message_writer cimport message_size, message_write
 from caxton._fast.rfc3339 cimport moment_write
 from caxton._fast.uuid7 cimport uuid7_at_fork, uuid7_make
-from caxton._fast.vocabulary cimport ACTS, EXPECTED, KEYS, PRIORITIES, TURNS
+from caxton._fast.vocabulary cimport ACTS, DELIVERIES, EXPECTED, KEYS, PRIORITIES, TURNS
 
 DEFAULT_LIMITS.max_size = 1 << 20
 DEFAULT_LIMITS.max_name = 256
@@ -206,6 +206,7 @@ import msgspec as _msgspec
 from caxton.core.errors import InternalError, InvalidMessage, MessageTooLarge
 
 _NAMES = tuple(PRIORITIES[i].decode() for i in range(PRIORITY_COUNT))
+_DELIVERIES = tuple(DELIVERIES[i].decode() or None for i in range(DELIVERY_COUNT))
 _TURNS = tuple(TURNS[i].decode() for i in range(KIND_HEALTH + 1))
 _CODES = {
     E_JSON: "json", E_NOT_OBJECT: "not-object", E_DEPTH: "depth", E_UTF8: "utf8", E_DUPLICATE: "duplicate", E_TYPE: "type",
@@ -461,6 +462,10 @@ cdef class Envelope:
         return _NAMES[self.block.priority]
 
     @property
+    def delivery(self):
+        return _DELIVERIES[self.block.delivery]
+
+    @property
     def hop_count(self):
         return self.block.hop_count
 
@@ -521,11 +526,11 @@ cdef _moment(int64_t us):
 
 
 cdef bint _same(const envelope_t* a, const envelope_t* b) noexcept nogil:
-    """Everything but what one delivery adds: ports, times of acceptance and queueing, attempts."""
+    """Everything but what one delivery adds: ports, times of acceptance and queueing, attempts, the ledger's words."""
     cdef int i
     if a.kind != b.kind or a.act != b.act or a.priority != b.priority or a.hop_count != b.hop_count or a.argument != b.argument:
         return False
-    if a.reply_by_us != b.reply_by_us or a.expires_at_us != b.expires_at_us or memcmp(a.message_id, b.message_id, 16) != 0:
+    if a.delivery != b.delivery or a.reply_by_us != b.reply_by_us or a.expires_at_us != b.expires_at_us or memcmp(a.message_id, b.message_id, 16) != 0:
         return False
     for i in range(FIELD_COUNT):
         if a.fields[i].length != b.fields[i].length:

@@ -1,9 +1,9 @@
 """A message as a binary frame.
 
 Little-endian. 0: "CXE" and the version; 4: bytes of the frame; 8: kind, act, priority, hop_count; 12: receivers; 14: fields in the table;
-15: zero; 16: delivery_attempt; 20: argument; 24: message_id; 40: accepted_us; 48: reply_by_us; 56: expires_at_us; 64: the length of each
+15: delivery; 16: delivery_attempt; 20: argument; 24: message_id; 40: accepted_us; 48: reply_by_us; 56: expires_at_us; 64: the length of each
 field, then the fields themselves without a gap, so that they can neither overlap nor reach past the end. What only this node knows (ports,
-queue times, the reference count) is not in a frame.
+queue times, the ledger's words, the reference count) is not in a frame.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -12,6 +12,8 @@ from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from caxton._fast.byte_scan cimport has_high, utf8_stop
 from caxton._fast.envelope cimport (
+    DELIVERY_COUNT,
+    DELIVERY_UNSAID,
     E_FRAME,
     E_MEMORY,
     E_TOO_LARGE,
@@ -88,7 +90,7 @@ cdef inline size_t frame_write(const envelope_t* envelope, char* out) noexcept n
     out[11] = <char>envelope.hop_count
     _put_u16(out + 12, envelope.receivers)
     out[14] = FIELD_COUNT
-    out[15] = 0
+    out[15] = <char>envelope.delivery
     _put_u32(out + 16, envelope.delivery_attempt)
     _put_u32(out + 20, envelope.argument)
     memcpy(out + 24, envelope.message_id, 16)
@@ -148,10 +150,12 @@ cdef inline bint _sound(envelope_t* block, const envelope_limits_t* limits) noex
     cdef char behind
     cdef bint sound
     cdef int i
-    if block.priority >= PRIORITY_COUNT:
+    if block.priority >= PRIORITY_COUNT or block.delivery >= DELIVERY_COUNT:
         return False
     if block.kind != KIND_MESSAGE:
-        return block.kind <= KIND_HEALTH and block.act == 0 and block_text_size(block) == 0 and block.receivers == 0
+        if block.act != 0 or block.receivers != 0 or block.delivery != DELIVERY_UNSAID:
+            return False
+        return block.kind <= KIND_HEALTH and block_text_size(block) == 0
     if not 1 <= block.act <= ACT_COUNT or block.argument != 0:
         return False
     for i in range(FIELD_COUNT):
@@ -177,7 +181,7 @@ cdef inline envelope_t* frame_read(const char* frame, size_t length, const envel
     cdef uint64_t end = FRAME_HEADER
     cdef uint32_t size
     cdef int i
-    if length < FRAME_HEADER or memcmp(frame, FRAME_MAGIC, 4) != 0 or frame[14] != FIELD_COUNT or frame[15] != 0 or _u32(frame + 4) != length:
+    if length < FRAME_HEADER or memcmp(frame, FRAME_MAGIC, 4) != 0 or frame[14] != FIELD_COUNT or _u32(frame + 4) != length:
         return block_refuse(error, E_FRAME, min(length, <size_t>FRAME_HEADER), -1)
     if length > <uint64_t>limits.max_size + FRAME_SLACK or length > LARGEST:
         return block_refuse(error, E_TOO_LARGE, limits.max_size, -1)
@@ -193,6 +197,7 @@ cdef inline envelope_t* frame_read(const char* frame, size_t length, const envel
     block.priority = <uint8_t>frame[10]
     block.hop_count = <uint8_t>frame[11]
     block.receivers = _u16(frame + 12)
+    block.delivery = <uint8_t>frame[15]
     block.delivery_attempt = _u32(frame + 16)
     block.argument = _u32(frame + 20)
     memcpy(block.message_id, frame + 24, 16)

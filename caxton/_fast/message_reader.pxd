@@ -10,6 +10,8 @@ from libc.string cimport memchr, memcmp, memcpy, memmove, strlen
 
 from caxton._fast.byte_scan cimport has_high, same_bytes, utf8_stop
 from caxton._fast.envelope cimport (
+    DELIVERY_COUNT,
+    DELIVERY_DURABLE,
     E_DUPLICATE,
     E_FIELD_LENGTH,
     E_JSON,
@@ -32,6 +34,7 @@ from caxton._fast.envelope cimport (
     F_SENDER,
     F_TRACESTATE,
     FIELD_COUNT,
+    KEY_DELIVERY,
     KEY_DELIVERY_ATTEMPT,
     KEY_EXPIRES_AT,
     KEY_HOP_COUNT,
@@ -73,7 +76,7 @@ from caxton._fast.message_block cimport (
 )
 from caxton._fast.rfc3339 cimport moment_parse
 from caxton._fast.uuid7 cimport uuid_parse
-from caxton._fast.vocabulary cimport KEY_TEXT, PRIORITIES, act_of, escaped_key_of, key_of
+from caxton._fast.vocabulary cimport DELIVERIES, KEY_TEXT, PRIORITIES, act_of, escaped_key_of, key_of
 
 cdef enum:
     MAX_EXTRAS = 64          # unknown top-level keys of one message
@@ -266,6 +269,31 @@ cdef inline const char* _priority(reader_t* reader, const char* p) noexcept nogi
     return refuse(&reader.scan, E_TYPE, start, KEY_PRIORITY)
 
 
+cdef inline bint _is_word(const char* p, uint32_t n, const char* word) noexcept nogil:
+    """Is this *word*, which is small letters, in any case?"""
+    cdef uint32_t i
+    if strlen(word) != n:
+        return False
+    for i in range(n):
+        if p[i] | 0x20 != word[i]:
+            return False
+    return True
+
+
+cdef inline const char* _delivery(reader_t* reader, const char* p) noexcept nogil:
+    cdef const char* start = p
+    cdef slice_t word
+    cdef uint8_t i
+    p = _string(reader, p, KEY_DELIVERY, &word)
+    if p == NULL:
+        return NULL
+    for i in range(DELIVERY_DURABLE, DELIVERY_COUNT):
+        if _is_word(<char*>_block(reader) + word.offset, word.length, DELIVERIES[i]):
+            _block(reader).delivery = i
+            return p
+    return refuse(&reader.scan, E_TYPE, start, KEY_DELIVERY)
+
+
 cdef inline const char* _header_value(reader_t* reader, const char* p, int key) noexcept nogil:
     """The value of a KEY_*."""
     cdef const char* start = p
@@ -274,6 +302,8 @@ cdef inline const char* _header_value(reader_t* reader, const char* p, int key) 
     cdef int64_t number = 0
     if key == KEY_PRIORITY:
         return _priority(reader, p)
+    if key == KEY_DELIVERY:
+        return _delivery(reader, p)
     if key == KEY_REDELIVERED:
         # the platform's own word, true of one delivery and not of the message: read over
         if same_bytes(p, "true", 4):

@@ -4,7 +4,9 @@ from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memchr, memcpy, strlen
 
 from caxton._fast.envelope cimport (
+    DELIVERY_UNSAID,
     FIELD_COUNT,
+    KEY_DELIVERY,
     KEY_EXPIRES_AT,
     KEY_HOP_COUNT,
     KEY_MESSAGE_ID,
@@ -19,7 +21,7 @@ from caxton._fast.json_scan cimport escaped_size, write_escaped
 from caxton._fast.message_block cimport block_has_id
 from caxton._fast.rfc3339 cimport moment_size, moment_write
 from caxton._fast.uuid7 cimport UUID_TEXT, uuid_write
-from caxton._fast.vocabulary cimport ACTS, PRIORITIES, TURNS
+from caxton._fast.vocabulary cimport ACTS, DELIVERIES, PRIORITIES, TURNS
 
 cdef extern from *:
     """
@@ -36,7 +38,8 @@ cdef extern from *:
         PIECE(15, CAXTON_HEADER, "message_id", QUOTE), PIECE(17, CAXTON_HEADER, "expires_at", QUOTE),
         PIECE(18, CAXTON_HEADER, "priority", QUOTE), PIECE(11, CAXTON_WORD, "traceparent", QUOTE),
         PIECE(12, CAXTON_WORD, "tracestate", QUOTE), PIECE(19, CAXTON_HEADER, "hop_count", ""), PIECE(13, CAXTON_RAW, "params", ""),
-        PIECE(20, CAXTON_HEADER, "delivery_attempt", ""),
+        /* few messages have these; see _pieces() */
+        PIECE(22, CAXTON_HEADER, "delivery", QUOTE), PIECE(20, CAXTON_HEADER, "delivery_attempt", ""),
     };
 
     /* memcpy, without a call for what is mostly short */
@@ -73,7 +76,8 @@ cdef extern from *:
     const piece_t* PIECES "caxton_pieces"
 
 cdef enum:
-    PIECE_COUNT = 20
+    PIECE_COUNT = 21
+    USUAL_PIECES = 19
     MESSAGE_FRAME = 19       # {"performative":""}
     CONTROL_FRAME = 23       # {"turn":"","argument":}
     REDELIVERED = 19         # ,"redelivered":true
@@ -159,9 +163,11 @@ cdef inline size_t _header_size(const envelope_t* envelope, int key) noexcept no
         return moment_size(envelope.expires_at_us) + 1 if envelope.expires_at_us else 0
     if key == KEY_PRIORITY:
         return strlen(PRIORITIES[envelope.priority]) + 1 if envelope.priority != PRIORITY_NORMAL else 0
+    if key == KEY_DELIVERY:
+        return strlen(DELIVERIES[envelope.delivery]) + 1 if envelope.delivery != DELIVERY_UNSAID else 0
     if key == KEY_HOP_COUNT:
         return _decimal_size(envelope.hop_count) if envelope.hop_count else 0
-    return _decimal_size(envelope.delivery_attempt) + REDELIVERED if envelope.delivery_attempt > 1 else 0
+    return _decimal_size(envelope.delivery_attempt) + REDELIVERED if envelope.delivery_attempt else 0
 
 
 cdef inline char* _put_header(const envelope_t* envelope, int key, char* out) noexcept nogil:
@@ -174,12 +180,19 @@ cdef inline char* _put_header(const envelope_t* envelope, int key, char* out) no
         out += moment_write(envelope.expires_at_us, out)
     elif key == KEY_PRIORITY:
         out = _put(out, PRIORITIES[envelope.priority], strlen(PRIORITIES[envelope.priority]))
+    elif key == KEY_DELIVERY:
+        out = _put(out, DELIVERIES[envelope.delivery], strlen(DELIVERIES[envelope.delivery]))
     elif key == KEY_HOP_COUNT:
         return _put_decimal(out, envelope.hop_count)
     else:
         return _put(_put_decimal(out, envelope.delivery_attempt), ',"redelivered":true', REDELIVERED)
     out[0] = c'"'
     return out + 1
+
+
+cdef inline int _pieces(const envelope_t* envelope) noexcept nogil:
+    """How many of the pieces to look at: the last are of the delivery, which few messages speak of."""
+    return PIECE_COUNT if envelope.delivery != DELIVERY_UNSAID or envelope.delivery_attempt else USUAL_PIECES
 
 
 cdef inline size_t message_size(const envelope_t* envelope) noexcept nogil:
@@ -189,7 +202,7 @@ cdef inline size_t message_size(const envelope_t* envelope) noexcept nogil:
     if envelope.act == 0:
         return CONTROL_FRAME + strlen(TURNS[envelope.kind]) + _decimal_size(envelope.argument)
     size = ACTS[envelope.act - 1].length + MESSAGE_FRAME
-    for i in range(PIECE_COUNT):
+    for i in range(_pieces(envelope)):
         piece = &PIECES[i]
         if piece.key >= FIELD_COUNT:
             value = _header_size(envelope, piece.key)
@@ -220,7 +233,7 @@ cdef inline size_t message_write(const envelope_t* envelope, char* out) noexcept
     out = _put(out, ACTS[envelope.act - 1].name, ACTS[envelope.act - 1].length)
     out[0] = c'"'
     out += 1
-    for i in range(PIECE_COUNT):
+    for i in range(_pieces(envelope)):
         piece = &PIECES[i]
         if piece.key >= FIELD_COUNT:
             if _header_size(envelope, piece.key):

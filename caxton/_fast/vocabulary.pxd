@@ -1,4 +1,4 @@
-"""The words of a message: its keys, acts, priorities and turns, and which of them some bytes spell. Knows no text around them."""
+"""The words of a message: its keys, acts, priorities, delivery classes and turns, and which of them some bytes spell. Knows no text around them."""
 
 from libc.stdint cimport uint8_t, uint32_t
 
@@ -18,6 +18,7 @@ from caxton._fast.envelope cimport (
     F_SENDER,
     F_TRACEPARENT,
     F_TRACESTATE,
+    KEY_DELIVERY,
     KEY_DELIVERY_ATTEMPT,
     KEY_EXPIRES_AT,
     KEY_HOP_COUNT,
@@ -42,7 +43,7 @@ cdef extern from *:
     static const char *const caxton_keys[] = {
         "sender", "receiver", "content", "conversation_id", "reply_with", "in_reply_to", "ontology", "language", "protocol",
         "reply_to", "encoding", "traceparent", "tracestate", "params", "performative", "message_id", "reply_by", "expires_at",
-        "priority", "hop_count", "delivery_attempt", "redelivered",
+        "priority", "hop_count", "delivery_attempt", "redelivered", "delivery",
     };
     /* by key: what its value is */
     static const char *const caxton_expected[] = {
@@ -50,8 +51,10 @@ cdef extern from *:
         "a string", "a string", "a string", "a string", "a string", "a name, an object with a name, or an array of those", "a string",
         "a string", "a string", "an object", "a string", "a string", "a string", "a string", "low, normal, high, critical or an integer",
         "an integer from 0 to 255", "an integer from 0", "true or false",
+        "durable, relaxed or volatile",
     };
     static const char *const caxton_priorities[] = { "low", "normal", "high", "critical" };
+    static const char *const caxton_deliveries[] = { "", "durable", "relaxed", "volatile" };
     static const char *const caxton_turns[] = { "message", "init", "timer", "shutdown", "capabilities", "health" };
     /* every spelling of an act, short forms of the seeds included, by length */
     static const struct caxton_spelling { const char *name; uint8_t code; } caxton_spellings[] = {
@@ -70,6 +73,7 @@ cdef extern from *:
     const char* const* KEYS "caxton_keys"
     const char* const* EXPECTED "caxton_expected"
     const char* const* PRIORITIES "caxton_priorities"
+    const char* const* DELIVERIES "caxton_deliveries"
     const char* const* TURNS "caxton_turns"
     ctypedef struct spelling_t "struct caxton_spelling":
         const char* name
@@ -102,6 +106,8 @@ cdef inline int key_of(const char* p, size_t n) noexcept nogil:
             return KEY_PRIORITY
         if same_bytes(p, "encoding", 8):
             return F_ENCODING
+        if same_bytes(p, "delivery", 8):
+            return KEY_DELIVERY
     elif n == 6:
         if same_bytes(p, "sender", 6):
             return F_SENDER

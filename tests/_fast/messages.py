@@ -44,6 +44,10 @@ values: dict[str, st.SearchStrategy[Any]] = {
     "params": st.dictionaries(st.sampled_from(["a", "x_b", "X-c"]), json_values, max_size=3),
     "delivery_attempt": st.integers(-1, 3),
     "redelivered": st.booleans(),
+    "delivery": st.one_of(
+        st.none(),
+        st.sampled_from(["durable", "Relaxed", "VOLATILE", "volat\u0131le", "\u017ftrict", "durable ", "", "none"]),
+    ),
     **dict.fromkeys(twin.STRINGS, strings),
     **dict.fromkeys(("x_b", "X-c", "timestamp"), json_values),
 }

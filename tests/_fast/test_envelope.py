@@ -31,7 +31,8 @@ def seen(envelope: Envelope) -> twin.Message:
         return () if found is None else (found,) if isinstance(found, str) else tuple(found)
 
     words = {
-        name: getattr(envelope, name) for name in (*twin.STRINGS, "sender", "performative", "message_id", "priority")
+        name: getattr(envelope, name)
+        for name in (*twin.STRINGS, "sender", "performative", "message_id", "priority", "delivery")
     }
     return twin.Message(
         receiver=several(envelope.receiver),
@@ -162,6 +163,7 @@ FULL = {
     "tracestate": "vendor=1",
     "hop_count": 3,
     "params": {"x_colour": "blue"},
+    "delivery": "relaxed",
 }
 
 
@@ -229,6 +231,8 @@ def test_an_act_may_be_spelled_in_any_case_with_either_dash(act: str) -> None:
         (b'{"performative":"inform","receiver":"a","params":[]}', "type", "params", 49),
         (b'{"performative":"inform","receiver":"a","priority":5.0}', "type", "priority", 51),
         (b'{"performative":"inform","receiver":"a","hop_count":256}', "type", "hop_count", 52),
+        (b'{"performative":"inform","receiver":"a","delivery":"safe"}', "type", "delivery", 51),
+        (b'{"performative":"inform","receiver":"a","delivery":1}', "type", "delivery", 51),
         (b'{"performative":"inform","receiver":"a","reply_by":"soon"}', "time", "reply_by", 51),
         (b'{"performative":"inform","receiver":"a","message_id":"1"}', "message-id", "message_id", 53),
         (b'{"performative":"inform","receiver":"a\\u0000b"}', "utf8", "receiver", 36),
@@ -257,6 +261,7 @@ def test_an_error_names_the_fault_the_key_and_the_byte(
 def test_an_error_says_what_would_be_right() -> None:
     for wrong, sentence in (
         ('"hop_count": 3.5', "hop_count: expected an integer from 0 to 255 (byte 57), found near"),
+        ('"delivery": "safe"', "delivery: expected durable, relaxed or volatile (byte 56), found near"),
         ('"sender": 7', "sender: expected a name, or an object with a name (byte 54), found near"),
         (
             '"reply_by": "soon"',
@@ -385,6 +390,7 @@ def test_a_frame_cannot_smuggle_in_what_json_could_not_say() -> None:
         {"reply_by": -5},
         {"expires_at": 1 << 62},
         {"argument": 7},
+        {"kind": "timer", "performative": None, "receiver": (), "content": None, "delivery": "durable"},
     ):
         frame = twin.write_frame(replace(good, **bad))
         with pytest.raises((InvalidMessage, twin.Refused)):
@@ -442,12 +448,49 @@ def test_a_stamp_is_a_version_7_uuid_and_stays() -> None:
     assert int(ids[-1].replace("-", "")[:12], 16) == 1763766999000
 
 
+@pytest.mark.parametrize("said", ["durable", "relaxed", "volatile"])
+def test_a_message_says_how_safe_it_is(said: str) -> None:
+    for spelled in (said, said.upper(), said.title()):
+        envelope = agree(json.dumps({"performative": "inform", "receiver": "a", "delivery": spelled}).encode())
+        assert envelope is not None
+        assert envelope.delivery == said
+        assert envelope.as_dict() == {"performative": "inform", "receiver": "a", "delivery": said}
+        assert envelope.to_frame()[15] == ["durable", "relaxed", "volatile"].index(said) + 1
+        assert envelope.with_sender("a name that does not fit the room " * 5).delivery == said
+        assert envelope.again().delivery == said
+    unsaid = Envelope.make(performative="inform", receiver="a")
+    assert unsaid.delivery is None
+    assert unsaid != envelope
+    assert Envelope.make(performative="inform", receiver="a", delivery=None) == unsaid
+
+
+def test_a_frame_with_an_unknown_delivery_is_refused() -> None:
+    frame = bytearray(Envelope.make(performative="inform", receiver="a").to_frame())
+    assert frame[15] == 0
+    for byte in range(256):
+        frame[15] = byte
+        if byte < 4:
+            assert Envelope.from_frame(frame).delivery == twin.DELIVERIES[byte]
+        else:
+            with pytest.raises(InvalidMessage) as caught:
+                Envelope.from_frame(frame)
+            assert caught.value.details["reason"] == "frame"
+        frames_agree(bytes(frame))
+
+
 def test_another_delivery_says_so() -> None:
     first = Envelope.make(performative="inform", receiver="a", hop_count=2)
     second = first.again()
     assert second.as_dict() == {**first.as_dict(), "delivery_attempt": 2, "redelivered": True}
     assert second.again().delivery_attempt == 3
     assert first.delivery_attempt == 0
+    # the first delivery is 0; whatever is above says that there was one before
+    once = bytearray(first.to_frame())
+    for attempt in (1, 2, 300):
+        once[16:20] = attempt.to_bytes(4, "little")
+        counted = Envelope.from_frame(once)
+        assert counted.as_dict() == {**first.as_dict(), "delivery_attempt": attempt, "redelivered": True}
+        assert Envelope.from_json(counted.to_json()).delivery_attempt == 0
     # what the platform says of one delivery is not part of the message: read over, and not equal or unequal
     assert agree(second.to_json()) == first == second
     assert Envelope.from_frame(second.to_frame()).delivery_attempt == 2

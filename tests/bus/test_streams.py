@@ -42,13 +42,16 @@ async def test_what_is_not_acknowledged_comes_again_marked() -> None:
         desk.attach("outside")
         first, second, third = post(desk, 1, 2, 3)
         async with desk.bus.stream("outside") as session:
-            assert [mail.delivery_attempt for mail in await session.receive(10)] == [0, 0, 0]
+            new = await session.receive(10)
+            assert [mail.delivery_attempt for mail in new] == [0, 0, 0]
+            assert not any({"delivery_attempt", "redelivered"} & mail.as_dict().keys() for mail in new)
             session.ack([second, "never heard of"])
             session.ack([second])
         post(desk, 4)
         async with desk.bus.stream("outside") as session:
             again = await session.receive(10)
             assert [(mail.message_id, mail.delivery_attempt) for mail in again] == [(first, 2), (third, 2)]
+            assert all(mail.as_dict()["redelivered"] is True for mail in again)
             assert [mail.as_dict()["content"] for mail in await session.receive(10)] == [4]
             session.ack([first, third])
         async with desk.bus.stream("outside") as session:

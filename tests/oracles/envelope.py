@@ -22,6 +22,7 @@ from caxton.core.performatives import ACT_CODES, canonical
 
 ACTS = [act for act, _ in sorted(ACT_CODES.items(), key=itemgetter(1))]
 PRIORITIES = ["low", "normal", "high", "critical"]
+DELIVERIES = [None, "durable", "relaxed", "volatile"]  # None: not said
 TURNS = ["message", "init", "timer", "shutdown", "capabilities", "health"]
 MOMENTS = ["reply_by", "expires_at"]
 # fmt: off
@@ -29,7 +30,7 @@ MOMENTS = ["reply_by", "expires_at"]
 ORDER = [
     "performative", "sender", "receiver", "reply_to", "content", "language", "encoding", "ontology", "protocol",
     "conversation_id", "reply_with", "in_reply_to", "reply_by", "message_id", "expires_at", "priority", "traceparent",
-    "tracestate", "hop_count", "params",
+    "tracestate", "hop_count", "params", "delivery",
 ]
 # the order of the fields in a frame
 FIELDS = [
@@ -82,6 +83,7 @@ class Message:
     message_id: str | None = None
     expires_at: int = 0
     priority: str = "normal"
+    delivery: str | None = None
     traceparent: str | None = None
     tracestate: str | None = None
     hop_count: int = 0
@@ -211,6 +213,8 @@ def field(key: str, raw: str, limits: Limits) -> object:
         return moment(string(raw))
     if key == "priority":
         return priority(raw)
+    if key == "delivery":
+        return delivery(raw)
     if key == "redelivered":
         # this and the next one are the platform's words about one delivery: checked, and not kept
         if raw not in ("true", "false"):
@@ -338,6 +342,14 @@ def priority(raw: str) -> str:
     return PRIORITIES[(number > 2) + (number > 6) + (number > 9)]
 
 
+def delivery(raw: str) -> str:
+    # case does not matter; only that of ASCII, so that no other letter becomes one of these
+    text = string(raw)
+    if not text.isascii() or text.lower() not in DELIVERIES:
+        raise Refused("type")
+    return text.lower()
+
+
 def merge(params: str | None, extras: dict[str, str]) -> str:
     """*params* with the unknown members at its end."""
     params = params or "{}"
@@ -389,7 +401,7 @@ def write_frame(message: Message, *, delivery_attempt: int = 0, accepted_us: int
         message.hop_count,
         len(message.receiver),
         len(FIELDS),
-        0,
+        DELIVERIES.index(message.delivery),
         delivery_attempt,
         message.argument,
         uuid.UUID(message.message_id).bytes if message.message_id else bytes(16),
@@ -417,7 +429,7 @@ def read_frame(frame: bytes, limits: Limits = Limits()) -> Message:
         hops,
         receivers,
         count,
-        zero,
+        safety,
         _,
         argument,
         id_,
@@ -426,16 +438,18 @@ def read_frame(frame: bytes, limits: Limits = Limits()) -> Message:
         expires_at,
         *lengths,
     ) = FRAME.unpack_from(frame)
-    if (magic, size, count, zero, sum(lengths)) != (MAGIC, len(frame), len(FIELDS), 0, len(frame) - FRAME.size):
+    if (magic, size, count, sum(lengths)) != (MAGIC, len(frame), len(FIELDS), len(frame) - FRAME.size):
         raise Refused("frame")
     if len(frame) > limits.max_size + 4096:
         raise Refused("too-large")
     if (
         kind >= len(TURNS)
         or level >= len(PRIORITIES)
+        or safety >= len(DELIVERIES)
         or act > len(ACTS)
         or (act == 0) != (kind != 0)
         or (kind == 0 and argument)
+        or (kind != 0 and safety)
     ):
         raise Refused("frame")
     if kind == 0 and any(us and not is_moment(us) for us in (reply_by, expires_at)):
@@ -454,6 +468,7 @@ def read_frame(frame: bytes, limits: Limits = Limits()) -> Message:
         kind=TURNS[kind],
         performative=ACTS[act - 1] if act else None,
         priority=PRIORITIES[level],
+        delivery=DELIVERIES[safety],
         hop_count=hops,
         argument=argument,
         message_id=str(uuid.UUID(bytes=id_)) if any(id_) else None,
