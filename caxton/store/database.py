@@ -16,13 +16,12 @@ import trio
 from caxton.core.errors import ShuttingDown, StoreError
 from caxton.store.failing import failing_vfs
 from caxton.store.faults import explain
-from caxton.store.writer import Work, Writer
+from caxton.store.writer import BUSY_TIMEOUT, Work, Writer
 
 T = TypeVar("T")
 
 SQLITE_MINIMUM = (3, 51, 3)  # older ones can corrupt a WAL that is reset while another connection writes
 READERS = 2
-BUSY_TIMEOUT = 1000  # ms; for other programs (the sqlite3 shell), and for readers when the WAL must start over
 CACHE = 16 << 20  # bytes of pages; a transaction that does not fit writes its pages twice
 WAL_KEEP = 16 << 20  # bytes; a WAL that grew larger is cut back when it starts over
 
@@ -41,6 +40,10 @@ class Database:
         Without *sync* it returns when the process may crash; a power cut may still undo it (writer.py, rule 5).
         """
         return await self._writer.write(work, sync)
+
+    async def use(self, work: Work[T]) -> T:
+        """Run *work* with the writer's connection, between two transactions: it must not take long."""
+        return await self._writer.use(work)
 
     async def read(self, query: Work[T]) -> T:
         """Run *query* on a connection that cannot write.

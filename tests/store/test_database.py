@@ -219,6 +219,60 @@ async def test_the_wal_stays_small(tmp_path: Path) -> None:
     assert not wal.exists()
 
 
+async def test_a_reader_that_takes_long_keeps_the_wal_and_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caxton.store.writer.CHECKPOINT_PAGES", 20)
+    monkeypatch.setattr("caxton.store.writer.RESTART_PAGES", 100)
+    monkeypatch.setattr("caxton.store.writer.RESTART_TIMEOUT", 1)
+    reading, go_on = trio.Event(), threading.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def query(connection: apsw.Connection) -> int:
+        with connection:  # one snapshot
+            first: int = connection.execute("SELECT count(*) FROM n").get
+            token.run_sync_soon(reading.set)
+            go_on.wait()
+            return first + connection.execute("SELECT count(*) FROM n").get
+
+    async def read() -> None:
+        counted.append(await database.read(query))
+
+    counted: list[int] = []
+    wal = tmp_path / "numbers.db-wal"
+    async with open_numbers(tmp_path) as database, trio.open_nursery() as nursery:
+        await database.write(insert(0))
+        nursery.start_soon(read)
+        await reading.wait()
+        for n in range(1, 30):
+            await database.write(insert(n, 40_000))
+        held = wal.stat().st_size
+        assert held > 29 * 40_000
+        go_on.set()
+        while not counted:
+            await trio.testing.wait_all_tasks_blocked()
+        assert counted == [2]
+        for n in range(30, 80):
+            await database.write(insert(n, 40_000))
+        assert wal.stat().st_size < held * 2  # it has started over
+
+
+async def test_a_wal_is_checkpointed_when_nobody_writes(tmp_path: Path) -> None:
+    async with open_numbers(tmp_path) as database:
+        size = (tmp_path / "numbers.db").stat().st_size
+        await database.write(insert(1, 2 << 20))  # less than CHECKPOINT_PAGES
+        while (tmp_path / "numbers.db").stat().st_size < size + (2 << 20):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_what_runs_between_transactions_is_in_none(tmp_path: Path) -> None:
+    async with open_numbers(tmp_path) as database:
+        assert await database.write(lambda c: c.in_transaction) is True
+        assert await database.use(lambda c: c.in_transaction) is False
+        with pytest.raises(StoreError, match="no such table: nowhere"):
+            await database.use(lambda c: c.execute("DELETE FROM nowhere") and None)
+
+
 async def test_a_commit_is_on_the_disk_and_readers_do_not_wait(tmp_path: Path) -> None:
     async with open_numbers(tmp_path) as database:
         found = await database.write(
