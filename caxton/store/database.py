@@ -16,6 +16,7 @@ import trio
 from caxton.core.errors import ShuttingDown, StoreError
 from caxton.store.failing import failing_vfs
 from caxton.store.faults import explain
+from caxton.store.reserve import Reserve
 from caxton.store.writer import BUSY_TIMEOUT, Work, Writer
 
 T = TypeVar("T")
@@ -32,6 +33,15 @@ class Database:
         self._idle_readers = readers
         self._reading = trio.CapacityLimiter(len(readers))
         self.path = path
+
+    @property
+    def fault(self) -> StoreError | None:
+        """What is wrong with the disk; None when nothing is."""
+        return self._writer.condition.fault
+
+    async def wait_changed(self) -> None:
+        """Until `fault` comes, goes or has another cause."""
+        await self._writer.wait_changed()
 
     async def write(self, work: Work[T], sync: bool = True) -> T:
         """Run *work* in a transaction on the writer's thread; return its result when that is on the disk.
@@ -99,10 +109,15 @@ def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
 
 @asynccontextmanager
 async def open_database(
-    connection: apsw.Connection, path: Path, *, farewell: Work[None] | None = None, vfs: str | None = None
+    connection: apsw.Connection,
+    path: Path,
+    *,
+    farewell: Work[None] | None = None,
+    reserve: Reserve | None = None,
+    vfs: str | None = None,
 ) -> AsyncIterator[Database]:
     """Own *connection*, which came from `connect`, from here to the end of the block; *farewell* is the last write."""
-    writer = Writer(connection, path, farewell)
+    writer = Writer(connection, path, farewell, reserve)
     readers: list[apsw.Connection] = []
     try:
         for _ in range(READERS):

@@ -1,7 +1,7 @@
 """What SQLite and the operating system refuse, said so that an operator can act.
 
-`details["cause"]` is what programs read: `disk_full` and `io_error` pass when the disk recovers (the server keeps
-running and tries again with the next write); `damaged`, `locked` and `not_writable` need a person.
+`details["cause"]` is what programs read: `disk_full`, `io_error` and `slow` pass when the disk recovers (the server
+keeps running and tries again with the next write); `damaged`, `locked` and `not_writable` need a person.
 """
 
 import errno
@@ -20,6 +20,10 @@ CAUSES = {
     "io_error": (
         "the disk of {path} failed",
         "look for disk errors in the system's log; a server that is running tries again with the next write",
+    ),
+    "slow": (
+        "the disk of {path} does not answer",
+        "look for what else uses the disk, or for errors in the system's log; a server that is running waits",
     ),
     "damaged": (
         "{path} is damaged",
@@ -63,15 +67,19 @@ ERRNO_CAUSES = {
 }
 
 
-def explain(error: apsw.Error | OSError, path: Path) -> StoreError:
+def explain(error: apsw.Error | OSError, path: Path, system_errno: int = 0) -> StoreError:
     """The StoreError to raise instead of *error*, which happened while *path* was used."""
+    reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+    return fault(cause_of(error, system_errno), path, reason)
+
+
+def cause_of(error: apsw.Error | OSError, system_errno: int = 0) -> str:
+    """*system_errno* is what the system told SQLite, whose I/O errors may be those of a full disk."""
     if isinstance(error, OSError):
-        cause = ERRNO_CAUSES.get(error.errno or 0, "refused")
-        reason = error.strerror or str(error)
-    else:
-        cause = SQLITE_CAUSES.get(type(error), "refused")
-        reason = str(error)
-    return fault(cause, path, reason)
+        return ERRNO_CAUSES.get(error.errno or 0, "refused")
+    if isinstance(error, apsw.IOError) and ERRNO_CAUSES.get(system_errno) == "disk_full":
+        return "disk_full"
+    return SQLITE_CAUSES.get(type(error), "refused")
 
 
 def fault(cause: str, path: Path, reason: str) -> StoreError:

@@ -2,6 +2,7 @@
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
     <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters (and -wal, -shm while open)
+    <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
 
 The rooms are thin: each has functions of a connection (`write_segment`, `write_state`, `write_timers`, `write_event`,
@@ -19,6 +20,7 @@ import apsw
 import attrs
 import trio
 
+from caxton.core.errors import StoreError
 from caxton.store.agents import AgentRoom
 from caxton.store.database import Database, check_sqlite_version, connect, open_database
 from caxton.store.dead_letters import DeadLetterRoom
@@ -28,6 +30,7 @@ from caxton.store.lifecycle import LifecycleRoom
 from caxton.store.lock import DataDirLock, lock_data_dir
 from caxton.store.meta import Meta, check_integrity, mark_clean, mark_open, was_clean
 from caxton.store.modules import ModuleRoom
+from caxton.store.reserve import Reserve
 from caxton.store.schema import check_version, migrate
 from caxton.store.state import StateRoom
 from caxton.store.timers import TimerRoom
@@ -58,6 +61,21 @@ class Store:
     async def read(self, query: Callable[[apsw.Connection], T]) -> T:
         return await self._database.read(query)
 
+    @property
+    def fault(self) -> StoreError | None:
+        """What is wrong with the disk; None when nothing is. `details["cause"]` says what kind of thing."""
+        return self._database.fault
+
+    @property
+    def condition(self) -> str:
+        """`ok`, or the cause and what is wrong."""
+        fault = self._database.fault
+        return "ok" if fault is None else f"{fault.details['cause']}: {fault}"
+
+    async def wait_condition_changed(self) -> None:
+        """Until something goes wrong with the disk, or is well again."""
+        await self._database.wait_changed()
+
     def announce(self, address: str) -> None:
         """Say in the lock file where this server answers, for `caxton status` and whoever finds the folder locked."""
         self._lock.announce(address)
@@ -72,8 +90,9 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
     check_sqlite_version()
     path = data_dir / "local.db"
     async with lock_data_dir(data_dir) as lock:
-        connection, meta = await trio.to_thread.run_sync(_prepare, path, vfs)
-        async with open_database(connection, path, farewell=mark_clean, vfs=vfs) as database:
+        reserve = Reserve(data_dir / "local.reserve")
+        connection, meta = await trio.to_thread.run_sync(_prepare, path, vfs, reserve)
+        async with open_database(connection, path, farewell=mark_clean, reserve=reserve, vfs=vfs) as database:
             yield Store(
                 data_dir=data_dir,
                 meta=meta,
@@ -89,7 +108,18 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
             )
 
 
-def _prepare(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
+def _prepare(path: Path, vfs: str | None, reserve: Reserve) -> tuple[apsw.Connection, Meta]:
+    try:
+        opened = _open(path, vfs)
+    except StoreError as error:
+        if error.details.get("cause") == "disk_full" and reserve.release():
+            return _open(path, vfs)
+        raise
+    reserve.hold()
+    return opened
+
+
+def _open(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
     try:
         connection = connect(path, vfs=vfs)
         try:

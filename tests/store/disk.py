@@ -1,6 +1,6 @@
 """A disk that fails when it is told to: an apsw VFS over the real one."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import apsw
@@ -11,6 +11,8 @@ class Disk(apsw.VFS):
         super().__init__(name, "")
         self.name = name
         self.failing: set[str] = set()  # "write", "sync"
+        self.is_full: Callable[[], bool] = lambda: False
+        self.before_sync: Callable[[], None] = lambda: None
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> "File":
         return File(self, name, flags)
@@ -27,9 +29,12 @@ class File(apsw.VFSFile):
 
     def xWrite(self, data: bytes, offset: int) -> None:
         self._disk.check("write")
+        if self._disk.is_full():
+            raise apsw.FullError("no space left")
         super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:
+        self._disk.before_sync()
         self._disk.check("sync")
         super().xSync(flags)
 
