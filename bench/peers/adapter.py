@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 
 PAYLOAD = b"x" * 64
+TOGETHER = 1000  # agents, actors or plugins of one batch
 
 # takes a 64-byte message and does nothing; what the engines without an agent's interface run
 SINK = """
@@ -73,6 +74,44 @@ async def timed_async(count: int, operation: Callable[[], Awaitable[object]]) ->
         began = clock()
         kept.append(await operation())
         times.append(clock() - began)
+    return times
+
+
+def timed_together(
+    count: int,
+    start: Callable[[int], object],
+    end: Callable[[object], object] = lambda started: None,
+    size: int = TOGETHER,
+) -> list[int]:
+    """Nanoseconds of one of *size* that *start* brings up together, of each of *count* such batches.
+
+    *end* takes away what was started, outside of the measured time.
+    """
+    times = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        started = start(size)
+        times.append((time.perf_counter_ns() - began) // size)
+        end(started)
+        del started
+    return times
+
+
+async def timed_together_async(
+    count: int,
+    start: Callable[[int], Awaitable[object]],
+    end: Callable[[object], Awaitable[object]] | None = None,
+    size: int = TOGETHER,
+) -> list[int]:
+    """The same for what is awaited."""
+    times = []
+    for _ in range(count):
+        began = time.perf_counter_ns()
+        started = await start(size)
+        times.append((time.perf_counter_ns() - began) // size)
+        if end is not None:
+            await end(started)
+        del started
     return times
 
 

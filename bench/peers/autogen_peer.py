@@ -8,7 +8,7 @@ from itertools import count as counter
 
 from autogen_core import AgentId, MessageContext, RoutedAgent, SingleThreadedAgentRuntime, message_handler
 
-from bench.peers.adapter import PAYLOAD, in_asyncio, main, timed_async
+from bench.peers.adapter import PAYLOAD, in_asyncio, main, timed_async, timed_together_async
 
 
 @dataclass
@@ -69,5 +69,21 @@ async def spawn(count):
     return times
 
 
+@in_asyncio
+async def together(count):
+    runtime = SingleThreadedAgentRuntime()
+    await Echo.register(runtime, "echo", Echo)
+    runtime.start()
+    keys = counter()
+
+    async def start(size):
+        for _ in range(size):
+            await runtime.try_get_underlying_agent_instance(AgentId("echo", str(next(keys))), Echo)
+
+    times = await timed_together_async(count, start)
+    await runtime.close()
+    return times
+
+
 if __name__ == "__main__":
-    main("autogen-core", "autogen-core", {"round_trip": round_trip, "spawn": spawn})
+    main("autogen-core", "autogen-core", {"round_trip": round_trip, "spawn": spawn, "together": together})

@@ -3,12 +3,15 @@
 round_trip  Two guests on one scheduler thread, with parsing, routing, mailboxes, record and history on. The asking
             guest times itself with the WASI clock, from one of its turns to the next, and hands the times out as
             state. Each message carries 64 bytes of content; the whole JSON is longer.
-spawn       An agent on the scheduler: address, mailbox, instance made by a scheduler thread, and the word back that it
-            is up.
+together    1,000 agents on the scheduler: addresses and mailboxes, instances made by the scheduler threads, and the
+            word back that each is up, in batches. They are taken away before the next thousand.
+in_new_pool The same, each thousand in an engine of its own: the slots of its pool were never used.
+spawn       One agent on the scheduler, until the word that it is up is back.
 ahead       The same without waiting for the word: the agent takes messages, like a process that Erlang has spawned.
             The last one waits until all are up, so that the rate is one of finished agents.
 supervised  `Runtime.start`, one agent at a time: the same with a supervisor's child, a Trio task, lifecycle records.
-batch       `Runtime.start` of 100 replicas at once, divided by 100.
+supervised_together
+            `Runtime.start` of an agent with 1,000 replicas, divided by them.
 instance    The instance alone: store, look-up of exports, init; freed before the next, outside of the measured time.
 wasm_call   A message of 64 bytes into a guest's memory and its `handle_message` as a whole turn on a fiber.
 """
@@ -17,10 +20,12 @@ import itertools
 import select
 import struct
 import time
+from contextlib import contextmanager
+from functools import partial
 
 import trio
 
-from bench.peers.adapter import PAYLOAD, SINK, main, timed
+from bench.peers.adapter import PAYLOAD, SINK, TOGETHER, main, timed, timed_together
 from caxton._fast.scheduler import EVENT_EXITED, EVENT_STARTED, EVENT_STATE, EVENT_UNDELIVERED, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.instance import Instance
@@ -29,7 +34,6 @@ from caxton.cli.benchmarks.call import message_of
 from caxton.core.manifest import AgentConfig, AgentSpec
 from caxton.runtime.supervisor import open_runtime
 
-BATCH = 100
 PAGE = 65_536
 
 # Sends a message in every turn, notes the time between turns, and after %(count)d times stores them, 4 bytes each.
@@ -138,10 +142,9 @@ def spawn_all(count, waiting):
         nonlocal up
         number = next(numbers)
         scheduler.spawn(scheduler.open_port(f"agent-{number}"), module, memory=1 << 20, timeout_ns=10**9)
-        while up < number and (waiting or number == count):
-            if not select.select([scheduler.wake_fd], [], [], 10.0)[0]:
-                raise RuntimeError(f"{number - up} agents did not start within 10 s")
-            up += sum(kind == EVENT_STARTED for kind, *_ in scheduler.drain())
+        if waiting or number == count:
+            wait_for(scheduler, EVENT_STARTED, number - up)
+            up = number
 
     try:
         return timed(count, start)
@@ -149,17 +152,66 @@ def spawn_all(count, waiting):
         scheduler.stop()
 
 
+def together(count):
+    with started_scheduler() as (scheduler, module):
+        return timed_together(count, lambda size: bring_up(scheduler, module, size), partial(take_down, scheduler))
+
+
+def in_new_pool(count):
+    times = []
+    for _ in range(count):
+        with started_scheduler() as (scheduler, module):
+            times += timed_together(1, partial(bring_up, scheduler, module))
+    return times
+
+
+@contextmanager
+def started_scheduler():
+    engine = Engine(pool_slots=TOGETHER + 16)
+    scheduler = Scheduler(engine)
+    scheduler.start()
+    try:
+        yield scheduler, Module.compile(engine, wat2wasm(SINK))
+    finally:
+        scheduler.stop()
+
+
+def bring_up(scheduler, module, size):
+    ports = []
+    for number in range(size):
+        port = scheduler.open_port(f"agent-{number}")
+        scheduler.spawn(port, module, memory=1 << 20, timeout_ns=10**9)
+        ports.append(port)
+    wait_for(scheduler, EVENT_STARTED, size)
+    return ports
+
+
+def take_down(scheduler, ports):
+    for port in ports:
+        scheduler.drop(port)
+    wait_for(scheduler, EVENT_EXITED, len(ports))
+    for port in ports:
+        scheduler.close_port(port)
+
+
+def wait_for(scheduler, kind, count):
+    while count > 0:
+        if not select.select([scheduler.wake_fd], [], [], 10.0)[0]:
+            raise RuntimeError(f"{count} events of kind {kind} did not come within 10 s")
+        count -= sum(happened == kind for happened, *_ in scheduler.drain())
+
+
 def supervised(count):
     return trio.run(start_agents, count, 1)
 
 
-def batch(count):
-    return trio.run(start_agents, count, BATCH)
+def supervised_together(count):
+    return trio.run(start_agents, count, TOGETHER)
 
 
 async def start_agents(count, replicas):
-    """Times of *count* starts of an agent with so many replicas, each divided by them."""
-    engine = Engine(pool_slots=count * replicas + 16)
+    """Times of *count* starts of an agent with so many replicas, divided by them; a large one goes before the next."""
+    engine = Engine(pool_slots=(count if replicas == 1 else 1) * replicas + 16)
     scheduler = Scheduler(engine)
     scheduler.start()
     times = []
@@ -174,6 +226,8 @@ async def start_agents(count, replicas):
                     began = time.perf_counter_ns()
                     await runtime.start(spec, module)
                     times.append((time.perf_counter_ns() - began) // replicas)
+                    if replicas > 1:
+                        await runtime.delete(config.name)
                 nursery.cancel_scope.cancel()
     finally:
         scheduler.stop()
@@ -192,5 +246,15 @@ async def pump(scheduler, runtime):
 
 
 if __name__ == "__main__":
-    workloads = (round_trip, spawn, ahead, supervised, batch, instance, wasm_call)
+    workloads = (
+        round_trip,
+        together,
+        in_new_pool,
+        supervised_together,
+        spawn,
+        ahead,
+        supervised,
+        instance,
+        wasm_call,
+    )
     main("Caxton", "caxton", {workload.__name__: workload for workload in workloads})

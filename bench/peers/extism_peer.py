@@ -3,13 +3,15 @@
 The plugin has no imports and does not read its input, like the guest on our side.
 
 spawn       `Plugin(compiled)`. Extism makes the wasm instance at the first call, which is not in this figure.
+together    1,000 of these, as a list.
+called      1,000 of these, and the first call of each, which makes its instance.
 from_bytes  `Plugin(wasm)`, which compiles every time.
 instance    `Plugin(compiled)` and its first call.
 """
 
 from extism.extism import CompiledPlugin, Plugin
 
-from bench.peers.adapter import PAYLOAD, main, timed
+from bench.peers.adapter import PAYLOAD, main, timed, timed_together
 
 # (module (func (export "handle_message") (result i32) (i32.const 0))), in Extism's form without parameters
 WASM = bytes.fromhex("0061736d010000000105016000017f030201000712010e68616e646c655f6d65737361676500000a0601040041000b")
@@ -31,6 +33,23 @@ def instance(count):
     return timed(count, make)
 
 
+def together(count):
+    compiled = CompiledPlugin(WASM, functions=[])
+    return timed_together(count, lambda size: [Plugin(compiled) for _ in range(size)])
+
+
+def called(count):
+    compiled = CompiledPlugin(WASM, functions=[])
+
+    def start(size):
+        plugins = [Plugin(compiled) for _ in range(size)]
+        for plugin in plugins:
+            plugin.call("handle_message", PAYLOAD)
+        return plugins
+
+    return timed_together(count, start)
+
+
 def from_bytes(count):
     return timed(count, lambda: Plugin(WASM, functions=[]))
 
@@ -41,5 +60,5 @@ def wasm_call(count):
 
 
 if __name__ == "__main__":
-    workloads = (spawn, from_bytes, instance, wasm_call)
+    workloads = (spawn, together, called, from_bytes, instance, wasm_call)
     main("Extism", "extism", {workload.__name__: workload for workload in workloads})

@@ -2,7 +2,7 @@
 
 import pykka
 
-from bench.peers.adapter import PAYLOAD, main, timed
+from bench.peers.adapter import PAYLOAD, main, timed, timed_together
 
 
 class Echo(pykka.ThreadingActor):
@@ -32,5 +32,12 @@ def spawn(count):
     return times
 
 
+def together(count):
+    def start(size):
+        return [Echo.start() for _ in range(size)]
+
+    return timed_together(count, start, lambda started: pykka.ActorRegistry.stop_all())
+
+
 if __name__ == "__main__":
-    main("Pykka", "pykka", {"round_trip": round_trip, "spawn": spawn})
+    main("Pykka", "pykka", {"round_trip": round_trip, "spawn": spawn, "together": together})

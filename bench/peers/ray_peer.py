@@ -5,7 +5,9 @@ Optional, for its size: `make peers PEERS_ARGS=--with-ray`.
 
 import ray
 
-from bench.peers.adapter import PAYLOAD, main, timed
+from bench.peers.adapter import PAYLOAD, main, timed, timed_together
+
+SOME = 8  # started together: each is a process
 
 
 @ray.remote(num_cpus=0)
@@ -42,5 +44,19 @@ def spawn(count):
         ray.shutdown()
 
 
+def together(count):
+    ray.init(include_dashboard=False, logging_level="ERROR", log_to_driver=False)
+
+    def start(size):
+        actors = [Echo.remote() for _ in range(size)]
+        ray.get([actor.answer.remote(PAYLOAD) for actor in actors])
+        return actors
+
+    try:
+        return timed_together(count, start, lambda actors: [ray.kill(actor) for actor in actors], SOME)
+    finally:
+        ray.shutdown()
+
+
 if __name__ == "__main__":
-    main("Ray", "ray", {"round_trip": round_trip, "spawn": spawn})
+    main("Ray", "ray", {"round_trip": round_trip, "spawn": spawn, "together": together})

@@ -66,10 +66,12 @@ PEERS = (
         own=True,
         runs=(
             Run(workload="round_trip", count=200_000),
+            Run(workload="together", count=40),
+            Run(workload="together", count=15, asked="in_new_pool", suffix=", pool never used"),
+            Run(workload="together", count=8, asked="supervised_together", suffix=", supervised"),
             Run(workload="spawn", count=5000),
             Run(workload="spawn", count=5000, asked="ahead", suffix=", not awaited"),
             Run(workload="spawn", count=2000, asked="supervised", suffix=", supervised"),
-            Run(workload="spawn", count=50, asked="batch", suffix=", supervised, by hundreds"),
             Run(workload="instance", count=20_000),
             Run(workload="wasm_call", count=200_000),
         ),
@@ -79,13 +81,21 @@ PEERS = (
         adapter="erlang_peer",
         program="erlc",
         package="erlang-base",
-        runs=(Run(workload="round_trip", count=500_000), Run(workload="spawn", count=100_000)),
+        runs=(
+            Run(workload="round_trip", count=500_000),
+            Run(workload="together", count=500),
+            Run(workload="spawn", count=100_000),
+        ),
     ),
     Peer(
         name="Pykka",
         adapter="pykka_peer",
         pip=("pykka",),
-        runs=(Run(workload="round_trip", count=20_000), Run(workload="spawn", count=1000)),
+        runs=(
+            Run(workload="round_trip", count=20_000),
+            Run(workload="together", count=8),
+            Run(workload="spawn", count=1000),
+        ),
     ),
     Peer(
         name="xoscar",
@@ -94,6 +104,7 @@ PEERS = (
         runs=(
             Run(workload="round_trip", count=50_000, suffix=", local reference"),
             Run(workload="round_trip", count=20_000, asked="by_message", suffix=", by message"),
+            Run(workload="together", count=10),
             Run(workload="spawn", count=10_000),
         ),
     ),
@@ -101,25 +112,39 @@ PEERS = (
         name="Thespian",
         adapter="thespian_peer",
         pip=("thespian",),
-        runs=(Run(workload="round_trip", count=50_000), Run(workload="spawn", count=5000)),
+        runs=(
+            Run(workload="round_trip", count=50_000),
+            Run(workload="together", count=20),
+            Run(workload="spawn", count=5000),
+        ),
     ),
     Peer(
         name="autogen-core",
         adapter="autogen_peer",
         pip=("autogen-core",),
-        runs=(Run(workload="round_trip", count=5000), Run(workload="spawn", count=10_000)),
+        runs=(
+            Run(workload="round_trip", count=5000),
+            Run(workload="together", count=10),
+            Run(workload="spawn", count=10_000),
+        ),
     ),
     Peer(
         name="SPADE",
         adapter="spade_peer",
         pip=("spade", "greenlet"),
-        runs=(Run(workload="round_trip", count=10_000), Run(workload="spawn", count=10)),
+        runs=(
+            Run(workload="round_trip", count=10_000),
+            Run(workload="together", count=5, suffix=", 20 of them"),
+            Run(workload="spawn", count=10),
+        ),
     ),
     Peer(
         name="Extism",
         adapter="extism_peer",
         pip=("extism",),
         runs=(
+            Run(workload="together", count=10),
+            Run(workload="together", count=10, asked="called", suffix=", with first call"),
             Run(workload="spawn", count=2000),
             Run(workload="spawn", count=1000, asked="from_bytes", suffix=", from bytes"),
             Run(workload="instance", count=2000, suffix=", with first call"),
@@ -131,6 +156,7 @@ PEERS = (
         adapter="wasmtime_peer",
         pip=("wasmtime",),
         runs=(
+            Run(workload="together", count=20),
             Run(workload="spawn", count=20_000),
             Run(workload="instance", count=20_000, asked="spawn"),
             Run(workload="wasm_call", count=50_000),
@@ -141,7 +167,11 @@ PEERS = (
         adapter="ray_peer",
         pip=("ray",),
         optional=True,
-        runs=(Run(workload="round_trip", count=1000), Run(workload="spawn", count=5)),
+        runs=(
+            Run(workload="round_trip", count=1000),
+            Run(workload="together", count=5, suffix=", 8 of them"),
+            Run(workload="spawn", count=5),
+        ),
     ),
 )
 

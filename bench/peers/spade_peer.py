@@ -20,9 +20,10 @@ from spade.behaviour import CyclicBehaviour, OneShotBehaviour
 from spade.container import Container
 from spade.message import Message
 
-from bench.peers.adapter import PAYLOAD, main, timed_async
+from bench.peers.adapter import PAYLOAD, main, timed_async, timed_together_async
 
 PATIENCE = 10.0
+SOME = 20  # started together: a thousand would take minutes
 
 
 class Answering(CyclicBehaviour):
@@ -111,5 +112,20 @@ async def spawn(count, new):
     return times
 
 
+@with_server
+async def together(count, new):
+    async def start(size):
+        agents = [new() for _ in range(size)]
+        for agent in agents:
+            agent.add_behaviour(Answering())
+        await asyncio.gather(*(agent.start() for agent in agents))
+        return agents
+
+    async def end(agents):
+        await asyncio.gather(*(agent.stop() for agent in agents))
+
+    return await timed_together_async(count, start, end, SOME)
+
+
 if __name__ == "__main__":
-    main("SPADE", "spade", {"round_trip": round_trip, "spawn": spawn})
+    main("SPADE", "spade", {"round_trip": round_trip, "spawn": spawn, "together": together})

@@ -13,7 +13,8 @@ OURS = "Caxton"
 
 WORKLOADS = {
     "round_trip": "Local round trip: A sends 64 bytes to B, B answers, on one machine",
-    "spawn": "Spawn: one agent, actor or plugin made, ready for a message",
+    "together": "Spawn together: of 1,000 agents, actors or plugins, the time of one until all can take a message",
+    "spawn": "Spawn one at a time: one agent, actor or plugin made, ready for a message",
     "instance": "Instance: the wasm sandbox alone, without address, mailbox or agent",
     "wasm_call": "Wasm call: 64 bytes handed to a guest and its function called",
 }

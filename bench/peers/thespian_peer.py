@@ -7,7 +7,7 @@ import time
 
 from thespian.actors import Actor, ActorSystem
 
-from bench.peers.adapter import PAYLOAD, main, timed
+from bench.peers.adapter import PAYLOAD, main, timed, timed_together
 
 
 class Echo(Actor):
@@ -52,5 +52,17 @@ def spawn(count):
         system.shutdown()
 
 
+def together(count):
+    system = ActorSystem("simpleSystemBase")
+
+    def start(size):
+        return [system.createActor(Echo) for _ in range(size)]
+
+    try:
+        return timed_together(count, start)
+    finally:
+        system.shutdown()
+
+
 if __name__ == "__main__":
-    main("Thespian", "thespian", {"round_trip": round_trip, "spawn": spawn})
+    main("Thespian", "thespian", {"round_trip": round_trip, "spawn": spawn, "together": together})

@@ -7,7 +7,7 @@ import time
 
 import wasmtime
 
-from bench.peers.adapter import PAYLOAD, SINK, main, timed
+from bench.peers.adapter import PAYLOAD, SINK, main, timed, timed_together
 
 
 def spawn(count):
@@ -21,6 +21,23 @@ def spawn(count):
         times.append(time.perf_counter_ns() - began)
         store.close()
     return times
+
+
+def together(count):
+    engine = wasmtime.Engine()
+    prepared = wasmtime.Linker(engine).instantiate_pre(wasmtime.Module(engine, SINK))
+
+    def start(size):
+        stores = [wasmtime.Store(engine) for _ in range(size)]
+        for store in stores:
+            prepared.instantiate(store).exports(store)["handle_message"]
+        return stores
+
+    def end(stores):
+        for store in stores:
+            store.close()
+
+    return timed_together(count, start, end)
 
 
 def wasm_call(count):
@@ -37,4 +54,4 @@ def wasm_call(count):
 
 
 if __name__ == "__main__":
-    main("wasmtime-py", "wasmtime", {"spawn": spawn, "wasm_call": wasm_call})
+    main("wasmtime-py", "wasmtime", {"spawn": spawn, "together": together, "wasm_call": wasm_call})

@@ -7,7 +7,7 @@ by_message  A calls B on the reference that it was given: a message over xoscar'
 
 import xoscar
 
-from bench.peers.adapter import PAYLOAD, in_asyncio, main, timed_async
+from bench.peers.adapter import PAYLOAD, in_asyncio, main, timed_async, timed_together_async
 
 ADDRESS = "test://127.0.0.1:0"
 
@@ -50,5 +50,21 @@ async def spawn(count):
         return await timed_async(count, lambda: xoscar.create_actor(Echo, address=pool.external_address))
 
 
+@in_asyncio
+async def together(count):
+    """One after the other: all of them in a `gather` take as long."""
+    async with await xoscar.create_actor_pool(ADDRESS, n_process=0) as pool:
+
+        async def start(size):
+            return [await xoscar.create_actor(Echo, address=pool.external_address) for _ in range(size)]
+
+        async def end(started):
+            for actor in started:
+                await xoscar.destroy_actor(actor)
+
+        return await timed_together_async(count, start, end)
+
+
 if __name__ == "__main__":
-    main("xoscar", "xoscar", {"round_trip": round_trip, "by_message": by_message, "spawn": spawn})
+    workloads = {"round_trip": round_trip, "by_message": by_message, "together": together, "spawn": spawn}
+    main("xoscar", "xoscar", workloads)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench.peers import run as peers
-from bench.peers.adapter import line, timed, warm_up
+from bench.peers.adapter import line, timed, timed_together, warm_up
 from bench.peers.table import WORKLOADS, Entry, markdown, median_entry, missing_entry, number, plain, ratio
 
 
@@ -106,6 +106,21 @@ def test_an_adapter_says_its_figures_in_microseconds():
 def test_each_operation_is_timed_and_warm_up_comes_on_top():
     assert len(timed(7, lambda: None)) == 7
     assert warm_up(1000) == 200
+
+
+def test_what_is_started_together_is_timed_by_one_and_ended_before_the_next():
+    alive: list[int] = []
+    most: list[int] = []
+
+    def start(size: int) -> int:
+        alive.append(size)
+        most.append(len(alive))
+        return size
+
+    times = timed_together(3, start, lambda size: alive.remove(size), size=10**9)
+    assert times == [0, 0, 0]
+    assert most == [1, 1, 1]
+    assert alive == []
 
 
 def test_an_adapter_that_fails_gives_its_error_as_the_reason():
