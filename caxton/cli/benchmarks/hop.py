@@ -135,8 +135,8 @@ def measure() -> Result:
 def _in_turn(*kinds: Callable[[], Pairs]) -> list[list[float]]:
     """Messages per second of each kind in short windows, one kind after the other, each with agents of its own.
 
-    What else runs on the machine, and where the memory happens to lie, only makes a window slower; so the best window of
-    each is compared.
+    What else runs on the machine, and where the memory happens to lie, only makes a window slower; so the best window
+    of each is compared.
     """
     windows: list[list[float]] = [[] for _ in kinds]
     for _ in range(ROUNDS):
