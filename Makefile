@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 PYTHON ?=
 PYTEST_ARGS ?=
 PEERS_ARGS ?=
+TORTURE_ARGS ?=
 BASE ?=
 COMPARE_ARGS ?=
 
@@ -24,7 +25,7 @@ SANITIZING = PYTHONPATH=$(CURDIR)/$(SANITIZED) \
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test check quick lint types layers bench bench-compare peers sanitize docs examples clean
+.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize docs examples clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,12 @@ bench-compare: build ## BASE=revision: count instructions of it and of this chec
 
 peers: build ## measure Caxton beside other agent systems, which it installs into build/peers
 	@$(BIN)/python -m bench.peers.run $(PEERS_ARGS)
+
+torture-quick: build ## prove that nothing acknowledged is lost: 20 kills, 200 power cuts; under 5 minutes
+	@$(BIN)/python -m tests.torture quick $(TORTURE_ARGS)
+
+torture: build ## the same with 200 kills, 1,000,000 acknowledged messages and 1,000 power cuts
+	@$(BIN)/python -m tests.torture full $(TORTURE_ARGS)
 
 sanitize: build ## compile the native part with address and undefined-behaviour checks, run its tests (gcc, Linux)
 	@CAXTON_SANITIZE=address,undefined $(BIN)/python setup.py --quiet build --build-base build/sanitized --build-lib $(SANITIZED)
