@@ -45,8 +45,9 @@ def threads(profile: Profile) -> dict[str, int]:
 
 @pytest.mark.parametrize("text", [None, CALLS_AND_SPINS], ids=["spins", "calls and spins"])
 def test_a_guest_that_spins_is_at_work_as_a_guest(text: str | None) -> None:
-    with open_stage(threads=1) as stage:
-        port = stage.seat("busy", compiled(text) if text else "spin", timeout=0.2)
+    # one slice is as long as the turn: at the next one everything would be told anew
+    with open_stage(threads=1, slice_us=150_000) as stage:
+        port = stage.seat("busy", compiled(text) if text else "spin", timeout=0.1)
         stage.scheduler.start_profile()
         stage.send("busy")
         assert stage.exit_of(port)[0] == native.EXIT_TIMEOUT
@@ -77,7 +78,7 @@ def test_what_a_relay_sends_is_envelope_and_router() -> None:
             stage.seat(name, sender_guest(other, content="x" * 400))
         stage.scheduler.start_profile()
         stage.send("here")
-        stage.watch(lambda: stage.scheduler.totals()["handled"] >= 100_000)
+        stage.watch(lambda: stage.scheduler.totals()["handled"] >= 100_000, within=30)
         profile = stage.scheduler.stop_profile()
         for name in ("here", "there"):
             spent = samples(profile, name)
@@ -94,9 +95,12 @@ def test_what_a_relay_sends_is_envelope_and_router() -> None:
 def test_every_sample_of_many_agents_is_kept() -> None:
     pairs = Pairs(100, 2)
     pairs.start(50)
-    pairs.scheduler.start_profile()
-    pairs.rate(0.3)
-    profile = pairs.scheduler.stop_profile()
+    for seconds in (0.3, 1.0, 3.0, 10.0):  # on a machine that has time for us, the first is enough
+        pairs.scheduler.start_profile()
+        pairs.rate(seconds)
+        profile = pairs.scheduler.stop_profile()
+        if len(profile.ports) > 60:
+            break
     pairs.scheduler.stop()
     assert len(profile.ports) > 60
     assert len({port for port, *_ in profile.ports}) == len(profile.ports)
