@@ -206,7 +206,7 @@ class Round:
         elif kind < 95:
             scheduler.totals()
         elif kind < 96:
-            scheduler.history(None, 0, 10)
+            rng.choice([scheduler.start_profile, scheduler.stop_profile, lambda: scheduler.history(None, 0, 10)])()
         elif kind < 97:
             scheduler.clear_routes(port)
         elif kind < 98:
