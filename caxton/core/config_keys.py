@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, Resources
-from caxton.core.settings import Bytes, Count, Millicores, Port, Positive, hints, join, nearest
+from caxton.core.settings import Bytes, Count, Millicores, Port, Positive, Seconds, hints, join, nearest
 
 PAGE = 65536  # of WebAssembly memory
 
@@ -57,6 +57,19 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     queue_size: Annotated[int, Meta(ge=10, le=10_000_000)] = 10_000  # of one mailbox; full is full
     history_messages: Count = 100_000
     history_bytes: Bytes = 64 << 20
+    enable_persistence: bool = True  # what `delivery` is when neither message nor agent says: durable, else volatile
+    retry_attempts: Annotated[int, Meta(ge=0, le=100)] = 3
+    retry_delay: Annotated[float, Meta(ge=0, le=300, extra={"unit": "duration"})] = 1.0  # doubles with each attempt
+    delivery_timeout: Seconds = 60.0  # an attached agent that does not acknowledge; 0: never again
+    dedup_window: Seconds = 600.0
+    dedup_size: Count = 100_000
+    offline_queue_size: Count = 1_000_000  # this and the next: of one agent
+    offline_queue_bytes: Bytes = 1 << 30
+    offline_total_bytes: Bytes = 4 << 30
+    retention_age: Seconds = 86_400.0  # of handled messages
+    retention_size: Bytes = 1 << 30
+    dead_letter_size: Count = 100_000
+    dead_letter_age: Seconds = 30 * 86_400.0
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +151,7 @@ OTHER_KEYS: dict[str, str] = {
     "": "coordination integrations experimental storage database api_keys credentials",
     "server.tls": "cert_path key_path ca_path",
     "runtime": "agent_pool_size enable_hot_reload",
-    "messaging": "delivery_timeout retry_attempts retry_delay enable_persistence persistence_path",
+    "messaging": "persistence_path",
     "coordination": "local_state cluster partition",
     "coordination.local_state": "type path journal_mode",
     "coordination.cluster": "enabled bind_addr advertise_addr seeds gossip_interval probe_interval",

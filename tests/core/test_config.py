@@ -6,7 +6,7 @@ import pytest
 
 from caxton.core import config as sources
 from caxton.core.config import Config, load_config, merge, read_table, substitute
-from caxton.core.config_keys import RuntimeConfig
+from caxton.core.config_keys import MessagingConfig, RuntimeConfig
 from caxton.core.errors import InvalidConfig
 from caxton.core.manifest import HealthCheck, Resources
 from caxton.core.settings import plain
@@ -40,7 +40,7 @@ def test_the_guide_s_complete_example() -> None:
     config = load_config(str(GUIDE), environ=HOME)
     assert config.server.host == "0.0.0.0"
     assert config.runtime.max_cpu_per_agent == 100
-    assert config.messaging.max_message_size == 1 << 20
+    assert config.messaging == MessagingConfig(delivery_timeout=5.0)
     assert config.deployment.health_checks == HealthCheck()
     assert config.data_dir == "/var/lib/caxton"
     assert config.agent_defaults.resources == Resources(memory=100 << 20, cpu=100, timeout=30.0)
@@ -48,7 +48,33 @@ def test_the_guide_s_complete_example() -> None:
     assert config.other["coordination"]["cluster"]["gossip_interval"] == "200ms"
     assert config.other["security"]["authentication"]["oauth2"]["client_id"] == "${OAUTH_CLIENT_ID}"
     assert "integrations.mcp.servers" in config.unserved
+    assert [key for key in config.unserved if key.startswith("messaging.")] == ["messaging.persistence_path"]
     assert "server.port" not in config.unserved
+
+
+def test_durable_delivery_as_people_write_it(tmp_path: Path) -> None:
+    text = (
+        "messaging: {enable_persistence: 'False', retry_attempts: 0, retry_delay: 300s, delivery_timeout: 0, "
+        "dedup_window: 1h, dedup_size: 7, offline_queue_size: 8, offline_queue_bytes: 512KB, offline_total_bytes: 2GB, "
+        "retention_age: 12h, retention_size: 64MB, dead_letter_size: 9, dead_letter_age: 7d}"
+    )
+    config = load_config(write(tmp_path / "c.yaml", text), environ=HOME)
+    assert config.messaging == MessagingConfig(
+        enable_persistence=False,
+        retry_attempts=0,
+        retry_delay=300.0,
+        delivery_timeout=0.0,
+        dedup_window=3600.0,
+        dedup_size=7,
+        offline_queue_size=8,
+        offline_queue_bytes=512 << 10,
+        offline_total_bytes=2 << 30,
+        retention_age=43_200.0,
+        retention_size=64 << 20,
+        dead_letter_size=9,
+        dead_letter_age=604_800.0,
+    )
+    assert config.unserved == []
 
 
 def test_flags_bind_more_than_the_environment_and_that_more_than_the_file(tmp_path: Path) -> None:
@@ -138,6 +164,15 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         ("server: 3", "server: expected a table of keys, found 3"),
         ("runtime: {max_agents: 1.5}", "expected a whole number, found 1.5"),
         ("runtime: {max_agents: true}", "expected a whole number, found True"),
+        ("messaging: {enable_persistence: perhaps}", "enable_persistence: expected true or false, found 'perhaps'"),
+        ("messaging: {retry_attempts: 101}", "messaging.retry_attempts: 101 is too large; the most is 100"),
+        ("messaging: {retry_attempts: -1}", "messaging.retry_attempts: -1 is too small; the least is 0"),
+        ("messaging: {retry_delay: 6m}", "messaging.retry_delay: 6m is too large; the most is 5m"),
+        ("messaging: {retry_delay: soon}", "messaging.retry_delay: 'soon' is not an amount; write 30s, 5m or 200ms"),
+        ("messaging: {delivery_timeout: true}", "messaging.delivery_timeout: True is not an amount"),
+        ("messaging: {offline_queue_bytes: 1PB}", "offline_queue_bytes: unknown unit 'PB' in '1PB'; write KB, MB"),
+        ("messaging: {offline_queue_sise: 1}", "unknown key; did you mean 'offline_queue_size'?"),
+        ("messaging: {dead_letter_size: -1}", "messaging.dead_letter_size: -1 is too small; the least is 0"),
         ("observability: {logging: {level: loud}}", "'loud' is not one of trace, debug, info, warn, error"),
         ("observability: {logging: {colour: red}}", "observability.logging.colour: unknown key"),
         ("extends: nowhere.yaml", "cannot read the file"),
