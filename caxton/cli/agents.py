@@ -17,6 +17,7 @@ from caxton.cli.lazy import Group
 from caxton.cli.options import (
     Settings,
     age,
+    delivery_option,
     duration_option,
     output_option,
     pass_settings,
@@ -59,6 +60,7 @@ name_argument = click.argument("name", shell_complete=complete_name)
 @click.option("--memory", metavar="SIZE", help="Memory limit of one instance, such as 50MB.")
 @click.option("--cpu", metavar="SHARE", help="Processor share of one instance, such as 500m.")
 @click.option("--timeout", metavar="TIME", help="Limit of one message's handling, such as 10s.")
+@delivery_option("How safe messages to it are that do not say so themselves.")
 @duration_option("--wait", default="30s", help="How long to wait until it is healthy; 0 does not wait.")
 @output_option
 @pass_settings
@@ -71,6 +73,7 @@ def deploy(
     memory: str | None,
     cpu: str | None,
     timeout: str | None,
+    delivery: str | None,
     wait: float,
     output: str,
 ) -> None:
@@ -84,6 +87,8 @@ def deploy(
         config["resources"] = {**resources, **limits} if isinstance(resources, dict) else limits
     if replicas is not None:
         config["replicas"] = replicas
+    if delivery is not None:
+        config["delivery"] = delivery
     config["name"] = name = name or config.get("name") or file.stem
     client = settings.client()
     with progress(f"Deploying {name}"):

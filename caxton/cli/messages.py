@@ -10,6 +10,7 @@ from caxton.cli.errors import Failure
 from caxton.cli.lazy import Group
 from caxton.cli.options import (
     Settings,
+    delivery_option,
     duration_option,
     output_option,
     pass_settings,
@@ -55,6 +56,7 @@ def message() -> None:
 @click.option(
     "--priority", type=click.Choice(["low", "normal", "high", "critical"]), help="Which queue of the mailbox."
 )
+@delivery_option("How safe it is once it is accepted.")
 @duration_option("--wait", help="Wait this long for the answer, and print it.")
 @output_option
 @pass_settings

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DELIVERIES = ("durable", "relaxed", "volatile")
+
 output_option = click.option(
     "-o",
     "--output",
@@ -73,6 +75,11 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         return None if value is None else parse_duration(value)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param) from None
+
+
+def delivery_option(help: str) -> Callable[[F], F]:
+    """The option for one of the delivery classes, in any case."""
+    return click.option("--delivery", type=click.Choice(DELIVERIES, case_sensitive=False), help=help)
 
 
 pass_settings = click.make_pass_decorator(Settings, ensure=True)

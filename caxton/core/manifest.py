@@ -23,6 +23,8 @@ NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}/)?[A-Za-z0-9_][A-Za-z0-
 RESERVED_NAMES = frozenset({"ams", "df"})  # FIPA's agent management system and directory facilitator
 MAX_REPLICAS = 1000
 
+Delivery = Literal["", "durable", "relaxed", "volatile"]  # "": as the server's configuration says
+
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """How much one replica may take."""
@@ -69,6 +71,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     group: str = ""  # it hears what is sent to broadcast://<group>
+    delivery: Delivery = ""  # of messages to it that do not say it themselves
     restart: RestartType = RestartType.PERMANENT
     supervision: Supervision = Supervision()
     health_check: HealthCheck | None = None  # None: as the server's configuration says

@@ -204,7 +204,8 @@ class _Reader:
             return value.lower()
         if value in options:
             return value
-        return self.problem(path, f"{value!r} is not one of {', '.join(str(option) for option in options)}")
+        shown = ", ".join(str(option) for option in options if option != "")  # "" is as if nothing were said
+        return self.problem(path, f"{value!r} is not one of {shown}")
 
     def items(self, origin: Any, kind: Any, value: object, path: str) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):

@@ -96,6 +96,29 @@ async def test_an_agent_outside_talks_to_a_guest(tmp_path: Path):
             assert await receive(outside) == {"type": "receipts", "receipts": []}
 
 
+async def test_how_safe_a_message_must_be(tmp_path: Path):
+    async with open_real_server(tmp_path) as server:
+        await deploy_echo(server, delivery="Volatile")
+        config = (await server.http.get("/api/v1/agents/echo/inspect")).json()["config"]
+        assert config["delivery"] == "volatile"
+        refused = await deploy_echo(server, "other", delivery="safe")
+        assert code_of(refused) == (400, "INVALID_CONFIG")
+        assert "'safe' is not one of durable, relaxed, volatile" in refused.json()["error"]["message"]
+        refused = await server.post(request_to("echo", delivery="safe"))
+        assert code_of(refused) == (400, "INVALID_MESSAGE")
+        assert "delivery: expected durable, relaxed or volatile" in refused.json()["error"]["message"]
+        await server.attach("outside")
+        for said in ("durable", "relaxed", "volatile"):
+            await server.post(request_to("outside", delivery=said.upper()))
+        await server.post(request_to("outside"))
+        async with server.websocket(STREAM) as outside:
+            found = [await receive(outside) for _ in range(4)]
+            assert [message.get("delivery") for message in found] == ["durable", "relaxed", "volatile", None]
+        async with server.websocket(f"{STREAM}?takeover=1") as outside:
+            again = [await receive(outside) for _ in range(4)]
+            assert again == [message | {"delivery_attempt": 2, "redelivered": True} for message in found]
+
+
 async def test_websockets_attaches_too(tmp_path: Path):
     def talk(url: str) -> list[Any]:
         with websockets.sync.client.connect(url) as outside:

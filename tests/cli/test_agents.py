@@ -45,6 +45,18 @@ def test_deploy_merges_its_flags_over_the_agents_file(run: Run, api: FakeServer,
     expected = {"name": "scout", "resources": {"memory": "50MB", "cpu": "1"}, "capabilities": ["search"]}
     assert json.dumps(expected["resources"]).encode() in api.asked[0].body
     assert b'"capabilities": ["search"]' in api.asked[0].body
+    assert b'"delivery"' not in api.asked[0].body
+
+
+def test_deploy_says_how_safe_messages_are(run: Run, api: FakeServer, module: Path, tmp_path: Path) -> None:
+    config = tmp_path / "agent.yaml"
+    config.write_text("name: scout\ndelivery: durable\n")
+    api.answers["POST /api/v1/agents"] = 201, agent("scout")
+    run("deploy", str(module), "--config", str(config), "--delivery", "Volatile", "--wait", "0")
+    assert b'{"name": "scout", "delivery": "volatile"}' in api.asked[0].body
+    result = run("deploy", str(module), "--delivery", "safe")
+    assert (result.exit_code, len(api.asked)) == (2, 1)
+    assert "'safe' is not one of 'durable', 'relaxed', 'volatile'" in result.stderr
 
 
 def test_a_refused_module_says_what_why_and_how_to_fix_it(run: Run, api: FakeServer, module: Path) -> None:

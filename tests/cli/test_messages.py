@@ -37,11 +37,13 @@ def test_content_comes_from_standard_input(run: Run, api: FakeServer) -> None:
 
 def test_fields_have_the_names_of_the_message(run: Run, api: FakeServer) -> None:
     api.answers["POST /api/v1/messages"] = RECEIPT
-    run(
-        "message", "send", "--to", "a", "--from", "me", "--conversation", "c", "--reply-with", "r", "--priority", "high"
-    )
+    options = ("--to", "a", "--from", "me", "--conversation", "c", "--reply-with", "r", "--priority", "high")
+    run("message", "send", *options, "--delivery", "VOLATILE")
     fields = {"sender": "me", "receiver": "a", "conversation_id": "c", "reply_with": "r", "priority": "high"}
+    fields["delivery"] = "volatile"
     assert api.asked[0].json() == fields | {"performative": "request", "content": None}
+    assert run("message", "send", "--to", "a", "--delivery", "safe").exit_code == 2
+    assert len(api.asked) == 1
 
 
 def test_waiting_prints_the_answer(run: Run, api: FakeServer) -> None:

@@ -50,6 +50,7 @@ def test_a_name_is_enough() -> None:
     config = parse_agent_config({"name": "ping"})
     assert (config.replicas, config.restart, config.supervision) == (1, RestartType.PERMANENT, Supervision())
     assert config.health_check is None
+    assert config.delivery == ""
 
 
 def test_the_server_s_configuration_gives_what_is_not_said() -> None:
@@ -77,6 +78,17 @@ def test_supervision() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("said", "kept"), [("durable", "durable"), ("Relaxed", "relaxed"), ("VOLATILE", "volatile"), ("", "")]
+)
+def test_how_safe_messages_to_an_agent_are(said: str, kept: str) -> None:
+    assert parse_agent_config({"name": "a", "delivery": said}).delivery == kept
+    for wrong in (None, 1, True, ["durable"]):
+        assert problems_of({"name": "a", "delivery": wrong}) == [
+            f"delivery: {wrong!r} is not one of durable, relaxed, volatile"
+        ]
+
+
 def test_an_environment_is_a_table_or_a_list() -> None:
     as_table = parse_agent_config({"name": "a", "environment": {"PORT": 80, "DEBUG": True, "EMPTY": ""}})
     pairs = [{"name": "PORT", "value": 80}, {"name": "DEBUG", "value": True}, {"name": "EMPTY"}]
@@ -90,6 +102,7 @@ def test_all_mistakes_are_told_at_once_with_their_place_and_what_would_be_right(
             "nam": "x",
             "replicas": 0,
             "resources": {"memry": 1, "cpu": "x"},
+            "delivery": "safe",
             "restart": "forever",
             "environment": [{"name": "KEY", "valueFrom": {"secretRef": "s"}}],
             "capabilities": "search",
@@ -102,6 +115,7 @@ def test_all_mistakes_are_told_at_once_with_their_place_and_what_would_be_right(
         "resources.memry: unknown key; did you mean 'memory'?",
         "resources.cpu: 'x' is not an amount; write 100m or 1.5",
         "capabilities: expected a list, found 'search'",
+        "delivery: 'safe' is not one of durable, relaxed, volatile",
         "restart: 'forever' is not one of permanent, transient, temporary",
         "name: missing",
     ]
