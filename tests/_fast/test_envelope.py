@@ -12,71 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton._fast.envelope import Envelope
-from caxton.core.errors import CaxtonError, InvalidMessage, MessageTooLarge
+from caxton.core.errors import InvalidMessage, MessageTooLarge
 from caxton.core.performatives import ACT_CODES, ALIASES
+from tests._fast.agreement import agree, by_native, by_twin, frames_agree, seen
 from tests._fast.messages import messages, names
 from tests.oracles import envelope as twin
 
 settings.register_profile("envelope", derandomize=True, deadline=None, max_examples=60)
 quick = settings(settings.get_profile("envelope"))
-
-
-def seen(envelope: Envelope) -> twin.Message:
-    """A native message as the twin says it."""
-
-    def text(raw: bytes | None) -> str | None:
-        return None if raw is None else raw.decode()
-
-    def several(found: str | list[str] | None) -> tuple[str, ...]:
-        return () if found is None else (found,) if isinstance(found, str) else tuple(found)
-
-    words = {
-        name: getattr(envelope, name)
-        for name in (*twin.STRINGS, "sender", "performative", "message_id", "priority", "delivery")
-    }
-    return twin.Message(
-        receiver=several(envelope.receiver),
-        reply_to=several(envelope.reply_to),
-        content=text(envelope.content),
-        params=text(envelope.params),
-        reply_by=envelope.reply_by_us,
-        expires_at=envelope.expires_at_us,
-        hop_count=envelope.hop_count,
-        kind=envelope.kind,
-        argument=envelope.argument,
-        **words,
-    )
-
-
-def by_twin(data: bytes, **limits: int) -> twin.Message | None:
-    try:
-        return twin.read(data, twin.Limits(**limits))
-    except twin.Refused:
-        return None
-
-
-def by_native(data: bytes, **limits: int) -> Envelope | None:
-    try:
-        return Envelope.from_json(data, **limits)
-    except InvalidMessage as error:
-        details = error.details
-    except MessageTooLarge:
-        return None
-    assert 0 <= details["position"] <= len(data), details
-    assert details["reason"] != "internal"
-    return None
-
-
-def agree(data: bytes, **limits: int) -> Envelope | None:
-    """Both accept with the same value, or both refuse."""
-    expected, found = by_twin(data, **limits), by_native(data, **limits)
-    assert (None if found is None else seen(found)) == expected
-    if found is not None and expected is not None and not limits:
-        assert found.to_json() == twin.write(expected)
-        assert Envelope.from_json(found.to_json()) == found
-        assert found.to_frame() == twin.write_frame(expected)
-        assert Envelope.from_frame(found.to_frame()) == found
-    return found
 
 
 @given(messages())
@@ -327,16 +270,6 @@ def test_white_space_is_not_kept_while_the_message_waits() -> None:
 # -- frames --
 
 received = messages().map(by_native).filter(lambda envelope: envelope is not None)
-
-
-def frames_agree(frame: bytes) -> None:
-    try:
-        expected = twin.read_frame(frame)
-    except twin.Refused:
-        with pytest.raises(CaxtonError):
-            Envelope.from_frame(frame)
-    else:
-        assert seen(Envelope.from_frame(frame)) == expected
 
 
 @pytest.mark.slow
