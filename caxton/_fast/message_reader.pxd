@@ -12,6 +12,7 @@ from caxton._fast.byte_scan cimport has_high, same_bytes, utf8_stop
 from caxton._fast.envelope cimport (
     DELIVERY_COUNT,
     DELIVERY_DURABLE,
+    E_DEPTH,
     E_DUPLICATE,
     E_FIELD_LENGTH,
     E_JSON,
@@ -370,7 +371,10 @@ cdef inline const char* _extra(reader_t* reader, const char* p, const char* word
             return refuse(&reader.scan, E_DUPLICATE, word - 1, -1)
     if reader.extra_count == MAX_EXTRAS:
         return refuse(&reader.scan, E_FIELD_LENGTH, word - 1, F_PARAMS)
-    p = skip_value(&reader.scan, p, reader.max_depth)
+    # in params it is one level deeper, and has to be readable there
+    if reader.max_depth == 0:
+        return fail(&reader.scan, E_DEPTH, p)
+    p = skip_value(&reader.scan, p, min(reader.max_depth, <uint32_t>MAX_DEPTH) - 1)
     if p == NULL:
         return NULL
     extra = &reader.extras[reader.extra_count]

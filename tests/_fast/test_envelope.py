@@ -260,6 +260,19 @@ def test_at_most_sixty_four_unknown_keys_are_carried() -> None:
     assert agree(extras(65)) is None
 
 
+def test_an_unknown_key_is_as_deep_as_it_is_in_params() -> None:
+    def nested(depth: int) -> bytes:
+        return b'{"performative":"inform","receiver":"a","x":%s1%s}' % (b"[" * depth, b"]" * depth)
+
+    for depth in (62, 63):
+        assert agree(nested(depth)) is not None
+    for depth in (64, 65):
+        assert agree(nested(depth)) is None
+    assert agree(nested(1), max_depth=2) is not None
+    assert agree(nested(1), max_depth=1) is None
+    assert agree(nested(0), max_depth=0) is None
+
+
 def test_white_space_is_not_kept_while_the_message_waits() -> None:
     padded = b" " * 100_000 + b'{"performative":"inform","receiver":"a"}' + b"\n" * 100_000
     envelope = agree(padded)

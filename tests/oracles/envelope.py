@@ -111,7 +111,7 @@ def read(data: bytes, limits: Limits = Limits()) -> Message:
         if key in KNOWN:
             values[key] = raw
         else:
-            check_depth(raw, limits)
+            check_depth(f"[{raw}]", limits)  # in params it is one level deeper
             extras[key] = member
     if len(extras) > MAX_EXTRAS:
         raise Refused("field-length")
