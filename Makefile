@@ -9,6 +9,8 @@ PEERS_ARGS ?=
 TORTURE_ARGS ?=
 BASE ?=
 COMPARE_ARGS ?=
+SECONDS ?= 600
+FUZZ_ARGS ?=
 
 NATIVE := $(shell find caxton/_fast -name '*.pyx' -o -name '*.pxd' -o -name '*.h' 2>/dev/null)
 ENVIRONMENT := $(VENV)/.stamp-environment
@@ -37,7 +39,7 @@ THREAD_TESTS := not (TestBeside or bit_by_bit or come_back_to_its_sender or come
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize docs examples clean
+.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize fuzz docs examples clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -84,6 +86,9 @@ torture: build ## the same with 200 kills, 1,000,000 acknowledged messages and 1
 
 sanitize: sanitize-address sanitize-thread ## run the native tests and a minute of stress under address, undefined-behaviour and thread checks (gcc, Linux)
 	@echo "sanitize: clean. AddressSanitizer and UndefinedBehaviorSanitizer: tests, stress. ThreadSanitizer: tests, stress."
+
+fuzz: build ## search for inputs that break envelopes, frames and host calls, SECONDS=600 for each (clang, Linux)
+	@$(BIN)/python -m tests.fuzz.run --seconds $(SECONDS) $(FUZZ_ARGS)
 
 docs: build ## check that every link and anchor in the documents leads somewhere
 	@$(BIN)/python docs/check_links.py
