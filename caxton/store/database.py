@@ -16,6 +16,7 @@ import trio
 from caxton.core.errors import ShuttingDown, StoreError
 from caxton.store.failing import failing_vfs
 from caxton.store.faults import explain
+from caxton.store.integrity import keep_wal
 from caxton.store.reserve import Reserve
 from caxton.store.writer import BUSY_TIMEOUT, Work, Writer
 
@@ -91,6 +92,7 @@ def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives the WAL the mode of the database
     connection = apsw.Connection(str(path), vfs=vfs or failing_vfs())
     try:
+        keep_wal(connection, True)
         connection.set_busy_timeout(BUSY_TIMEOUT)
         if connection.pragma("page_count") == 0:  # the only moment to choose it: space goes back in small steps
             connection.pragma("auto_vacuum", 2)
@@ -101,6 +103,7 @@ def connect(path: Path, *, vfs: str | None = None) -> apsw.Connection:
         connection.pragma("foreign_keys", 1)
         connection.pragma("cache_size", -(CACHE >> 10))  # negative: KiB
         connection.pragma("journal_size_limit", WAL_KEEP)
+        keep_wal(connection, False)
     except apsw.Error:
         connection.close()
         raise

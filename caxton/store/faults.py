@@ -27,7 +27,8 @@ CAUSES = {
     ),
     "damaged": (
         "{path} is damaged",
-        "stop the server, keep a copy of the data folder, then put back a backup or set another CAXTON_DATA_DIR",
+        "stop the server, then put back a backup (`caxton backup restore FILE --force` keeps what is there aside); "
+        "or move the data folder away to begin anew",
     ),
     "locked": ("another program holds a lock on {path}", "close the program that has the file open, then try again"),
     "not_writable": (

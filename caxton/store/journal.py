@@ -1,8 +1,9 @@
 """The log of what was accepted and handled: one row per segment.
 
-A segment is what the ledger (_fast) read from the rings between two commits; this room does not look inside. Ids only
-grow. `settled_below` of the newest row says where the live part begins: a restart reads from there, and nothing from
-there on is ever deleted. What lies before is history, kept for an age and up to a size (`delete_before`).
+A segment is what the ledger (_fast) read from the rings between two commits; this room does not look inside. Each row
+has a checksum, so that a flipped bit is an error and not another message. Ids only grow. `settled_below` of the newest
+row says where the live part begins: a restart reads from there, and nothing from there on is ever deleted. What lies
+before is history, kept for an age and up to a size (`delete_before`).
 
 Rule 1: the newest row stays, however old: the ids and the live part go on from it.
 Rule 2: history goes in small transactions that give way to other writes, and the file shrinks in small steps: no write
@@ -11,6 +12,7 @@ Rule 3: what deleting frees is used again by the segments to come; only what exc
 """
 
 from time import monotonic
+from zlib import crc32
 
 import apsw
 import msgspec
@@ -60,29 +62,15 @@ class JournalRoom:
     async def read(self, segment_id: int) -> bytes:
         """The records of one segment that must be there."""
 
-        def query(connection: apsw.Connection) -> bytes | None:
-            records: bytes | None = connection.execute("SELECT records FROM segments WHERE id = ?", (segment_id,)).get
-            return records
-
-        records = await self._database.read(query)
-        if records is None:
+        page = await self._select("id = ?", (segment_id,), 1)
+        if not page:
             raise fault("damaged", self._database.path, f"segment {segment_id} of the journal is missing")
-        return records
+        return page[0].records
 
     async def read_from(self, first: int, max_bytes: int = PAGE_BYTES) -> list[Segment]:
         """Segments from id *first* on, in order: at least one if there is one, no more once *max_bytes* are reached."""
 
-        def query(connection: apsw.Connection) -> list[Segment]:
-            found: list[Segment] = []
-            left = max_bytes
-            for row in connection.execute(f"SELECT {HEAD}, records FROM segments WHERE id >= ? ORDER BY id", (first,)):
-                found.append(_segment(row))
-                left -= found[-1].size
-                if left <= 0:
-                    break
-            return found
-
-        return await self._database.read(query)
+        return await self._select("id >= ? ORDER BY id", (first,), max_bytes)
 
     async def size(self) -> JournalSize:
         return await self._database.read(journal_size)
@@ -108,15 +96,34 @@ class JournalRoom:
             await trio.sleep(PAUSE)
         return pages * await self._database.read(lambda connection: int(connection.pragma("page_size")))
 
+    async def _select(self, condition: str, values: tuple[int, ...], max_bytes: int) -> list[Segment]:
+        def query(connection: apsw.Connection) -> list[Segment]:
+            found: list[Segment] = []
+            left = max_bytes
+            for *head, crc, records in connection.execute(
+                f"SELECT {HEAD}, crc, records FROM segments WHERE {condition}", values
+            ):
+                if crc32(records) != crc:
+                    raise fault(
+                        "damaged", self._database.path, f"segment {head[0]} of the journal is not what was written"
+                    )
+                found.append(_segment((*head, records)))
+                left -= len(records)
+                if left <= 0:
+                    break
+            return found
+
+        return await self._database.read(query)
+
 
 def write_segment(
     connection: apsw.Connection, segment_id: int, at_us: int, messages: int, settled_below: int, records: bytes
 ) -> None:
     """Part of a transaction that somebody else has opened."""
     connection.execute(
-        "INSERT INTO segments SELECT ?1, ?2, ?3, ?4, ?5, "
-        "coalesce((SELECT ends_at FROM segments ORDER BY id DESC LIMIT 1), 0) + ?5, ?6",
-        (segment_id, at_us, messages, settled_below, len(records), records),
+        "INSERT INTO segments SELECT ?1, ?2, ?3, ?4, ?5, ?6, "
+        "coalesce((SELECT ends_at FROM segments ORDER BY id DESC LIMIT 1), 0) + ?5, ?7",
+        (segment_id, at_us, messages, settled_below, len(records), crc32(records), records),
     )
 
 
@@ -165,16 +172,11 @@ def journal_size(connection: apsw.Connection) -> JournalSize:
 
 def _head(connection: apsw.Connection, which: str) -> Segment | None:
     row = connection.execute(f"SELECT {HEAD} FROM segments {which}").get
-    return None if row is None else _segment(row)
+    return None if row is None else _segment((*row, b""))
 
 
-def _segment(row: tuple[int, int, int, int, int] | tuple[int, int, int, int, int, bytes]) -> Segment:
-    segment_id, at_us, messages, settled_below, size, *records = row
+def _segment(row: tuple[int, int, int, int, int, bytes]) -> Segment:
+    segment_id, at_us, messages, settled_below, size, records = row
     return Segment(
-        id=segment_id,
-        at_us=at_us,
-        messages=messages,
-        settled_below=settled_below,
-        size=size,
-        records=records[0] if records else b"",
+        id=segment_id, at_us=at_us, messages=messages, settled_below=settled_below, size=size, records=records
     )

@@ -1,12 +1,10 @@
 """Who this node is, and how it was left."""
 
 import uuid
-from pathlib import Path
 
 import apsw
 import attrs
 
-from caxton.store.faults import fault
 from caxton.store.schema import read_version
 
 NODE_ID = "node_id"
@@ -23,13 +21,6 @@ class Meta:
 
 def was_clean(connection: apsw.Connection) -> bool:
     return read_version(connection) == 0 or _get(connection, CLEAN) == "1"
-
-
-def check_integrity(connection: apsw.Connection, path: Path) -> None:
-    """Raise StoreError if the database is damaged. Reads all of it: about a second per GB."""
-    finding = connection.pragma("quick_check", 1)
-    if finding != "ok":
-        raise fault("damaged", path, finding)
 
 
 def mark_open(connection: apsw.Connection) -> str:

@@ -61,6 +61,7 @@ MIGRATIONS = (
         messages      INTEGER NOT NULL,
         settled_below INTEGER NOT NULL,     -- segments with a smaller id held no live delivery any more
         bytes         INTEGER NOT NULL,     -- of records
+        crc           INTEGER NOT NULL,     -- CRC-32 of records
         ends_at       INTEGER NOT NULL,     -- bytes of all segments ever, up to the end of this one
         records       BLOB    NOT NULL      -- the last column: what comes before it is read without it
     ) STRICT;

@@ -25,10 +25,11 @@ from caxton.store.agents import AgentRoom
 from caxton.store.database import Database, check_sqlite_version, connect, open_database
 from caxton.store.dead_letters import DeadLetterRoom
 from caxton.store.faults import explain
+from caxton.store.integrity import check_pages, keep_wal, look
 from caxton.store.journal import JournalRoom
 from caxton.store.lifecycle import LifecycleRoom
 from caxton.store.lock import DataDirLock, lock_data_dir
-from caxton.store.meta import Meta, check_integrity, mark_clean, mark_open, was_clean
+from caxton.store.meta import Meta, mark_clean, mark_open, was_clean
 from caxton.store.modules import ModuleRoom
 from caxton.store.reserve import Reserve
 from caxton.store.schema import check_version, migrate
@@ -120,20 +121,29 @@ def _prepare(path: Path, vfs: str | None, reserve: Reserve) -> tuple[apsw.Connec
 
 
 def _open(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
+    found = look(path)
     try:
         connection = connect(path, vfs=vfs)
         try:
+            keep_wal(connection, True)
             check_version(connection, path)
             clean = was_clean(connection)
             if not clean:
                 log.info("%s was not closed in order: checking it", path)
-                check_integrity(connection, path)
+                found.check_wal()
+                check_pages(connection, path)
             migrate(connection)
             with connection:
                 node_id = mark_open(connection)
+            # from here on the file itself says that it is open, so that a WAL that goes missing is missed
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            keep_wal(connection, False)
         except BaseException:
             connection.close()
             raise
-    except (apsw.Error, OSError) as error:
-        raise explain(error, path) from error
+    except BaseException as error:
+        found.restore()
+        if isinstance(error, apsw.Error | OSError):
+            raise explain(error, path) from error
+        raise
     return connection, Meta(node_id=node_id, clean_start=clean)

@@ -36,6 +36,7 @@ import trio
 from caxton.core.errors import ShuttingDown
 from caxton.store.condition import Condition
 from caxton.store.faults import explain
+from caxton.store.integrity import keep_wal
 from caxton.store.reserve import Reserve
 from caxton.telemetry.failpoints import failpoint
 
@@ -145,8 +146,13 @@ class Writer:
             try:
                 if self._farewell and not self.condition.is_damaged:
                     self._farewell(self._connection)
+                elif self._farewell:
+                    keep_wal(self._connection, True)
+            except apsw.Error:
+                keep_wal(self._connection, True)
+                raise
             finally:
-                self._connection.close()  # the last one to close checkpoints, and removes the WAL
+                self._connection.close()  # the last one to close checkpoints, and removes the WAL unless it is kept
         except apsw.Error as error:  # what was committed is safe, and whoever opens the file next will notice
             log.warning("%s could not be closed in order: %s", self._path, error)
 

@@ -108,8 +108,9 @@ async def test_a_checkpoint_that_fails_is_noticed(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("caxton.store.writer.IDLE", 0.01)
     with faulty_disk() as disk:
         async with open_store(tmp_path, vfs=disk.name) as store:
-            # its transaction is not synced, so that only the checkpoint after it meets the fault
+            await put(store)  # the first in a WAL is always synced
             disk.failing.add("sync")
+            # a relaxed write is not synced, so that only the checkpoint after it meets the fault
             await store.write(lambda connection: write_segment(connection, 1, 0, 1, 0, bytes(2 << 20)), sync=False)
             while store.fault is None:
                 await store.wait_condition_changed()

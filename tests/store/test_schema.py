@@ -68,34 +68,6 @@ async def test_a_database_of_a_newer_caxton_is_left_alone(tmp_path: Path) -> Non
     assert path.read_bytes() == before
 
 
-async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "local.db"
-    path.write_bytes(b"my diary " * 1000)
-    with pytest.raises(StoreError, match=r"is damaged: .*not a database") as caught:
-        async with open_store(tmp_path):
-            pass
-    assert "backup" in caught.value.hint
-    assert path.read_bytes() == b"my diary " * 1000
-
-
-async def test_after_an_unclean_stop_damage_is_found(tmp_path: Path) -> None:
-    path = tmp_path / "local.db"
-    async with open_store(tmp_path) as store:
-        for number in range(100):
-            await store.state.apply(f"agent-{number}", [(b"key", b"x" * 3000)])
-    with path.open("r+b") as file:  # the middle of some page
-        file.seek(path.stat().st_size // 4096 // 2 * 4096)
-        file.write(b"\x55" * 2000)
-    connection = connect(path)
-    connection.execute("UPDATE meta SET value = '0' WHERE key = 'clean'")
-    connection.close()
-
-    with pytest.raises(StoreError, match="is damaged") as caught:
-        async with open_store(tmp_path):
-            pass
-    assert caught.value.details["cause"] == "damaged"
-
-
 async def test_an_unclean_stop_is_noticed(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         assert store.meta.clean_start
