@@ -3,7 +3,7 @@
 A ring of bytes has one producer (a scheduler thread, or the thread that runs Trio) and one consumer (Trio's drain). A record is a `record_t`; behind the record of an
 accepted message stands its block (envelope.pxd), so that nothing else needs to be kept.
 
-Rule 1: a full ring refuses; the producer waits, nothing is dropped.
+Rule 1: a full ring refuses; the producer waits, nothing is dropped. When nobody will read before the producer has ended, it makes the ring larger.
 Rule 2: records lie in one piece. Where the end of the ring is too near, a SKIP record fills it.
 
 `tests/oracles/journal.py` is the specification.
@@ -43,6 +43,8 @@ ctypedef struct ring_t:
 cdef int ring_init(ring_t* ring, uint64_t capacity) noexcept nogil
 cdef void ring_free(ring_t* ring) noexcept nogil
 cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope) noexcept nogil
+# for the producer, while nobody reads: at least *capacity* bytes, with what it holds; 0, or -1 when there is no memory
+cdef int ring_grow(ring_t* ring, uint64_t capacity) noexcept nogil
 # the oldest record, or NULL; valid until ring_advance
 cdef record_t* ring_peek(ring_t* ring) noexcept nogil
 cdef void ring_advance(ring_t* ring, const record_t* record) noexcept nogil

@@ -52,6 +52,25 @@ cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope
     return True
 
 
+cdef int ring_grow(ring_t* ring, uint64_t capacity) noexcept nogil:
+    cdef uint64_t size = ring.capacity, at = ring.head, n
+    cdef char* larger
+    while size < capacity:
+        size *= 2
+    larger = <char*>malloc(size)
+    if larger == NULL:
+        return -1
+    # in a larger power of two, records lie in one piece where they did in the smaller
+    while at != ring.tail:
+        n = min(ring.tail - at, ring.capacity - (at & (ring.capacity - 1)))
+        memcpy(larger + (at & (size - 1)), ring.bytes + (at & (ring.capacity - 1)), n)
+        at += n
+    free(ring.bytes)
+    ring.bytes = larger
+    ring.capacity = size
+    return 0
+
+
 cdef record_t* ring_peek(ring_t* ring) noexcept nogil:
     cdef uint64_t tail = cx_load_u64(&ring.tail)
     cdef record_t* record
@@ -99,6 +118,11 @@ cdef class Ring:
         record.kind = kind
         record.port = port
         return ring_append(&self.ring, &record, envelope.block if envelope is not None else NULL)
+
+    def grow(self, uint64_t capacity):
+        """Keep what it holds, and have at least this capacity."""
+        if ring_grow(&self.ring, capacity):
+            raise MemoryError
 
     def drain(self):
         """All records, oldest first: (kind, port, message or None)."""

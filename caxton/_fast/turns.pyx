@@ -23,7 +23,7 @@ from caxton._fast.envelope cimport (
     KIND_SHUTDOWN,
     KIND_TIMER,
 )
-from caxton._fast.journal cimport RECORD_ACCEPTED, RECORD_TURN, record_t, ring_append, ring_t, ring_used
+from caxton._fast.journal cimport RECORD_ACCEPTED, RECORD_TURN, record_t, ring_append, ring_grow, ring_t, ring_used
 from caxton._fast.mailbox cimport CONTROL_LANE, mailbox_is_empty, mailbox_is_full, mailbox_pop, mailbox_push
 from caxton._fast.outbox cimport event_new, event_t, outbox_push, outbox_notify, outbox_t
 from caxton._fast.platform cimport (
@@ -88,7 +88,12 @@ cdef void wait_for_room(pool_t* pool, ring_t* ring, uint64_t size) noexcept nogi
         ring.head_seen = cx_load_u64(&ring.head)
         if ring.tail - ring.head_seen >= ring.capacity // 4:
             outbox_notify(pool.outbox)
-    while ring.capacity - (ring.tail - ring.head_seen) < 2 * size + 256 and not cx_load_i32(&pool.stopping):
+    while ring.capacity - (ring.tail - ring.head_seen) < 2 * size + 256:
+        if cx_load_i32(&pool.stopping):
+            # Trio waits for this thread to end and reads after that
+            if ring_grow(ring, 2 * ring.capacity):
+                return
+            continue
         ring.head_seen = cx_load_u64(&ring.head)
         if ring.capacity - (ring.tail - ring.head_seen) < 2 * size + 256:
             outbox_notify(pool.outbox)

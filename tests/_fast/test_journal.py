@@ -112,6 +112,23 @@ def test_a_record_longer_than_the_ring_is_refused_for_good(make: Records) -> Non
     assert ring.append(TURN, 2)
 
 
+def test_a_ring_grows_with_what_it_holds_wherever_it_wraps() -> None:
+    for read in range(12):
+        ring = Ring(1024)
+        for length in range(read):
+            assert ring.append(ACCEPTED, 0, message(length))
+            ring.drain()
+        held = []
+        for room in (1024, 4096, 5000):
+            ring.grow(room)
+            while ring.append(ACCEPTED, len(held), whole := message(len(held), "y")):
+                held.append((ACCEPTED, len(held), whole))
+        assert (ring.capacity, len(held) >= 10) == (8192, True)
+        assert ring.drain() == held
+        assert ring.append(TURN, 7)
+        assert ring.drain() == [(TURN, 7, None)]
+
+
 def test_no_record_is_torn_wherever_the_ring_wraps() -> None:
     """Every offset, a multiple of 8, before the end of the ring is one that some record begins at."""
     whole = message(300, "z")

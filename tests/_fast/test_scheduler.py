@@ -16,7 +16,7 @@ from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module, wat2wasm
 from caxton.core.errors import AgentAlreadyExists, AgentNotFound, InvalidConfig, InvalidTransition
 from tests._fast.probe import Probe, poke, probe, step
-from tests._fast.scheduling import GUESTS, Stage, engine, guest, open_stage, unharmed
+from tests._fast.scheduling import DEADLINE, GUESTS, Stage, engine, guest, open_stage, sender_guest, unharmed
 
 HOUR = 3_600_000_000
 
@@ -411,6 +411,20 @@ def test_threads_that_cannot_be_started_are_an_error_and_no_crash() -> None:
     assert (outcome.returncode, outcome.stdout.strip()) == (0, "raise the limit of processes (ulimit -u)"), (
         outcome.stderr
     )
+
+
+def test_what_a_full_journal_had_no_room_for_is_read_after_the_end() -> None:
+    with open_stage(journal_bytes=1, max_message_size=1000) as stage:
+        me = stage.host()
+        stage.seat("flood", sender_guest("me", 3000))
+        stage.send("flood")
+        end = time.monotonic() + DEADLINE
+        while not stage.scheduler.receive(me, 1):  # then it has begun to send, and nobody has read the journal
+            assert time.monotonic() < end
+        stage.scheduler.stop()
+        totals = stage.scheduler.totals()
+        assert (totals["accepted"], totals["handled"]) == (3001, 1)
+        assert len(stage.scheduler.receive(me, 3000)) == 2999
 
 
 def test_a_journal_smaller_than_a_message_does_not_stop_the_traffic() -> None:
