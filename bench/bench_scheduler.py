@@ -113,6 +113,7 @@ class Broadcast:
         port = self.sinks.scheduler.open_port("speaker")
         self.sinks.spawn(port, Module.compile(self.sinks.engine, wat2wasm(relay(TO_ALL.decode()))))
         self.sinks.wait_for(EVENT_STARTED, 1)
+        self.time_from_a_guest(agents, threads)  # the first message of an agent is when its buffer is made
 
     def teardown(self, agents: int, threads: int) -> None:
         self.sinks.scheduler.stop()
