@@ -99,7 +99,6 @@ examples: build ## build the example agents' .wasm from their sources
 clean: ## remove what was built and what tools left behind (.venv stays)
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .asv
 	rm -f $(EXTENSIONS)
-	-git worktree prune
 	find caxton tests bench examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 	find caxton/_fast -name '*.so' -delete
 

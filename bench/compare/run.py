@@ -84,15 +84,15 @@ def tree(commit: str) -> Path:
         _say(f"building {commit[:12]}")
         if root.exists():
             shutil.rmtree(root)
-        _run(["git", "worktree", "prune"])
-        _run(["git", "worktree", "add", "--quiet", "--detach", str(root), commit])
+        # by force, because one that was removed without git's knowledge is still in its list
+        _run(["git", "worktree", "add", "--quiet", "--force", "--detach", str(root), commit])
         _run([sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"], cwd=root)
         built.touch()
     return root
 
 
 def forget_trees(trees: Path, used: Sequence[str]) -> None:
-    """Remove those of older comparisons: each is some 50 MB. git forgets them with the next `worktree prune`."""
+    """Remove those of older comparisons: each is some 50 MB."""
     for old in trees.iterdir():
         if COMMIT.fullmatch(old.name) and old.name not in used and not old.is_symlink():
             shutil.rmtree(old)
