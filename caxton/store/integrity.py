@@ -42,7 +42,8 @@ class Found:
     def restore(self) -> None:
         """Undo what opening has done, so that the next start finds the same."""
         if not self.has_wal and _size(_wal(self.path)) == 0:
-            _wal(self.path).unlink(missing_ok=True)
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
 
 
 def look(path: Path) -> Found:

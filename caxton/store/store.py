@@ -4,6 +4,7 @@
     <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
+    <data_dir>/backups/      backups that this server was asked for
 
 The rooms are thin: each has functions of a connection (`write_segment`, `write_state`, `write_timers`, `write_event`,
 `write_dead_letters`) that a larger transaction can be put together from with `store.write`: what many turns did goes in
@@ -22,6 +23,7 @@ import trio
 
 from caxton.core.errors import StoreError
 from caxton.store.agents import AgentRoom
+from caxton.store.backup import BackupRoom
 from caxton.store.database import Database, check_sqlite_version, connect, open_database
 from caxton.store.dead_letters import DeadLetterRoom
 from caxton.store.faults import explain
@@ -52,6 +54,7 @@ class Store:
     lifecycle: LifecycleRoom
     journal: JournalRoom
     dead_letters: DeadLetterRoom
+    backups: BackupRoom
     _database: Database
     _lock: DataDirLock
 
@@ -104,6 +107,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 lifecycle=LifecycleRoom(database),
                 journal=JournalRoom(database),
                 dead_letters=DeadLetterRoom(database),
+                backups=BackupRoom(database, data_dir),
                 database=database,
                 lock=lock,
             )
