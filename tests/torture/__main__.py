@@ -1,4 +1,4 @@
-"""`python -m tests.torture quick|full|kills|cuts`: the proof that nothing acknowledged is lost (docs/reliability.md).
+"""`python -m tests.torture quick|full|kills|cuts|simulation`: the proof that nothing acknowledged is lost.
 
 The last line is `acknowledged N, lost L, corrupt C, duplicates D`; the exit status is 0 only when L and C are 0. It
 stops by itself. What a failed run leaves behind (diary, database, the server's log) stays in the folder that it names.
@@ -11,6 +11,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
@@ -18,7 +19,12 @@ import trio
 
 from tests.torture.cuts import torture_cuts
 from tests.torture.kills import Broken, Plan, torture
+from tests.torture.model import open_model
 from tests.torture.oracle import Verdict
+from tests.torture.seeds import keep
+from tests.torture.simulation import torture_simulated
+
+SEEDS_KEPT = 5  # of one run
 
 
 @attrs.frozen
@@ -26,14 +32,16 @@ class Size:
     kills: int = 0
     messages: int = 0
     cuts: int = 0
+    simulations: int = 0  # seeds
     minutes: float = 60.0  # no further kills after so long
 
 
 SIZES = {
-    "quick": Size(kills=20, messages=100_000, cuts=200, minutes=3.0),
-    "full": Size(kills=200, messages=1_000_000, cuts=1000, minutes=90.0),
+    "quick": Size(kills=20, messages=100_000, cuts=200, simulations=500, minutes=3.0),
+    "full": Size(kills=200, messages=1_000_000, cuts=1000, simulations=5000, minutes=90.0),
     "kills": Size(kills=20, messages=100_000),
     "cuts": Size(cuts=200),
+    "simulation": Size(simulations=1000),
 }
 
 
@@ -77,13 +85,24 @@ def run_cuts(size: Size, seed: int) -> Verdict:
     began = time.monotonic()
     report = torture_cuts(size.cuts, seed)
     say(f"power cuts: {report.cuts}, {time.monotonic() - began:.0f} s; {report.windows}")
-    tell("power cuts", report.verdict)
+    tell("power cuts", report.verdict, report.failed, "cuts")
     return report.verdict
 
 
-def tell(part: str, verdict: Verdict) -> None:
+def run_simulations(size: Size, seed: int) -> Verdict:
+    say(f"simulation: seeds {seed} to {seed + size.simulations - 1}")
+    began = time.monotonic()
+    report = torture_simulated(range(seed, seed + size.simulations), open_model)
+    say(f"simulation: {size.simulations} runs, {time.monotonic() - began:.0f} s")
+    tell("simulation", report.verdict, report.failed, "simulation")
+    return report.verdict
+
+
+def tell(part: str, verdict: Verdict, failed: Sequence[int] = (), file: str = "") -> None:
     for finding, times in verdict.findings.most_common(20):
         say(f"{part}: {times} x {finding}")
+    for seed in failed[:SEEDS_KEPT]:
+        say(f"{part}: seed {seed} failed, kept in {keep(file, seed)}")
     say(f"{part}: {verdict}")
 
 
@@ -100,6 +119,8 @@ def main() -> int:
     verdict, behaved = Verdict(), True
     if size.cuts:
         verdict += run_cuts(size, arguments.seed)
+    if size.simulations:
+        verdict += run_simulations(size, arguments.seed)
     if size.kills:
         found, behaved = run_kills(size, arguments.seed, tuple(arguments.set))
         verdict += found

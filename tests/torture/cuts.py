@@ -269,20 +269,24 @@ class CutsReport:
     verdict: Verdict
     windows: Windows
     cuts: int
+    failed: list[int]  # seeds
 
 
 def torture_cuts(cuts: int, seed: int) -> CutsReport:
     """So many power cuts, from seeds *seed*, *seed* + 1, ..."""
-    windows, verdict, done = Windows(), Verdict(), 0
+    windows, verdict, done, failed = Windows(), Verdict(), 0, []
     logging.getLogger("caxton.store").setLevel(logging.CRITICAL)  # a disk without power is what it would tell us of
     shm = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=shm if shm.is_dir() else None) as root:
         while done < cuts:
             lives = min(LIVES, cuts - done)
-            verdict += Run(seed, Path(root), windows).run(lives)
+            found = Run(seed, Path(root), windows).run(lives)
+            if not found.is_good:
+                failed.append(seed)
+            verdict += found
             done += lives
             seed += 1
-    return CutsReport(verdict, windows, done)
+    return CutsReport(verdict, windows, done, failed)
 
 
 FRAME = Envelope.from_json(b'{"performative":"inform","receiver":"agent-0","content":"undelivered"}').to_frame()

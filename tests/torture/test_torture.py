@@ -1,6 +1,7 @@
 """The proof in small, and the proof of the proof: what is broken on purpose is found."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -10,8 +11,11 @@ import pytest
 from tests.torture.cuts import Run, Windows, torture_cuts
 from tests.torture.diary import Diary, Known, number_in, read_diary, text_of
 from tests.torture.kills import Plan, torture
+from tests.torture.model import MISTAKES, open_model
 from tests.torture.oracle import Effects, Verdict, judge
 from tests.torture.powerloss import SECTOR, Medium
+from tests.torture.seeds import kept
+from tests.torture.simulation import simulate, torture_simulated
 
 SIZE = 128
 
@@ -125,6 +129,35 @@ def test_a_disk_that_lies_about_its_syncs_is_found_out(tmp_path: Path) -> None:
     for seed in range(3):
         verdict += Run(seed, tmp_path, Windows(), lying_disk=True).run()
     assert verdict.lost > 0
+
+
+@pytest.mark.slow
+def test_what_the_machine_promises_holds_in_every_order_of_events() -> None:
+    report = torture_simulated(range(200), open_model)
+    assert report.verdict.is_good, report.verdict.findings
+    assert report.verdict.acknowledged > 10_000
+    assert report.verdict.duplicates > 1000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_machine_with_a_mistake_is_found_out(mistake: str) -> None:
+    report = torture_simulated(range(10), partial(open_model, mistake=mistake))
+    assert report.failed
+
+
+def test_a_seed_repeats() -> None:
+    assert simulate(7, open_model) == simulate(7, open_model) != simulate(8, open_model)
+
+
+@pytest.mark.parametrize("seed", kept("simulation"))
+def test_seeds_that_failed_once_in_the_simulation(seed: int) -> None:
+    assert simulate(seed, open_model).is_good
+
+
+@pytest.mark.parametrize("seed", kept("cuts"))
+def test_seeds_that_failed_once_by_a_power_cut(tmp_path: Path, seed: int) -> None:
+    assert Run(seed, tmp_path, Windows()).run().is_good
 
 
 @pytest.mark.slow
