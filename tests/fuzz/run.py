@@ -45,7 +45,7 @@ def find_clang() -> str:
     if clang is None and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         subprocess.run(["apt-get", "update", "-q"], check=True, env=environment, stdout=subprocess.DEVNULL)
-        subprocess.run([*INSTALL, "clang"], check=True, env=environment, stdout=subprocess.DEVNULL)
+        subprocess.run([*INSTALL, "clang", "llvm"], check=True, env=environment, stdout=subprocess.DEVNULL)
         if not has_fuzzer("clang"):
             version = subprocess.run(["clang", "-dumpversion"], check=True, capture_output=True, text=True).stdout
             runtimes = f"libclang-rt-{version.split('.')[0]}-dev"
@@ -53,7 +53,7 @@ def find_clang() -> str:
         clang = installed()
     if clang is None:
         sys.exit(
-            "Fuzzing needs clang 14 or later with its libFuzzer (Debian: apt-get install clang libclang-rt-14-dev)."
+            "Fuzzing needs clang 14 or later and its libFuzzer (Debian: apt-get install clang llvm libclang-rt-14-dev)."
         )
     return clang
 
