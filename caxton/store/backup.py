@@ -41,6 +41,7 @@ from caxton.store.integrity import check_pages, keep_wal, look
 from caxton.store.lock import lock_data_dir
 from caxton.store.meta import NODE_ID, mark_clean, was_clean
 from caxton.store.schema import check_version, read_version
+from caxton.telemetry.failpoints import failpoint
 
 T = TypeVar("T")
 
@@ -142,6 +143,7 @@ class _Copy:
         """Go on for SLICE; whether it is done."""
         deadline = monotonic() + SLICE
         while not self.backup.step(STEP_PAGES):
+            failpoint("backup-middle")
             if monotonic() >= deadline:
                 return False
         return True

@@ -20,6 +20,7 @@ import trio
 
 from caxton.store.database import Database
 from caxton.store.faults import fault
+from caxton.telemetry.failpoints import failpoint
 
 SLICE = 0.005  # seconds that one step of deleting or shrinking may take from other writes
 PAUSE = 0.01  # seconds between two steps: a segment that came meanwhile goes first
@@ -144,6 +145,7 @@ def delete_segments(connection: apsw.Connection, oldest_us: int, max_bytes: int)
         if row is None:
             break
         connection.execute("DELETE FROM segments WHERE id = ?", (row[0],))
+        failpoint("retention-middle")
         segments += 1
         freed += row[1]
     return Deleted(segments=segments, bytes=freed)

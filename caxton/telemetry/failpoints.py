@@ -19,6 +19,8 @@ POINTS: Final = {
     "commit-after": "COMMIT has returned, nobody has been told",
     "checkpoint-middle": "the database file is about to get its next page from the WAL",
     "migration-middle": "a step of the schema is done, its number is not written",
+    "retention-middle": "a segment of history is deleted, nothing is committed",
+    "backup-middle": "some pages of the database are in the copy",
 }
 
 

@@ -2,7 +2,7 @@
 
     agents   clients → first-0, first-1 → second → outside (a WebSocket client, one message in 16)
     a life   start the server, let the clients send, kill it: by a signal after so many acknowledgements or so many
-             milliseconds, or by a failpoint; every failpoint has its turn
+             milliseconds, or by one of the failpoints that a server under load passes; each of these has its turn
     the end  one more server, until everything acknowledged has its effect or nothing moves any more; then SIGTERM
 
 The effects are read from the file itself, not asked of the server.
@@ -33,6 +33,7 @@ EARLY_SHARE = 0.1  # of the lives end before the server is ready, or just after
 EARLY_WITHIN = 1.0  # s
 POINT_SHARE = 0.4  # of the lives end at a failpoint
 AT_START = {"migration-middle": 1}  # points that only a server over a new folder passes, and how often
+UNDER_LOAD = ("commit-before", "commit-after", "checkpoint-middle")  # the others have tests of their own
 PASSES = 40  # another failpoint fires at a random pass up to this one
 POINT_MESSAGES = 2000  # that a failpoint has to come within, at least; else the server is killed by a signal
 STALLED = 30.0  # s without an acknowledgement: the server lives and does nothing
@@ -103,10 +104,9 @@ class _Run:
     def causes(self) -> list[str]:
         """What each life ends by: "signal", "early", or a failpoint. The first ones and the last one are given."""
         count = self.plan.kills
-        usual = [point for point in POINTS if point not in AT_START]
         early = round(count * EARLY_SHARE)
-        points = max(len(usual), round(count * POINT_SHARE)) if count > len(POINTS) else 0
-        drawn = ["early"] * early + [usual[number % len(usual)] for number in range(points)]
+        points = max(len(UNDER_LOAD), round(count * POINT_SHARE)) if count > 2 * len(UNDER_LOAD) else 0
+        drawn = ["early"] * early + [UNDER_LOAD[number % len(UNDER_LOAD)] for number in range(points)]
         drawn += ["signal"] * (count - len(drawn))
         self.rng.shuffle(drawn)
         causes = [*AT_START, "signal", *drawn] if points else drawn

@@ -6,12 +6,14 @@ It says what is known to be on the disk, line by line, and ends by SIGKILL at th
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import apsw
 import trio
 
 from caxton.store import Store, open_store
+from caxton.store.journal import write_segment
 
 OWNER = "witness"
 
@@ -32,6 +34,23 @@ async def checkpoint(folder: Path) -> None:
     # leaving the block checkpoints what the WAL has, page by page
 
 
+async def retention(folder: Path) -> None:
+    async with open_store(folder) as store:
+        await keep(store, 1)
+        for number in (1, 2, 3, 4):
+            await store.write(
+                partial(write_segment, segment_id=number, at_us=1, messages=0, settled_below=number, records=b"x")
+            )
+        await store.journal.delete_before(oldest_us=2, max_bytes=0)
+
+
+async def backup(folder: Path) -> None:
+    async with open_store(folder) as store:
+        for number in range(1, 31):
+            await keep(store, number)
+        await store.backups.create()
+
+
 async def keep(store: Store, number: int) -> None:
     def work(connection: apsw.Connection) -> None:
         connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (OWNER, b"%d" % number, b"x" * 20_000))
@@ -45,6 +64,8 @@ SCENARIOS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "commit-after": writes,
     "checkpoint-middle": checkpoint,
     "migration-middle": writes,
+    "retention-middle": retention,
+    "backup-middle": backup,
 }
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import apsw
 import attrs
 import trio
 
-from caxton.store import AgentRoom, LifecycleRoom, Meta, ModuleRoom, StateRoom, Store, TimerRoom
+from caxton.store import AgentRoom, LifecycleRoom, Meta, StateRoom, Store, TimerRoom
 from caxton.store.dead_letters import DeadLetterRoom
 from caxton.store.faults import fault
 from caxton.store.journal import JournalRoom
@@ -120,17 +120,17 @@ class Database:
 async def simulated_store(disk: Disk) -> AsyncIterator[Store]:
     """A `Store` whose rooms are the real ones, for one life of the machine."""
     database: Any = Database(disk)  # Any: it stands in for the one with threads
-    lock: Any = None  # nobody else is there
-    yield Store(
-        data_dir=PATH.parent,
-        meta=Meta(node_id="00000000-0000-4000-8000-000000000001", clean_start=False),
-        agents=AgentRoom(database),
-        modules=ModuleRoom(PATH.parent),
-        state=StateRoom(database),
-        timers=TimerRoom(database),
-        lifecycle=LifecycleRoom(database),
-        journal=JournalRoom(database),
-        dead_letters=DeadLetterRoom(database),
-        database=database,
-        lock=lock,
-    )
+    rooms: dict[str, object] = {
+        "data_dir": PATH.parent,
+        "meta": Meta(node_id="00000000-0000-4000-8000-000000000001", clean_start=False),
+        "agents": AgentRoom(database),
+        "state": StateRoom(database),
+        "timers": TimerRoom(database),
+        "lifecycle": LifecycleRoom(database),
+        "journal": JournalRoom(database),
+        "dead_letters": DeadLetterRoom(database),
+        "database": database,
+    }
+    # the others (modules, backups, the lock) are of files, and there are none
+    others: Any = {field.alias: None for field in attrs.fields(Store)}
+    yield Store(**{**others, **rooms})
