@@ -5,6 +5,7 @@ from quart_trio import QuartTrio
 from werkzeug import exceptions as http
 
 from caxton.api.agents import agents_blueprint
+from caxton.api.backups import backups_blueprint
 from caxton.api.debug import debug_blueprint
 from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
@@ -21,6 +22,7 @@ from caxton.core.errors import NotFound
 
 ROOMS = (
     agents_blueprint,
+    backups_blueprint,
     messages_blueprint,
     events_blueprint,
     system_blueprint,

@@ -6,6 +6,7 @@ a message takes a place in a mailbox or raises. Every method raises members of t
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 import trio
@@ -84,7 +85,30 @@ class Bus(Protocol):
         """Attach. Raises AgentNotFound, or InvalidTransition: a wasm agent, or attached already and not *takeover*."""
 
 
+class Backup(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def created_at(self) -> float: ...
+
+
+class Backups(Protocol):
+    async def create(self, name: str = "") -> Backup:
+        """Make one. Raises InvalidRequest for a bad name, InvalidTransition for a taken one and while one is made."""
+
+    async def list(self) -> Sequence[Backup]: ...
+    async def delete(self, name: str) -> None:
+        """Raises NotFound."""
+
+    def find(self, name: str) -> Path:
+        """Where it lies. Raises NotFound."""
+
+
 class Node(Protocol):
+    @property
+    def backups(self) -> Backups: ...
     @property
     def agents(self) -> Agents: ...
     @property

@@ -10,7 +10,7 @@ import json
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from caxton import __version__
 from caxton.cli.errors import UNREACHABLE, Failure
@@ -91,6 +91,23 @@ class Client:
         if answer.status >= 400:
             raise ServerFailure(what, answer.status, found if isinstance(found, dict) else {})
         return found
+
+    def download(self, path: str, file: IO[bytes], *, what: str) -> None:
+        """Write what is at *path* to *file*, all of it."""
+        with self._open("GET", path, what=what, headers={}) as answer:
+            if answer.status >= 400:
+                text = answer.read()
+                raise ServerFailure(what, answer.status, json.loads(text) if text.startswith(b"{") else {})
+            left = answer.length
+            while True:
+                with self._reaching(what):
+                    data = answer.read(1 << 20)
+                if not data:
+                    break
+                file.write(data)
+                left = None if left is None else left - len(data)
+            if left:
+                raise Failure(what, why=f"{self.url} ended the transfer {left} bytes too soon")
 
     @contextmanager
     def events(self, *, what: str, query: Mapping[str, object], last_id: str = "") -> Iterator[Iterator[ServerEvent]]:

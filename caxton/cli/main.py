@@ -30,6 +30,7 @@ COMMANDS = {
     "message": Place("caxton.cli.messages:message", "Send and read messages."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
     "debug": Place("caxton.cli.debug:debug", "Look into a server that is slow."),
+    "backup": Place("caxton.cli.backup:backup", "Make, check and put back backups."),
     "completion": Place("caxton.cli.completion:completion", "Print a shell's completion script."),
     "benchmark": Place("caxton.cli.benchmark:benchmark", "Measure this machine."),
     "demo": Place("caxton.cli.demo:demo", "Two agents talk for a few seconds.", hidden=True),

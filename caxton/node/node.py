@@ -128,6 +128,7 @@ class Node:
     def __init__(self, config: Config, store: Store, scheduler: Scheduler, bus: Bus, recorder: Recorder) -> None:
         self.config = config
         self.store = store
+        self.backups = store.backups
         self.scheduler = scheduler
         self.bus = bus
         self.is_ready = False

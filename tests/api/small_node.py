@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from math import inf
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -25,6 +26,7 @@ from caxton.core.errors import (
     InvalidWasm,
     MailboxFull,
     MessageTooLarge,
+    NotFound,
     ReplyTimeout,
 )
 from caxton.core.manifest import AgentConfig
@@ -87,6 +89,7 @@ class SmallNode:
         self.limits = limits or EdgeLimits()
         self.agents = SmallAgents(self)
         self.bus = SmallBus(self)
+        self.backups = SmallBackups()
         self.is_ready = True
         self.profiling = False
         self.profile_began = trio.Event()
@@ -133,6 +136,30 @@ class SmallNode:
             threads=(),
             python_thread=0.0,
         )
+
+
+@attrs.frozen
+class SmallBackup:
+    name: str
+    size: int = 0
+    created_at: float = 0.0
+
+
+class SmallBackups:
+    """None, and none can be made: tests/api/test_backups.py has the real ones."""
+
+    async def create(self, name: str = "") -> SmallBackup:
+        raise InvalidTransition("a backup is being made")
+
+    async def list(self) -> Sequence[SmallBackup]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+    async def delete(self, name: str) -> None:
+        self.find(name)
+
+    def find(self, name: str) -> Path:
+        raise NotFound(f"there is no backup named {name}")
 
 
 class SmallAgents:
