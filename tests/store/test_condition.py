@@ -36,19 +36,25 @@ def _eager_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("caxton.store.writer.PROBE", 0.01)
 
 
-async def test_a_full_disk_costs_the_reserve_first_and_no_write(tmp_path: Path) -> None:
+async def test_a_full_disk_costs_the_reserve_first_and_no_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = False
+    hold = Reserve.hold
+    monkeypatch.setattr(Reserve, "hold", lambda reserve: not full and hold(reserve))
     reserve = tmp_path / "local.reserve"
     with faulty_disk() as disk:
         async with open_store(tmp_path, vfs=disk.name) as store:
             assert store.condition == "ok"
-            disk.is_full = reserve.exists
+            full = True
+            disk.is_full = lambda: full and reserve.exists()
             await put(store)
             assert not reserve.exists()
             assert store.fault is not None
             assert store.fault.details["cause"] == "disk_full"
             assert store.condition.startswith("disk_full: there is no room left on the disk of ")
             assert await store.state.load("a") == {b"k": b"v"}
-            disk.is_full = lambda: False
+            full = False
             await wait_sound(store)
             assert reserve.exists()
 
