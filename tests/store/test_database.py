@@ -260,8 +260,8 @@ async def test_a_reader_that_takes_long_keeps_the_wal_and_holds_nobody_up(
 async def test_a_wal_is_checkpointed_when_nobody_writes(tmp_path: Path) -> None:
     async with open_numbers(tmp_path) as database:
         size = (tmp_path / "numbers.db").stat().st_size
-        await database.write(insert(1, 2 << 20))  # less than CHECKPOINT_PAGES
-        while (tmp_path / "numbers.db").stat().st_size < size + (2 << 20):
+        await database.write(insert(1, 600_000))  # less than CHECKPOINT_PAGES
+        while (tmp_path / "numbers.db").stat().st_size < size + 600_000:
             await trio.lowlevel.checkpoint()
 
 
