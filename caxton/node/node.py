@@ -177,7 +177,7 @@ class Node:
         """Whether it takes requests and can keep its promises."""
         checks = {
             "agents": "ok" if self.is_ready else "coming back, or the server is ending",
-            "store": self._recorder.fault or "ok",
+            "store": self._recorder.fault or self.store.condition,
         }
         is_ready = all(said == "ok" for said in checks.values())
         return is_ready, {"ready": is_ready, "checks": checks}

@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+import apsw
 import pytest
 import trio
 import trio.testing
@@ -69,6 +70,20 @@ async def test_it_says_how_it_is(tmp_path: Path) -> None:
         False,
         {"ready": False, "checks": {"agents": node.ready()[1]["checks"]["agents"], "store": "ok"}},
     )
+
+
+async def test_a_disk_that_is_full_is_told_though_nothing_is_to_be_written(tmp_path: Path) -> None:
+    def fill(_: apsw.Connection) -> None:
+        raise apsw.FullError("no space left")
+
+    async with open_a_node(tmp_path) as node:
+        with pytest.raises(StoreError):
+            await node.store.write(fill)
+        is_ready, said = node.ready()
+        assert not is_ready
+        assert said["checks"]["store"].startswith("disk_full: there is no room left on the disk of ")
+        while not node.ready()[0]:
+            await node.store.wait_condition_changed()
 
 
 async def test_steps_of_agents_are_events(tmp_path: Path) -> None:
