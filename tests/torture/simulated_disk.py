@@ -36,6 +36,7 @@ class Disk:
     is_failing: bool = False  # every transaction: no room left
     is_off: bool = False
     transactions: int = 0
+    synced: int = 0  # of them, up to the last that was synced
     image: bytes | None = None  # of the whole database, when the power is off
     _connection: apsw.Connection = attrs.field(init=False)
     _unsynced: list[bytes] = attrs.field(factory=list)  # images before each transaction that was not synced
@@ -48,6 +49,7 @@ class Disk:
     def kill(self) -> None:
         """The process dies, the machine does not: what was committed stays, synced or not."""
         self._unsynced.clear()
+        self.synced = self.transactions
         self.cut()
 
     def cut(self) -> None:
@@ -77,11 +79,13 @@ class Disk:
             self.check()
             if self.is_failing:
                 raise fault("disk_full", PATH, "database or disk is full")
+            if not sync:
+                self._unsynced.append(self._connection.serialize("main"))
+            result = self._commit(work)
             if sync:
                 self._unsynced.clear()
-            else:
-                self._unsynced.append(self._connection.serialize("main"))
-            return self._commit(work)
+                self.synced = self.transactions
+            return result
         finally:
             self._on_its_way = None
 
@@ -116,13 +120,18 @@ class Database:
         return self._disk.query(query)
 
 
+def _meta() -> Meta:
+    known: dict[str, Any] = {"node_id": "00000000-0000-4000-8000-000000000001", "clean_start": False}
+    return Meta(**{field.alias: known.get(field.alias, 1) for field in attrs.fields(Meta)})
+
+
 @asynccontextmanager
 async def simulated_store(disk: Disk) -> AsyncIterator[Store]:
     """A `Store` whose rooms are the real ones, for one life of the machine."""
     database: Any = Database(disk)  # Any: it stands in for the one with threads
     rooms: dict[str, object] = {
         "data_dir": PATH.parent,
-        "meta": Meta(node_id="00000000-0000-4000-8000-000000000001", clean_start=False),
+        "meta": _meta(),
         "agents": AgentRoom(database),
         "state": StateRoom(database),
         "timers": TimerRoom(database),

@@ -36,7 +36,7 @@ NAMES = ("red", "green", "blue")
 LIFE = 0.3  # s, about so long
 LAST_LIFE = 300.0  # s, at most
 QUIET = 20.0  # s without a delivery: nothing more will come
-FIRM = 3  # transactions after an acknowledgement of a receiver: then it is on the disk
+FIRM = 3  # transactions after an acknowledgement of a receiver, the last one synced: then it is on the disk
 
 Opener = Callable[[Store, tuple[str, ...]], AbstractAsyncContextManager[Machine]]
 
@@ -87,7 +87,7 @@ class World:
                     self.disk.cut()
                 else:
                     self.disk.kill()
-                self.firm |= {number for number, at in self.done.items() if at + FIRM <= self.disk.transactions}
+                self.firm |= {number for number, at in self.done.items() if at + FIRM <= self.disk.synced}
                 self.done.clear()
             nursery.cancel_scope.cancel()
 
