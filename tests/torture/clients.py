@@ -33,7 +33,6 @@ MESSAGES = "/api/v1/messages"
 class Letter:
     number: int
     body: bytes
-    retried: bool = False
 
 
 @attrs.define(eq=False)
@@ -71,7 +70,9 @@ class Clients:
         """Old letters again, if there are; else new ones."""
         if self.again:
             taken, self.again = self.again[:count], self.again[count:]
-            return sorted(taken, key=lambda letter: letter.number)
+            taken.sort(key=lambda letter: letter.number)
+            self.diary.repeat([letter.number for letter in taken])
+            return taken
         return self._fresh(count, with_id=with_id)
 
     def _note(self, letters: Sequence[Letter], outcomes: Sequence[dict[str, object]]) -> None:
@@ -160,7 +161,10 @@ class Outside:
                 self.sent = []
                 self.answered.release()
                 continue
-            if (number := number_in(str(frame["content"]))) is None:
+            number = number_in(str(frame["content"]))
+            if frame["performative"] == "failure":
+                pass  # the platform says that a message of ours was refused
+            elif number is None:
                 self.clients.diary.deliver([1 << 62])  # judged as what nobody sent
             else:
                 self.clients.diary.deliver([number])

@@ -5,6 +5,7 @@ before the message leaves. The server is never asked what it acknowledged: a ser
 that as well.
 
     a FIRST COUNT    about to send these numbers
+    r NUMBER...      about to send these again, with the message_id of the first time
     k FIRST COUNT    these were acknowledged
     d NUMBER...      these arrived at the agent outside
 """
@@ -27,7 +28,10 @@ def text_of(number: int) -> str:
 
 def number_in(content: str) -> int | None:
     """The number that `text_of` put into *content*; None when that is damaged."""
-    number = int(content[1:17], 16)
+    try:
+        number = int(content[1:17], 16)
+    except ValueError:
+        return None
     return number if content[:RECORD] == text_of(number) else None
 
 
@@ -43,6 +47,11 @@ class Diary:
     def attempt(self, first: int, count: int) -> None:
         """On the disk when this returns."""
         self._write(f"a {first} {count}\n")
+        os.fsync(self._descriptor)
+
+    def repeat(self, numbers: Sequence[int]) -> None:
+        """On the disk when this returns."""
+        self._write(f"r {' '.join(map(str, numbers))}\n")
         os.fsync(self._descriptor)
 
     def acknowledge(self, numbers: Sequence[int]) -> None:
@@ -66,21 +75,26 @@ class Known:
     attempted: bytearray
     acknowledged: bytearray
     delivered: Counter[int]
+    repeated: set[int] = attrs.field(factory=set)
 
 
 def read_diary(path: Path, size: int) -> Known:
     attempted, acknowledged = bytearray(size), bytearray(size)
     delivered: Counter[int] = Counter()
+    repeated: set[int] = set()
     with path.open() as lines:
         for line in lines:
             kind, *words = line.split()
             if kind == "d":
                 delivered.update(map(int, words))
                 continue
+            if kind == "r":
+                repeated.update(map(int, words))
+                continue
             first, count = map(int, words)
             (attempted if kind == "a" else acknowledged)[first : first + count] = b"\1" * count
     assert len(attempted) == len(acknowledged) == size
-    return Known(attempted, acknowledged, delivered)
+    return Known(attempted, acknowledged, delivered, repeated)
 
 
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

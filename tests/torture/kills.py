@@ -1,6 +1,7 @@
 """kill -9 at random moments and at the named failpoints, under load, and the count of what was lost.
 
     agents   clients → first-0, first-1 → second → outside (a WebSocket client, one message in 16)
+             the first ones refuse one number in 2048, which has to become a dead letter
     a life   start the server, let the clients send, kill it: by a signal after so many acknowledgements or so many
              milliseconds, or by one of the failpoints that a server under load passes; each of these has its turn
     the end  one more server, until everything acknowledged has its effect or nothing moves any more; then SIGTERM
@@ -27,7 +28,12 @@ from tests.torture.oracle import BLOCK, PASSED_ON, Verdict, check, judge, read_e
 from tests.torture.server import Server, open_server
 
 GUEST = Path(__file__).parent / "guests" / "tally.wat"
-SETTINGS = ("messaging.queue_size=1000000", "runtime.state_quota=256MB", "observability.logging.level=warn")
+SETTINGS = (
+    "messaging.queue_size=1000000",
+    "messaging.retry_delay=20ms",
+    "runtime.state_quota=256MB",
+    "observability.logging.level=warn",
+)
 SINGLES, BATCHES = 4, 2  # connections
 EARLY_SHARE = 0.1  # of the lives end before the server is ready, or just after
 EARLY_WITHIN = 1.0  # s

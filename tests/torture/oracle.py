@@ -126,9 +126,12 @@ def judge(known: Known, effects: Effects) -> Verdict:
         "handled by the first agent, did not arrive at the second": (first > 0) & (second == 0) & ~dead,
         "handled by the second agent, did not arrive outside": (second > 0) & leaves & ~delivered & ~dead,
     }
+    repeated = np.zeros(size, bool)
+    repeated[list(known.repeated)] = True
+    twice = (first > 1) | (second > 1)
     corrupt = {
-        "counted more than once by the first agent": first > 1,
-        "counted more than once by the second agent": second > 1,
+        "counted more than once, sent once": twice & ~repeated,
+        "counted more than once, sent again with its message_id": twice & repeated,
         "an effect without its cause": (second > 0) & (first == 0),
         "an effect of what nobody sent": ~attempted & ((first > 0) | (second > 0)),
         "arrived outside, but the turn that sent it was undone": delivered & (second == 0),

@@ -1,6 +1,7 @@
 ;; Counts each message in key-value state, by its number, and passes it on.
 ;; Content: "#", the number in 16 hex digits, ":", the number times 0x9e3779b97f4a7c15 in 16 hex digits, and whatever follows.
 ;; State: under number >> 7 (4 bytes) 128 counters of a byte each; under "!" something, when a message or a value was wrong.
+;; A number whose last 11 bits are 1776 it refuses, always.
 ;; $(TEXT) is the message that is passed on, its 34 characters at $(AT) replaced, when the number has no bit of $(MASK).
 (module
   (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
@@ -37,6 +38,7 @@
     (if (i64.ne (call $digits (i32.add (local.get $at) (i32.const 18)))
                 (i64.mul (local.get $number) (i64.const 0x9e3779b97f4a7c15)))
       (then (call $complain) (return (i32.const 0))))
+    (if (i64.eq (i64.and (local.get $number) (i64.const 2047)) (i64.const 1776)) (then (return (i32.const 7))))
     (i32.store (i32.const 512) (i32.wrap_i64 (i64.shr_u (local.get $number) (i64.const 7))))
     (local.set $found (call $load (i32.const 512) (i32.const 4) (i32.const 768) (i32.const 128)))
     (if (i32.eq (local.get $found) (i32.const -101))
