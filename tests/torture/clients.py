@@ -8,12 +8,13 @@ Rule 3: what was refused (mailbox full, no room on the disk) was not acknowledge
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 
 import attrs
 import trio
-from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, open_websocket
+from trio_websocket import ConnectionClosed, HandshakeError, WebSocketConnection, wrap_client_stream
 
 from tests.torture.diary import Diary, number_in, text_of
 from tests.torture.oracle import BLOCK
@@ -118,9 +119,8 @@ class Clients:
 
     async def be_outside(self, port: int) -> None:
         """An attached agent: sends over its stream, and takes what the second agent sends it."""
-        url = f"/api/v1/agents/{OUTSIDE}/stream?create=1&takeover=1"
         with ignoring_the_end():
-            async with open_websocket("127.0.0.1", port, url, use_ssl=False, max_message_size=1 << 24) as socket:
+            async with open_stream(port) as socket:
                 session = Outside(self, socket)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(session.receive)
@@ -128,10 +128,21 @@ class Clients:
 
     async def listen(self, port: int) -> None:
         """An attached agent that sends nothing any more."""
-        url = f"/api/v1/agents/{OUTSIDE}/stream?create=1&takeover=1"
         with ignoring_the_end():
-            async with open_websocket("127.0.0.1", port, url, use_ssl=False, max_message_size=1 << 24) as socket:
+            async with open_stream(port) as socket:
                 await Outside(self, socket, lazy=False).receive()
+
+
+@asynccontextmanager
+async def open_stream(port: int) -> AsyncIterator[WebSocketConnection]:
+    """The agent's stream; its socket is closed even when the server dies in the middle of the handshake."""
+    url = f"/api/v1/agents/{OUTSIDE}/stream?create=1&takeover=1"
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream, trio.open_nursery() as nursery:
+        socket = await wrap_client_stream(nursery, stream, "127.0.0.1", url, max_message_size=1 << 24)
+        try:
+            yield socket
+        finally:
+            nursery.cancel_scope.cancel()
 
 
 @attrs.define(eq=False)

@@ -14,6 +14,7 @@ import apsw
 import attrs
 import trio
 
+from caxton.core.errors import StoreError
 from caxton.store import AgentRoom, LifecycleRoom, Meta, StateRoom, Store, TimerRoom
 from caxton.store.dead_letters import DeadLetterRoom
 from caxton.store.faults import fault
@@ -110,10 +111,26 @@ class Database:
         self.path = PATH
         self._disk = disk
         self._turn = trio.Lock()  # one transaction at a time, in the order of the calls
+        self._changed = trio.lowlevel.ParkingLot()
+        self.fault: StoreError | None = None  # of the last transaction
 
     async def write(self, work: Work[T], sync: bool = True) -> T:
         async with self._turn:
-            return await self._disk.transact(work, sync)
+            before = self.fault
+            try:
+                result = await self._disk.transact(work, sync)
+            except StoreError as error:
+                self.fault = error
+                raise
+            else:
+                self.fault = None
+                return result
+            finally:
+                if (before is None) != (self.fault is None):
+                    self._changed.unpark_all()
+
+    async def wait_changed(self) -> None:
+        await self._changed.park()
 
     async def read(self, query: Work[T]) -> T:
         await trio.lowlevel.checkpoint()
