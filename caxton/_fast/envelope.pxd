@@ -6,7 +6,7 @@ Several names in one field (`receiver`, `reply_to`) are joined by NUL, which no 
 
 A block is immutable once routed, but for the words that say so, and shared by reference count: every queue that holds a message holds one reference.
 Who writes what: the parser fills everything up to `fields`; the router sets `sender_port`, `receiver_port`, `accepted_us` and `queued_ns`; the
-ledger sets `sequence` and `waits`.
+scheduler sets `sequence` and `kept`.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -105,7 +105,7 @@ ctypedef struct envelope_t:
     int64_t queued_ns        # monotonic clock, when it entered the mailbox
     uint64_t sequence        # of this node's ledger; 0: none. Neither in JSON nor in a frame
     uint8_t delivery         # DELIVERY_*
-    uint8_t waits            # of this node's ledger: it is held back. Neither in JSON nor in a frame
+    uint8_t kept             # DELIVERY_* that it was accepted with. Neither in JSON nor in a frame
     slice_t fields[FIELD_COUNT]
 
 ctypedef struct envelope_limits_t:

@@ -1,13 +1,13 @@
-"""The journal's reader inside the node: counters, latencies, and the recent messages.
+"""What the records said: counters, latencies, and the recent messages.
 
-It reads the rings, adds up what the records say per port and in all, and keeps the last accepted messages (bounded by number and bytes) under a
-sequence number that only grows. Live taps are a cursor into the same numbers. The store's reader (durable messages) will stand beside it.
+It is told of each record that the ledger reads, adds up what they say per port and in all, and keeps the last accepted messages (bounded by number and bytes)
+under a number that only grows. Live taps are a cursor into the same numbers.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport envelope_t
-from caxton._fast.journal cimport ring_t
+from caxton._fast.journal cimport record_t
 from caxton._fast.router cimport Router
 
 cdef enum:
@@ -31,5 +31,6 @@ cdef class History:
     cdef readonly uint64_t accepted
     cdef readonly uint64_t handled
     cdef readonly uint64_t failed
-    cdef size_t read(self, ring_t* ring) noexcept
+    cdef void accepted_one(self, const record_t* record) noexcept
+    cdef void turn_done(self, const record_t* record) noexcept
     cdef void _keep(self, const envelope_t* block) noexcept

@@ -13,7 +13,7 @@ from caxton._fast.envelope cimport (
     F_CONVERSATION_ID,
     KIND_MESSAGE,
 )
-from caxton._fast.journal cimport block_copy, record_t, RECORD_ACCEPTED, ring_advance, ring_peek, ring_t
+from caxton._fast.journal cimport block_copy, OUTSIDE, record_t
 from caxton._fast.router cimport port_t, Router
 
 
@@ -52,34 +52,28 @@ cdef class History:
         free(self._bytes)
         free(self._entries)
 
-    cdef size_t read(self, ring_t* ring) noexcept:
-        """Take every record out of the ring; returns how many."""
-        cdef record_t* record
+    cdef void accepted_one(self, const record_t* record) noexcept:
+        cdef port_t* port = self.router.find(record.port)
+        self.accepted += 1
+        if port != NULL:
+            port.sent += 1
+        self._keep(<envelope_t*>(<char*>record + sizeof(record_t)))
+
+    cdef void turn_done(self, const record_t* record) noexcept:
         cdef port_t* port
-        cdef size_t count = 0
-        while True:
-            record = ring_peek(ring)
-            if record == NULL:
-                return count
-            count += 1
-            port = self.router.find(record.port)
-            if record.kind == RECORD_ACCEPTED:
-                self.accepted += 1
-                if port != NULL:
-                    port.sent += 1
-                self._keep(<envelope_t*>(<char*>record + sizeof(record_t)))
-            elif record.turn == KIND_MESSAGE:
-                self._hops[bucket_of(<uint64_t>(record.waited_ns + record.spent_ns))] += 1
-                if record.outcome:
-                    self.failed += 1
-                else:
-                    self.handled += 1
-                if port != NULL:
-                    port.failed += record.outcome != 0
-                    port.handled += record.outcome == 0
-                    port.turns_ns += record.spent_ns
-                    port.waited_ns += record.waited_ns
-            ring_advance(ring, record)
+        if record.turn != KIND_MESSAGE or record.flags & OUTSIDE:
+            return
+        port = self.router.find(record.port)
+        self._hops[bucket_of(<uint64_t>(record.waited_ns + record.spent_ns))] += 1
+        if record.outcome:
+            self.failed += 1
+        else:
+            self.handled += 1
+        if port != NULL:
+            port.failed += record.outcome != 0
+            port.handled += record.outcome == 0
+            port.turns_ns += record.spent_ns
+            port.waited_ns += record.waited_ns
 
     cdef void _keep(self, const envelope_t* block) noexcept:
         cdef uint64_t offset = self._written % self._capacity

@@ -1,10 +1,11 @@
-"""The record stream: what was accepted and which turn ended, each once, in the order of one thread.
+"""The record stream: what was accepted, which turn ended and what it changed, each once, in the order of one thread.
 
-A ring of bytes has one producer (a scheduler thread, or the thread that runs Trio) and one consumer (Trio's drain). A record is a `record_t`; behind the record of an
-accepted message stands its block (envelope.pxd), so that nothing else needs to be kept.
+A ring of bytes has one producer (a scheduler thread, or the thread that runs Trio) and one consumer (Trio's drain). A record is a `record_t` and what follows it:
+behind that of an accepted message stands its block (envelope.pxd), so that nothing else needs to be kept.
 
 Rule 1: a full ring refuses; the producer waits, nothing is dropped. When nobody will read before the producer has ended, it makes the ring larger.
 Rule 2: records lie in one piece. Where the end of the ring is too near, a SKIP record fills it.
+Rule 3: what one turn did is a group: its records carry IN_TURN, and the RECORD_TURN that ends it comes last. A reader takes a group whole or not at all.
 
 `tests/oracles/journal.py` is the specification.
 """
@@ -15,16 +16,35 @@ from caxton._fast.envelope cimport envelope_t
 
 cdef enum:
     RECORD_SKIP = 0
-    RECORD_ACCEPTED = 1     # a message is in the mailbox of its receivers; the block follows
+    RECORD_ACCEPTED = 1     # a message is in the mailbox of its receivers; the block follows, then a receiver_t for each when there are several
     RECORD_TURN = 2         # an agent is done with one turn
+    RECORD_STATE = 3        # a piece of the changes block (state.pxd) of the turn; pieces follow one another
+    RECORD_TIMER = 4        # the turn set a timer (`sequence` its due time, microseconds since the epoch), or 0: cancelled, spent
+    RECORD_DEAD = 5         # a message will not be handled by this port; the block follows, then the text that says why
+    RECORD_SPILLED = 6      # an accepted message waits for this port in the store and not in its mailbox
+
+    # record_t.flags
+    IN_TURN = 1             # belongs to the RECORD_TURN that comes later in the same ring
+    SPILLED = 2             # of RECORD_ACCEPTED with one receiver: as RECORD_SPILLED says
+    OUTSIDE = 4             # a client sent the message; of RECORD_TURN: an agent outside has handled it
+    LAST = 8                # of RECORD_STATE: no piece of this changes block follows
+
+ctypedef struct receiver_t:
+    uint32_t port
+    uint32_t delivery       # DELIVERY_*
 
 ctypedef struct record_t:
     uint32_t size           # bytes, with what follows, a multiple of 8
     uint8_t kind
     uint8_t turn            # RECORD_TURN: KIND_* of the turn
-    uint16_t outcome        # RECORD_TURN: 0 handled, else EXIT_*; RECORD_ACCEPTED: number of receivers
-    uint32_t port           # whose turn; the sender of an accepted message (0: from outside)
-    uint32_t receiver       # RECORD_ACCEPTED: the first receiver
+    uint16_t outcome        # RECORD_TURN: 0 handled, else EXIT_*; RECORD_ACCEPTED: number of receivers; RECORD_DEAD: why
+    uint32_t port           # whose turn, timer, state; the sender of an accepted message (0: from outside); who does not handle the dead one
+    uint32_t receiver       # RECORD_ACCEPTED: the first receiver; RECORD_TIMER: the timer's id; RECORD_DEAD: attempts
+    uint64_t sequence       # of the message; RECORD_TURN: of its input, 0: none
+    uint8_t flags
+    uint8_t delivery        # DELIVERY_* of the message for that port
+    uint16_t unused
+    uint32_t more           # bytes of what follows after a block, or without one
     int64_t at_ns           # monotonic
     int64_t waited_ns       # RECORD_TURN: from mailbox to start
     int64_t spent_ns        # RECORD_TURN: inside the guest
@@ -36,18 +56,22 @@ ctypedef struct ring_t:
     uint64_t tail           # atomic; written by the producer
     uint64_t head_seen      # the producer's copy of head
     uint64_t asked          # tail when the producer last looked whether the reader should be woken
-    char pad1[40]
+    uint64_t sequence       # of the last message that this thread accepted
+    char pad1[32]
     uint64_t head           # atomic; written by the consumer
     char pad2[56]
 
 cdef int ring_init(ring_t* ring, uint64_t capacity) noexcept nogil
 cdef void ring_free(ring_t* ring) noexcept nogil
-cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope) noexcept nogil
+# sets `size` and `more`; *envelope* and *more* may be NULL
+cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope, const void* more=*, uint32_t length=*) noexcept nogil
 # for the producer, while nobody reads: at least *capacity* bytes, with what it holds; 0, or -1 when there is no memory
 cdef int ring_grow(ring_t* ring, uint64_t capacity) noexcept nogil
 # the oldest record, or NULL; valid until ring_advance
 cdef record_t* ring_peek(ring_t* ring) noexcept nogil
 cdef void ring_advance(ring_t* ring, const record_t* record) noexcept nogil
 cdef uint64_t ring_used(const ring_t* ring) noexcept nogil
+# what stands behind a record's block, or behind a record without one: `more` bytes
+cdef const char* record_more(const record_t* record, const envelope_t* block) noexcept nogil
 # a block of its own out of recorded bytes, with one reference; NULL when there is no memory
 cdef envelope_t* block_copy(const envelope_t* block) noexcept nogil

@@ -23,8 +23,9 @@ cdef void ring_free(ring_t* ring) noexcept nogil:
     ring.bytes = NULL
 
 
-cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope) noexcept nogil:
-    cdef uint64_t size = sizeof(record_t) + (envelope.size if envelope != NULL else 0)
+cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope, const void* more=NULL, uint32_t length=0) noexcept nogil:
+    cdef uint64_t block = ((envelope.size if envelope != NULL else 0) + 3) & ~3
+    cdef uint64_t size = sizeof(record_t) + block + length
     cdef uint64_t offset = ring.tail & (ring.capacity - 1), to_end, needed
     cdef record_t* skip
     cdef envelope_t* copy
@@ -42,12 +43,15 @@ cdef bint ring_append(ring_t* ring, record_t* record, const envelope_t* envelope
         skip.kind = RECORD_SKIP
         offset = 0
     record.size = <uint32_t>size
+    record.more = length
     memcpy(ring.bytes + offset, record, sizeof(record_t))
     if envelope != NULL:
         # all but the count of references, which other threads may change meanwhile: the copy has none
         copy = <envelope_t*>(ring.bytes + offset + sizeof(record_t))
         copy.refs = 0
         memcpy(<char*>copy + sizeof(copy.refs), <char*>envelope + sizeof(copy.refs), envelope.size - sizeof(copy.refs))
+    if length:
+        memcpy(ring.bytes + offset + sizeof(record_t) + block, more, length)
     cx_store_u64(&ring.tail, ring.tail + needed)
     return True
 
@@ -88,6 +92,10 @@ cdef void ring_advance(ring_t* ring, const record_t* record) noexcept nogil:
 
 cdef uint64_t ring_used(const ring_t* ring) noexcept nogil:
     return cx_load_u64(&ring.tail) - cx_load_u64(&ring.head)
+
+
+cdef const char* record_more(const record_t* record, const envelope_t* block) noexcept nogil:
+    return <const char*>record + sizeof(record_t) + (((block.size if block != NULL else 0) + 3) & ~3)
 
 
 cdef envelope_t* block_copy(const envelope_t* block) noexcept nogil:

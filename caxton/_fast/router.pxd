@@ -23,6 +23,7 @@ from caxton._fast.content_filter cimport filter_t
 from caxton._fast.envelope cimport envelope_t
 from caxton._fast.mailbox cimport mailbox_t
 from caxton._fast.platform cimport pthread_mutex_t
+from caxton._fast.retries cimport retries_t
 
 cdef enum:
     PORT_AGENT = 0          # a wasm instance stands behind it
@@ -37,18 +38,26 @@ cdef enum:
     SEND_HOPS = -6
     SEND_MEMORY = -7
     SEND_LIMIT = -8
+    SEND_STORE = -9         # the store takes nothing now: its disk is full or fails
 
 ctypedef struct port_t:
     uint32_t id
     int32_t refs            # atomic: the routes together hold one, each queue entry holds one
     uint8_t kind
-    uint8_t accepting       # 0: draining or closed, new messages are refused; peeked without the lock
+    uint8_t accepting       # 0: draining or at rest, new messages are refused, or kept in the store; peeked without the lock
     uint8_t closed          # the same
     uint8_t announced       # host port: EVENT_MAIL was sent and not yet answered by receive()
+    uint8_t away            # host port: nobody is attached
+    uint8_t delivery        # DELIVERY_* of messages that do not say it
+    uint8_t never_kept      # who receives here is gone when the server is
+    uint8_t refilling       # EVENT_REFILL was sent and not yet answered
     uint16_t name_length
     char* name
     pthread_mutex_t lock    # guards mailbox, schedule and the flags above
     mailbox_t mailbox
+    retries_t retries
+    uint32_t backlog        # messages that wait in the store; peeked without the lock
+    uint32_t backlog_bound
     int32_t schedule        # workers.pxd
     int32_t wanted          # scheduler.pyx: bits of what Python asked for
     int32_t pending         # atomic: events of its guest that Trio has not read yet
@@ -105,6 +114,10 @@ ctypedef struct router_t:
     pthread_mutex_t lock    # guards `retired`
     char* node
     uint32_t node_length
+    # how messages are kept
+    bint keeps              # there is a store behind the ledger
+    uint8_t delivery        # DELIVERY_* of those for several receivers, and of ports that do not say it
+    int32_t refusing        # atomic: the store takes nothing now
 
 cdef int router_init(router_t* router) noexcept nogil
 cdef void router_free(router_t* router) noexcept nogil

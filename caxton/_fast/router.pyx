@@ -35,6 +35,7 @@ from caxton._fast.platform cimport (
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
+from caxton._fast.retries cimport retries_clear, retries_init
 from caxton._fast.route_table cimport (
     find_route,
     hash_bytes,
@@ -281,6 +282,7 @@ cdef int router_init(router_t* router) noexcept nogil:
 
 cdef void port_free(port_t* port) noexcept nogil:
     mailbox_clear(&port.mailbox)
+    retries_clear(&port.retries)
     pthread_mutex_destroy(&port.lock)
     free(port)
 
@@ -470,6 +472,7 @@ cdef class Router:
         port.id = self._opened
         pthread_mutex_init(&port.lock, NULL)
         mailbox_init(&port.mailbox, queue_size, queue_bytes)
+        retries_init(&port.retries)
         self._by_id[port.id] = port
         self._opened += 1
         self._keys[port.id] = []

@@ -10,11 +10,14 @@ cimport cython
 import os
 from weakref import WeakValueDictionary
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
+from caxton._fast.delivery cimport is_kept
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
+    DELIVERY_DURABLE,
+    DELIVERY_UNSAID,
     Envelope,
     envelope_control,
     envelope_error_t,
@@ -33,7 +36,8 @@ from caxton._fast.envelope cimport (
     KIND_TIMER,
 )
 from caxton._fast.history cimport History
-from caxton._fast.journal cimport ring_free, ring_init, ring_t, ring_used
+from caxton._fast.journal cimport OUTSIDE, RECORD_DEAD, record_t, RECORD_TURN, ring_append, ring_free, ring_init, ring_t, ring_used
+from caxton._fast.ledger cimport Ledger, SEQUENCE_BOOT, SEQUENCE_RING
 from caxton._fast.mailbox cimport mailbox_is_empty, mailbox_pop, mailbox_push
 from caxton._fast.outbox cimport (
     event_free,
@@ -53,6 +57,7 @@ from caxton._fast.platform cimport (
     cx_peek_i32,
     cx_peek_u32,
     cx_peek_u64,
+    cx_poke_u32,
     cx_poke_u8,
     cx_realtime_us,
     cx_store_i32,
@@ -61,6 +66,7 @@ from caxton._fast.platform cimport (
     pthread_mutex_unlock,
 )
 from caxton._fast.profile cimport sampler_free, sampler_read, sampler_start, sampler_stop, sampler_t
+from caxton._fast.retries cimport retries_pop
 from caxton._fast.router cimport (
     PORT_HOST,
     port_retain,
@@ -73,11 +79,12 @@ from caxton._fast.router cimport (
     SEND_MEMORY,
     SEND_NO_RECEIVER,
     SEND_STOPPED,
+    SEND_STORE,
     SEND_TOO_LARGE,
     targets_free,
     targets_t,
 )
-from caxton._fast.state cimport changes_to_list, state_bytes, state_restore
+from caxton._fast.state cimport state_bytes, state_restore
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport wasmtime_memory_data_size
 from caxton._fast.wasm.engine cimport Engine
@@ -98,7 +105,7 @@ from caxton._fast.workers cimport (
     QUEUED,
     RUNNING,
 )
-from caxton._fast.turns cimport let_go, next_epoch, run, send, WANT_DRAINED, WANT_DROP
+from caxton._fast.turns cimport let_go, next_epoch, REFILL_WINDOW, run, send, WANT_DRAINED, WANT_DROP, wants_refill
 
 from caxton.core.errors import (
     AgentNotFound,
@@ -109,6 +116,7 @@ from caxton.core.errors import (
     MailboxFull,
     MessageTooLarge,
     ResourceLimitExceeded,
+    StorageFull,
 )
 
 cdef enum:
@@ -118,11 +126,11 @@ cdef enum:
 globals().update({
     "EVENT_STARTED": EVENT_STARTED, "EVENT_EXITED": EVENT_EXITED, "EVENT_DRAINED": EVENT_DRAINED, "EVENT_MAIL": EVENT_MAIL,
     "EVENT_CALL": EVENT_CALL, "EVENT_LOG": EVENT_LOG, "EVENT_TIMER": EVENT_TIMER, "EVENT_STATE": EVENT_STATE,
-    "EVENT_SUBSCRIBE": EVENT_SUBSCRIBE, "EVENT_UNDELIVERED": EVENT_UNDELIVERED, "EVENT_HEALTH": EVENT_HEALTH,
+    "EVENT_SUBSCRIBE": EVENT_SUBSCRIBE, "EVENT_UNDELIVERED": EVENT_UNDELIVERED, "EVENT_HEALTH": EVENT_HEALTH, "EVENT_REFILL": EVENT_REFILL,
     "EXIT_NORMAL": EXIT_NORMAL, "EXIT_TRAP": EXIT_TRAP, "EXIT_TIMEOUT": EXIT_TIMEOUT, "EXIT_INIT": EXIT_INIT,
-    "EXIT_KILLED": EXIT_KILLED, "EXIT_MEMORY": EXIT_MEMORY, "EXIT_REFUSED": EXIT_REFUSED,
+    "EXIT_KILLED": EXIT_KILLED, "EXIT_MEMORY": EXIT_MEMORY, "EXIT_REFUSED": EXIT_REFUSED, "EXIT_EXPIRED": EXIT_EXPIRED, "EXIT_LATE": EXIT_LATE,
     "SEND_INVALID": SEND_INVALID, "SEND_NO_RECEIVER": SEND_NO_RECEIVER, "SEND_MAILBOX_FULL": SEND_MAILBOX_FULL,
-    "SEND_TOO_LARGE": SEND_TOO_LARGE, "SEND_STOPPED": SEND_STOPPED, "SEND_HOPS": SEND_HOPS,
+    "SEND_TOO_LARGE": SEND_TOO_LARGE, "SEND_STOPPED": SEND_STOPPED, "SEND_HOPS": SEND_HOPS, "SEND_STORE": SEND_STORE,
 })  # fmt: skip
 
 
@@ -140,6 +148,12 @@ def send_error(int code, receiver):
         return InvalidTransition(
             f"{receiver!r} drains or has failed and takes no new messages", hint=f"caxton agent status {receiver}", details={"receiver": receiver}
         )
+    if code == SEND_STORE:
+        return StorageFull(
+            f"the message to {receiver!r} has to be kept, and the store takes nothing now: its disk is full or fails",
+            hint="free some space; GET /ready says how the store is. A volatile message is taken",
+            details={"receiver": receiver},
+        )
     if code == SEND_MEMORY:
         return ResourceLimitExceeded("no memory left for the message")
     return DeliveryFailed(f"the message to {receiver!r} was not delivered (code {code})")
@@ -150,12 +164,15 @@ cdef class Receipt:
 
     cdef readonly str message_id
     cdef readonly int delivered_to
+    cdef readonly uint64_t sequence     # of the ledger, which says when it is committed
+    cdef readonly bint kept             # durable or relaxed
 
 
 cdef class PortStatistics:
     """Counters of one port since it was opened; times in ns, sizes in bytes."""
 
     cdef readonly uint64_t received, handled, failed, sent, turns_ns, waited_ns, waiting, mailbox_bytes, memory_bytes, state_bytes
+    cdef readonly uint64_t backlog, retrying
     cdef readonly str state
 
 
@@ -172,6 +189,9 @@ cdef class Scheduler:
     cdef targets_t targets
     cdef readonly Router router
     cdef readonly History records
+    cdef readonly Ledger ledger
+    cdef ring_t** rings             # this thread's, then one for each scheduler thread
+    cdef list told                  # events that the rings gave and drain() has not given on
     cdef Engine engine
     cdef Linker linker
     cdef dict blueprints            # port id -> what its instance is made of
@@ -185,12 +205,16 @@ cdef class Scheduler:
 
     def __cinit__(
         self, Engine engine not None, *, int threads=0, uint32_t max_message_size=1 << 20, uint64_t journal_bytes=0,
-        uint64_t history_messages=100_000, uint64_t history_bytes=64 << 20, int64_t slice_us=1000, str node="", bint records=True
+        uint64_t history_messages=100_000, uint64_t history_bytes=64 << 20, int64_t slice_us=1000, str node="", bint records=True,
+        uint64_t boot=0, int delivery=DELIVERY_DURABLE, int retry_attempts=0, int64_t retry_delay_ns=1_000_000_000
     ):
+        cdef int i
         self.engine = engine
         self.linker = Linker(engine)
         self.router = Router(node)
         self.records = History(self.router, history_messages, history_bytes)
+        self.ledger = Ledger(self.router, self.records, boot)
+        self.told = []
         self.blueprints = {}
         self.loose = []
         self.by_module = WeakValueDictionary()
@@ -209,6 +233,12 @@ cdef class Scheduler:
         self.pool.outbox = &self.outbox
         self.pool.slice_ns = slice_us * 1000
         self.pool.unrecorded = not records
+        _between("retry_attempts", retry_attempts, 0, 1000)
+        _between("retry_delay_ns", retry_delay_ns, 0, <int64_t>1 << 40)
+        self.pool.retry_attempts = retry_attempts
+        self.pool.retry_delay_ns = retry_delay_ns
+        self.router.router.keeps = boot != 0
+        self.router.router.delivery = <uint8_t>delivery
         self.world.router = &self.router.router
         self.world.outbox = &self.outbox
         self.world.engine = engine.handle
@@ -219,6 +249,13 @@ cdef class Scheduler:
         self.opened = True
         if ring_init(&self.ring, journal_bytes) or pool_init(&self.pool, threads or len_cpus(), journal_bytes):
             raise MemoryError
+        self.rings = <ring_t**>calloc(self.pool.count + 1, sizeof(ring_t*))
+        if self.rings == NULL:
+            raise MemoryError
+        for i in range(self.pool.count + 1):
+            self.rings[i] = &self.ring if i == 0 else &self.pool.workers[i - 1].ring
+            self.rings[i].sequence = boot << SEQUENCE_BOOT | <uint64_t>i << SEQUENCE_RING
+        self.ledger.open_rings(self.pool.count + 1)
 
     def __dealloc__(self):
         cdef event_t* event
@@ -235,6 +272,7 @@ cdef class Scheduler:
             self.left = event.next
             event_free(event)
         ring_free(&self.ring)
+        free(self.rings)
         targets_free(&self.targets)
 
     @property
@@ -288,6 +326,99 @@ cdef class Scheduler:
         """Another port behind the same name; conversations stick to one replica."""
         return self.router.open_port(name, queue_size=queue_size, queue_bytes=queue_bytes, replica=True)
 
+    def keep_port(self, uint32_t port_id, str owner not None, *, int delivery=DELIVERY_UNSAID, uint32_t backlog=1_000_000):
+        """Whose port it is: what waits for this owner in the store is for this port, and the other way round."""
+        cdef port_t* port = self.router.port(port_id)
+        cdef uint32_t waiting = self.ledger.name(port_id, owner)
+        cdef bint refill
+        pthread_mutex_lock(&port.lock)
+        port.delivery = <uint8_t>delivery
+        port.backlog_bound = backlog
+        cx_poke_u32(&port.backlog, waiting)
+        refill = wants_refill(port)
+        pthread_mutex_unlock(&port.lock)
+        if refill:
+            outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
+
+    def never_keep(self, uint32_t port_id):
+        """Who receives here is gone when the server is: what is sent to it is volatile, whatever it says."""
+        self.router.port(port_id).never_kept = 1
+
+    def set_away(self, uint32_t port_id, bint away):
+        """Whether nobody receives from the host port now: what its mailbox cannot hold goes to the store then."""
+        cdef port_t* port = self.router.port(port_id)
+        cdef bint refill
+        pthread_mutex_lock(&port.lock)
+        cx_poke_u8(&port.away, away)
+        refill = wants_refill(port)
+        pthread_mutex_unlock(&port.lock)
+        if refill:
+            outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
+
+    def set_refusing(self, bint refusing):
+        """Whether messages that have to be kept are refused: the store takes nothing now."""
+        cx_store_i32(&self.router.router.refusing, refusing)
+
+    def refill(self, uint32_t port_id, uint64_t segment, bytes records not None):
+        """Move messages of the port's backlog that lie in this segment into its mailbox; how many.
+
+        0: it has room for none, or none of them lies there.
+        """
+        cdef port_t* port = self.router.port(port_id)
+        cdef envelope_t* envelope
+        cdef int moved = 0
+        while port.mailbox.count < min(port.mailbox.bound, <uint32_t>REFILL_WINDOW):
+            envelope = self.ledger.next_of(port_id, segment, records, &self.world.limits)
+            if envelope == NULL:
+                break
+            if envelope.sequence >> SEQUENCE_BOOT != self.ledger.boot:
+                # nobody knows whether it was handled before the server ended
+                envelope.delivery_attempt = max(envelope.delivery_attempt + 1, <uint32_t>2)
+            envelope.kept = DELIVERY_DURABLE
+            envelope.queued_ns = cx_monotonic_ns()
+            self._put_back(port, envelope)
+            moved += 1
+        return moved
+
+    def refilled(self, uint32_t port_id):
+        """The answer to EVENT_REFILL is over; whether more is wanted already."""
+        cdef port_t* port = self.router.find(port_id)
+        cdef bint more
+        if port == NULL:
+            return False
+        pthread_mutex_lock(&port.lock)
+        port.refilling = 0
+        more = wants_refill(port)
+        pthread_mutex_unlock(&port.lock)
+        return more
+
+    cdef int _put_back(self, port_t* port, envelope_t* envelope) except -1:
+        """Out of the backlog into the mailbox, which is allowed to be full. Takes over the reference."""
+        cdef bint queue = False, announce = False
+        cdef uint32_t bound
+        pthread_mutex_lock(&port.lock)
+        bound = port.mailbox.bound
+        port.mailbox.bound = 0xFFFFFFFF
+        if mailbox_push(&port.mailbox, envelope):
+            port.mailbox.bound = bound
+            pthread_mutex_unlock(&port.lock)
+            envelope_release(envelope)
+            raise MemoryError
+        port.mailbox.bound = bound
+        cx_poke_u32(&port.backlog, port.backlog - 1)
+        if port.kind == PORT_HOST:
+            announce = not port.announced
+            port.announced = 1
+        elif port.schedule == IDLE and port.agent != NULL:
+            port.schedule = QUEUED
+            queue = port_retain(port)
+        pthread_mutex_unlock(&port.lock)
+        if queue:
+            pool_push(&self.pool, NULL, port)
+        if announce:
+            outbox_push(&self.outbox, event_new(EVENT_MAIL, port.id, NULL, 0, NULL, 0))
+        return 0
+
     def close_port(self, uint32_t port_id):
         """Take the address away and drop its instance; gives back the messages that waited."""
         cdef port_t* port = self.router.port(port_id)
@@ -297,6 +428,11 @@ cdef class Scheduler:
         pthread_mutex_lock(&port.lock)
         cx_poke_u8(&port.closed, 1)
         cx_poke_u8(&port.accepting, 0)
+        while True:
+            envelope = retries_pop(&port.retries)
+            if envelope == NULL:
+                break
+            left.append(envelope_wrap(envelope))
         while True:
             envelope = mailbox_pop(&port.mailbox)
             if envelope == NULL:
@@ -309,6 +445,57 @@ cdef class Scheduler:
         self.router.close_port(port_id)
         self._loosen(port_id)
         return left
+
+    def take_backlog(self, uint32_t port_id, uint64_t segment, bytes records not None):
+        """Messages of a port's backlog that lie in this segment, for who has nobody to handle them; live until they are settled."""
+        cdef envelope_t* envelope
+        taken = []
+        while (envelope := self.ledger.next_of(port_id, segment, records, &self.world.limits)) != NULL:
+            envelope.kept = DELIVERY_DURABLE
+            taken.append(envelope_wrap(envelope))
+        return taken
+
+    def settle(self, uint32_t port_id, Envelope envelope not None):
+        """An agent outside has handled this message."""
+        self._settle(port_id, envelope.block, 0)
+
+    def bury(self, uint32_t port_id, Envelope envelope not None, int reason, str detail=""):
+        """The port will not handle the message: a dead letter."""
+        cdef port_t* port = self.router.find(port_id)
+        cdef record_t record
+        cdef bytes text = detail.encode()
+        if not self.ledger.keeps:
+            return
+        self._make_room(envelope.block.size + len(text))
+        memset(&record, 0, sizeof(record_t))
+        record.kind = RECORD_DEAD
+        record.outcome = <uint16_t>reason
+        record.port = port_id
+        record.receiver = max(envelope.block.delivery_attempt, <uint32_t>1)
+        record.sequence = envelope.block.sequence
+        record.delivery = envelope.block.kept
+        ring_append(&self.ring, &record, envelope.block, <const char*>text, <uint32_t>len(text))
+
+    cdef _settle(self, uint32_t port_id, envelope_t* block, int outcome):
+        cdef record_t record
+        self._make_room(0)
+        memset(&record, 0, sizeof(record_t))
+        record.kind = RECORD_TURN
+        record.turn = KIND_MESSAGE
+        record.flags = OUTSIDE
+        record.outcome = <uint16_t>outcome
+        record.port = port_id
+        record.sequence = block.sequence
+        record.delivery = block.kept
+        record.at_ns = cx_monotonic_ns()
+        ring_append(&self.ring, &record, NULL)
+
+    cdef _make_room(self, uint64_t size):
+        """For a record of this thread, which nobody else reads."""
+        if ring_used(&self.ring) + 2 * (size + sizeof(record_t)) + 256 > self.ring.capacity:
+            self._read_records()
+            if ring_used(&self.ring) + 2 * (size + sizeof(record_t)) + 256 > self.ring.capacity:
+                raise MailboxFull("the journal is behind: the store has not taken what was accepted before", hint="send again in a moment")
 
     cdef _loosen(self, uint32_t port_id):
         """The port's blueprint is not needed for another instance; one that leaves may still run by it."""
@@ -359,6 +546,7 @@ cdef class Scheduler:
         cdef agent_t* agent
         cdef bytes key, value, text
         cdef envelope_t* turn
+        cdef bint refill
         if self.stopped:
             raise InvalidTransition("the scheduler has stopped", hint="make another one")
         if port.kind == PORT_HOST:
@@ -410,6 +598,12 @@ cdef class Scheduler:
             pool_push(&self.pool, NULL, port)
         else:
             pthread_mutex_unlock(&port.lock)
+        if self.ledger.keeps:
+            pthread_mutex_lock(&port.lock)
+            refill = wants_refill(port)
+            pthread_mutex_unlock(&port.lock)
+            if refill:
+                outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
 
     def _blueprint(self, Module module):
         blueprint = self.by_module.get(id(module))
@@ -505,8 +699,11 @@ cdef class Scheduler:
 
     cdef int _send(self, envelope_t* envelope) except? -1000:
         """Takes over the reference when the result is positive."""
-        if ring_used(&self.ring) + 2 * envelope.size + 256 > self.ring.capacity:
-            self.records.read(&self.ring)
+        try:
+            self._make_room(envelope.size)
+        except MailboxFull:
+            envelope_release(envelope)
+            raise
         return send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
 
     cdef Receipt _post(self, envelope_t* envelope, str sender):
@@ -530,6 +727,8 @@ cdef class Scheduler:
         receipt = Receipt.__new__(Receipt)
         receipt.message_id = held.message_id
         receipt.delivered_to = outcome
+        receipt.sequence = envelope.sequence
+        receipt.kept = is_kept(envelope.kept)
         return receipt
 
     def submit(self, bytes json not None, *, str sender=""):
@@ -563,6 +762,7 @@ cdef class Scheduler:
         cdef port_t* port = self.router.port(port_id)
         cdef envelope_t* envelope
         cdef list mail = []
+        cdef bint refill
         if port.kind != PORT_HOST:
             raise InvalidTransition(f"port {port_id} is an agent's: its mail is for its instance")
         pthread_mutex_lock(&port.lock)
@@ -573,16 +773,16 @@ cdef class Scheduler:
                 break
             port.handled += 1
             mail.append(envelope_wrap(envelope))
+        refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
+        if refill:
+            outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
         return mail
 
     # -- events and records --
 
     def _read_records(self):
-        cdef int i
-        self.records.read(&self.ring)
-        for i in range(self.pool.count):
-            self.records.read(&self.pool.workers[i].ring)
+        self.ledger.read(self.rings, self.told)
 
     def drain(self):
         """What happened since the last call, oldest first; advances the journal, frees what was taken away.
@@ -593,6 +793,9 @@ cdef class Scheduler:
         cdef event_t* following
         cdef port_t* port
         cdef list events = []
+        # what turns changed comes before what happened to their agents after it
+        self._read_records()
+        events, self.told = self.told, events
         if self.left != NULL:
             self.left_last.next = event
             event = self.left
@@ -600,7 +803,7 @@ cdef class Scheduler:
             if len(events) == DRAIN_AT_MOST and not self.stopped:
                 break
             following = event.next
-            if event.kind in (EVENT_STATE, EVENT_TIMER, EVENT_SUBSCRIBE, EVENT_UNDELIVERED):
+            if event.kind in (EVENT_SUBSCRIBE, EVENT_UNDELIVERED):
                 port = self.router.find(event.port)
                 if port != NULL:
                     cx_add_i32(&port.pending, -1)
@@ -612,7 +815,6 @@ cdef class Scheduler:
             while self.left_last.next != NULL:
                 self.left_last = self.left_last.next
             outbox_notify(&self.outbox)
-        self._read_records()
         if cx_load_ptr(<void**>&self.router.router.retired) != NULL:
             router_reclaim(&self.router.router, pool_seen(&self.pool))
         if self.loose:
@@ -633,10 +835,6 @@ cdef class Scheduler:
                 line = f"({-event.b} lines left out: more than the agent's log_lines_per_second)"
                 return (EVENT_LOG, event.port, event.a, (line, cx_realtime_us()))
             return (EVENT_LOG, event.port, event.a, (text[:event.length].decode(errors="replace"), event.b))
-        if event.kind == EVENT_TIMER:
-            return (EVENT_TIMER, event.port, event.a, event.b)
-        if event.kind == EVENT_STATE:
-            return (EVENT_STATE, event.port, 0, changes_to_list(text, event.length))
         if event.kind == EVENT_SUBSCRIBE:
             return (EVENT_SUBSCRIBE, event.port, 0, text[:event.length])
         if event.kind == EVENT_UNDELIVERED:
@@ -670,6 +868,8 @@ cdef class Scheduler:
         s.turns_ns = port.turns_ns
         s.waited_ns = port.waited_ns
         s.waiting = port.mailbox.count
+        s.backlog = port.backlog
+        s.retrying = port.retries.count
         s.mailbox_bytes = port.mailbox.bytes
         s.state = ("idle", "queued", "running", "waiting")[port.schedule]
         agent = <agent_t*>port.agent

@@ -22,12 +22,16 @@ cdef enum:
     WANT_DROP = 1
     WANT_DRAINED = 2
 
+    REFILL_WINDOW = 1024        # messages of a backlog that stand in the mailbox
+
 # Route one message of *source* (NULL: from outside). *target*: its only receiver, when that is known already. Takes over the reference when it returns the
 # number of receivers, else a SEND_* code.
 cdef int send(
     pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, port_t* source,
     int64_t now
 ) noexcept nogil
+# under the port's lock: its mailbox has become low and the store has more for it; EVENT_REFILL is to be sent
+cdef bint wants_refill(port_t* port) noexcept nogil
 # pool_t.run: what a thread does with a port that stood in its queue
 cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
 # what is done with a queued port when the threads have ended

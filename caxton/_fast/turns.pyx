@@ -1,8 +1,9 @@
 """See turns.pxd."""
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+from caxton._fast.delivery cimport delivery_of, is_away, is_kept, must_spill, port_refusal
 from caxton._fast.activity cimport (
     DO_ENVELOPE,
     DO_HOST,
@@ -13,6 +14,8 @@ from caxton._fast.activity cimport (
     set_activity,
 )
 from caxton._fast.envelope cimport (
+    DELIVERY_UNSAID,
+    DELIVERY_VOLATILE,
     envelope_release,
     envelope_retain,
     envelope_stamp,
@@ -23,16 +26,35 @@ from caxton._fast.envelope cimport (
     KIND_SHUTDOWN,
     KIND_TIMER,
 )
-from caxton._fast.journal cimport RECORD_ACCEPTED, RECORD_TURN, record_t, ring_append, ring_grow, ring_t, ring_used
-from caxton._fast.mailbox cimport CONTROL_LANE, mailbox_is_empty, mailbox_is_full, mailbox_pop, mailbox_push
-from caxton._fast.outbox cimport event_new, event_t, outbox_push, outbox_notify, outbox_t
+from caxton._fast.journal cimport (
+    block_copy,
+    IN_TURN,
+    LAST,
+    OUTSIDE,
+    receiver_t,
+    RECORD_ACCEPTED,
+    RECORD_DEAD,
+    RECORD_SPILLED,
+    RECORD_STATE,
+    record_t,
+    RECORD_TIMER,
+    RECORD_TURN,
+    ring_append,
+    ring_grow,
+    ring_t,
+    SPILLED,
+)
+from caxton._fast.mailbox cimport CONTROL_LANE, mailbox_is_empty, mailbox_pop, mailbox_push
+from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_push, outbox_notify, outbox_t
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_load_i32,
     cx_load_u64,
     cx_monotonic_ns,
     cx_peek_i32,
+    cx_peek_u32,
     cx_peek_u8,
+    cx_poke_u32,
     cx_realtime_us,
     cx_sleep_ns,
     cx_store_i32,
@@ -41,15 +63,14 @@ from caxton._fast.platform cimport (
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
+from caxton._fast.retries cimport RETRIES_AT_MOST, retries_hold, retries_put, retries_take
 from caxton._fast.router cimport (
     PORT_HOST,
     port_release,
     port_retain,
     port_t,
     router_resolve_all,
-    SEND_MAILBOX_FULL,
     SEND_MEMORY,
-    SEND_STOPPED,
     targets_t,
 )
 from caxton._fast.state cimport state_bytes, state_commit
@@ -58,6 +79,9 @@ from caxton._fast.wasm.instance cimport *
 from caxton._fast.workers cimport IDLE, PARKED, pool_push, pool_push_at, pool_t, QUEUED, RUNNING, SPENT, worker_t
 
 cdef enum:
+    STATE_PIECE = 65536
+    RETRY_AT_MOST_NS = 300_000_000_000
+    UNSENT = 100                # a dead letter's reason for SEND_* codes: 100 - code
     MAX_PENDING = 256           # events of one guest that Trio has not read: it is not scheduled beyond
     PENDING_PAUSE_NS = 2_000_000
     WINDOW_NS = 100_000_000     # the CPU budget is averaged over this
@@ -101,20 +125,41 @@ cdef void wait_for_room(pool_t* pool, ring_t* ring, uint64_t size) noexcept nogi
 
 
 cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envelope, ring_t* ring, record_t* record) noexcept nogil:
-    """Put the message into the port's mailbox, after its record; takes over the reference when it returns 0, else a SEND_* code."""
-    cdef bint queue = False, announce = False
+    """Put the message into the port's mailbox, after its record, or leave it to the store.
+
+    *record* NULL: it was written, for several receivers. Takes over the reference when it returns 0, else a SEND_* code.
+    """
+    cdef bint queue = False, announce = False, spill = False
+    cdef record_t spilled
+    cdef int outcome
     pthread_mutex_lock(&port.lock)
-    if port.closed or not port.accepting:
+    outcome = port_refusal(pool.router, port, envelope.kept)
+    if outcome:
         pthread_mutex_unlock(&port.lock)
-        return SEND_STOPPED
-    if mailbox_is_full(&port.mailbox):
-        pthread_mutex_unlock(&port.lock)
-        return SEND_MAILBOX_FULL
-    if record != NULL:
+        return outcome
+    spill = is_kept(envelope.kept) and must_spill(port)
+    if record != NULL and not pool.unrecorded:
         now_doing(worker, DO_JOURNAL)
-        if not pool.unrecorded:
-            ring_append(ring, record, envelope)
+        if spill:
+            record.flags |= SPILLED
+        ring_append(ring, record, envelope)
         now_doing(worker, DO_ROUTER)
+    if spill:
+        if record == NULL:
+            memset(&spilled, 0, sizeof(record_t))
+            spilled.kind = RECORD_SPILLED
+            spilled.flags = IN_TURN if worker != NULL else 0
+            spilled.port = port.id
+            spilled.sequence = envelope.sequence
+            ring_append(ring, &spilled, NULL)
+        cx_poke_u32(&port.backlog, port.backlog + 1)
+        port.received += 1
+        announce = wants_refill(port)
+        pthread_mutex_unlock(&port.lock)
+        envelope_release(envelope)
+        if announce:
+            outbox_push(pool.outbox, event_new(EVENT_REFILL, port.id, NULL, 0, NULL, 0))
+        return 0
     if mailbox_push(&port.mailbox, envelope):
         pthread_mutex_unlock(&port.lock)
         return SEND_MEMORY
@@ -133,11 +178,63 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     return 0
 
 
-cdef inline int refusal(port_t* port) noexcept nogil:
-    """What `deliver` would answer now; without the lock, so it may be otherwise in a moment."""
-    if cx_peek_u8(&port.closed) or not cx_peek_u8(&port.accepting):
-        return SEND_STOPPED
-    return SEND_MAILBOX_FULL if mailbox_is_full(&port.mailbox) else 0
+cdef bint wants_refill(port_t* port) noexcept nogil:
+    """Under the port's lock: its mailbox has become low, and the store has more for it. It is asked for once."""
+    if cx_peek_u32(&port.backlog) == 0 or port.refilling or not cx_peek_u8(&port.accepting) or is_away(port):
+        return False
+    if port.mailbox.count > min(port.mailbox.bound, <uint32_t>REFILL_WINDOW) // 2:
+        return False
+    port.refilling = 1
+    return True
+
+
+cdef int send_to_many(
+    pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, record_t* record, port_t* source
+) noexcept nogil:
+    """One record, and the block into each mailbox. Takes over the reference when it returns the number of receivers, else a SEND_* code."""
+    cdef int outcome, first = 0
+    cdef uint32_t i, kept = 0, sent = 0, failed = 0
+    cdef receiver_t* receivers
+    if envelope.kept == DELIVERY_UNSAID:
+        envelope.kept = delivery_of(pool.router, envelope, NULL)
+    for i in range(targets.count):
+        outcome = port_refusal(pool.router, targets.items[i], envelope.kept)
+        if outcome == 0:
+            # who refuses goes behind those who take it
+            targets.items[i], targets.items[kept] = targets.items[kept], targets.items[i]
+            kept += 1
+        first = first or outcome
+    if kept == 0:
+        return first
+    receivers = <receiver_t*>malloc(kept * sizeof(receiver_t))
+    if receivers == NULL:
+        return SEND_MEMORY
+    for i in range(kept):
+        receivers[i].port = targets.items[i].id
+        receivers[i].delivery = DELIVERY_VOLATILE if targets.items[i].never_kept else envelope.kept
+    record.outcome = <uint16_t>min(kept, <uint32_t>65535)
+    record.receiver = targets.items[0].id
+    now_doing(worker, DO_JOURNAL)
+    if not pool.unrecorded:
+        ring_append(ring, record, envelope, receivers, record.outcome * sizeof(receiver_t))
+    free(receivers)
+    now_doing(worker, DO_ROUTER)
+    for i in range(targets.count):
+        envelope_retain(envelope)
+        outcome = deliver(pool, worker, targets.items[i], envelope, ring, NULL)
+        if outcome == 0:
+            sent += 1
+            continue
+        if i < kept:
+            bury(pool, worker, ring, targets.items[i], envelope, outcome, NULL, 0, worker != NULL)
+        failed += 1
+        if failed <= NAMED_FAILURES:
+            # the others get it; the sender is told who does not, as long as these are few
+            undelivered(pool, source, outcome, envelope, targets.items[i].name, targets.items[i].name_length)
+        else:
+            envelope_release(envelope)
+    envelope_release(envelope)
+    return <int>sent if sent else 1
 
 
 cdef int send(
@@ -149,20 +246,24 @@ cdef int send(
     Takes over the reference when it returns the number of receivers, else a SEND_* code.
     """
     cdef record_t record
-    cdef int outcome, first = 0, sent = 0, failed = 0
-    cdef uint32_t i
+    cdef int outcome
     if envelope.queued_ns == 0:
         # a guest's broadcast sends one block to each receiver in turn: from the first on, others read it
         now_doing(worker, DO_ENVELOPE)
         envelope.queued_ns = now
         envelope.accepted_us = cx_realtime_us()
         envelope_stamp(envelope, envelope.accepted_us)
+        ring.sequence += 1
+        envelope.sequence = ring.sequence
+        envelope.kept = DELIVERY_UNSAID
     now_doing(worker, DO_ROUTER)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_ACCEPTED
     record.port = envelope.sender_port
     record.at_ns = now
     record.outcome = 1
+    record.sequence = envelope.sequence
+    record.flags = IN_TURN if worker != NULL else OUTSIDE
     if target == NULL:
         targets.count = 0
         outcome = router_resolve_all(pool.router, envelope, targets)
@@ -170,33 +271,10 @@ cdef int send(
             return outcome
         target = targets.items[0]
         if targets.count > 1:
-            for i in range(targets.count):
-                outcome = refusal(targets.items[i])
-                sent += outcome == 0
-                first = first or outcome
-            if sent == 0:
-                return first
-            record.outcome = <uint16_t>min(sent, 65535)
-            record.receiver = target.id
-            now_doing(worker, DO_JOURNAL)
-            if not pool.unrecorded:
-                ring_append(ring, &record, envelope)
-            now_doing(worker, DO_ROUTER)
-            sent = 0
-            for i in range(targets.count):
-                envelope_retain(envelope)
-                outcome = deliver(pool, worker, targets.items[i], envelope, NULL, NULL)
-                if outcome:
-                    failed += 1
-                    if failed <= NAMED_FAILURES:
-                        # the others get it; the sender is told who does not, as long as these are few
-                        undelivered(pool, source, outcome, envelope, targets.items[i].name, targets.items[i].name_length)
-                    else:
-                        envelope_release(envelope)
-                else:
-                    sent += 1
-            envelope_release(envelope)
-            return sent if sent else 1
+            return send_to_many(pool, worker, ring, targets, envelope, &record, source)
+    if envelope.kept == DELIVERY_UNSAID:
+        envelope.kept = delivery_of(pool.router, envelope, target)
+    record.delivery = DELIVERY_VOLATILE if target.never_kept else envelope.kept
     record.receiver = target.id
     outcome = deliver(pool, worker, target, envelope, ring, &record)
     return outcome if outcome else 1
@@ -218,7 +296,31 @@ cdef void undelivered(pool_t* pool, port_t* port, int code, envelope_t* envelope
         outbox_push(pool.outbox, event)
 
 
-cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now) noexcept nogil:
+cdef void bury(
+    pool_t* pool, worker_t* worker, ring_t* ring, port_t* port, const envelope_t* envelope, int reason, const char* text, size_t length, bint in_turn
+) noexcept nogil:
+    """The port will not handle the message: a dead letter. The sender is told by `undelivered`."""
+    cdef record_t record
+    if pool.unrecorded or not pool.router.keeps:
+        return
+    memset(&record, 0, sizeof(record_t))
+    record.kind = RECORD_DEAD
+    record.flags = IN_TURN if in_turn else 0
+    record.outcome = <uint16_t>reason
+    record.port = port.id if port != NULL else 0
+    record.receiver = max(envelope.delivery_attempt, <uint32_t>1)
+    record.sequence = envelope.sequence
+    record.delivery = envelope.kept if port != NULL and not port.never_kept else DELIVERY_UNSAID
+    if worker != NULL:
+        wait_for_room(pool, ring, envelope.size + length + sizeof(record_t))
+    if not ring_append(ring, &record, envelope, text, <uint32_t>length):
+        # the thread that runs Trio cannot wait for itself: the message is done with, and its sender is told
+        record.kind = RECORD_TURN
+        ring_append(ring, &record, NULL)
+
+
+cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now, bint final) noexcept nogil:
+    """*final*: the message is done with, well or badly; else it comes again."""
     cdef record_t record
     cx_store_u64(&worker.turns, worker.turns + 1)
     if worker.pool.unrecorded:
@@ -232,19 +334,87 @@ cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now
     record.at_ns = now
     record.waited_ns = agent.started_ns - agent.turn.queued_ns if agent.turn.queued_ns else 0
     record.spent_ns = now - agent.started_ns
+    if agent.turn.kind == KIND_MESSAGE:
+        record.sequence = agent.turn.sequence
+        record.delivery = agent.turn.kept if final else DELIVERY_UNSAID
     wait_for_room(worker.pool, &worker.ring, sizeof(record_t))
     ring_append(&worker.ring, &record, NULL)
 
 
-cdef void timer_spent(pool_t* pool, agent_t* agent) noexcept nogil:
-    """The turn of a timer is over, well or badly: whoever keeps the timer may forget it."""
-    cdef event_t* event
-    if agent.turn.kind != KIND_TIMER:
+cdef void record_timer(worker_t* worker, port_t* port, uint32_t timer, int64_t due_us) noexcept nogil:
+    cdef record_t record
+    memset(&record, 0, sizeof(record_t))
+    record.kind = RECORD_TIMER
+    record.flags = IN_TURN
+    record.port = port.id
+    record.receiver = timer
+    record.sequence = <uint64_t>due_us
+    wait_for_room(worker.pool, &worker.ring, sizeof(record_t))
+    ring_append(&worker.ring, &record, NULL)
+
+
+cdef void record_state(worker_t* worker, port_t* port, const char* changes, size_t length) noexcept nogil:
+    """In pieces, so that a state of any size goes through the ring."""
+    cdef record_t record
+    cdef size_t at = 0, piece
+    while at < length:
+        piece = min(length - at, <size_t>STATE_PIECE)
+        memset(&record, 0, sizeof(record_t))
+        record.kind = RECORD_STATE
+        record.flags = IN_TURN | (LAST if at + piece == length else 0)
+        record.port = port.id
+        wait_for_room(worker.pool, &worker.ring, sizeof(record_t) + piece)
+        ring_append(&worker.ring, &record, NULL, changes + at, <uint32_t>piece)
+        at += piece
+
+
+cdef bint try_again(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envelope, int reason, int64_t now) noexcept nogil:
+    """Whether the message has another attempt; takes over the reference then."""
+    cdef envelope_t* again = envelope
+    cdef int64_t due = 0
+    cdef uint32_t attempt = max(envelope.delivery_attempt, <uint32_t>1)
+    cdef bint put
+    if reason != EXIT_KILLED:
+        if attempt > <uint32_t>pool.retry_attempts:
+            return False
+        # as core/retry.py says: doubled with each attempt, and the upper half of it by chance
+        due = pool.retry_delay_ns << min(attempt - 1, <uint32_t>20)
+        due = min(due, max(<int64_t>RETRY_AT_MOST_NS, pool.retry_delay_ns))
+        worker.chance = worker.chance * <uint64_t>6364136223846793005 + <uint64_t>(now | 1)
+        due = now + due // 2 + <int64_t>((worker.chance >> 33) % <uint64_t>(due // 2 + 1))
+        attempt += 1
+    if cx_load_i32(&envelope.refs) > 1:
+        again = block_copy(envelope)
+        if again == NULL:
+            return False
+    if reason != EXIT_KILLED:
+        again.delivery_attempt = attempt
+    pthread_mutex_lock(&port.lock)
+    put = not port.closed and retries_put(&port.retries, again, due) == 0
+    pthread_mutex_unlock(&port.lock)
+    if not put:
+        if again != envelope:
+            envelope_release(again)
+        return False
+    if again != envelope:
+        envelope_release(envelope)
+    if due and port_retain(port):
+        pool_push_at(pool, port, due)
+    return True
+
+
+cdef void failed_turn(pool_t* pool, worker_t* worker, agent_t* agent, int reason, const char* text, size_t length, int64_t now) noexcept nogil:
+    """The turn of a message ended badly: another attempt, or a dead letter of which the sender is told. Takes the turn."""
+    cdef envelope_t* turn = agent.turn
+    cdef uint32_t attempts = max(turn.delivery_attempt, <uint32_t>1)
+    if try_again(pool, worker, agent.port, turn, reason, now):
+        record_turn(worker, agent, reason, now, False)
+        agent.turn = NULL
         return
-    event = event_new(EVENT_TIMER, agent.port.id, NULL, 0, NULL, 0)
-    if event != NULL:
-        event.a = agent.turn.argument
-        count_pending(agent.port, event, pool.outbox)
+    bury(pool, worker, &worker.ring, agent.port, turn, reason, text, length, True)
+    record_turn(worker, agent, reason, now, True)
+    agent.turn = NULL
+    undelivered(pool, agent.port, reason, turn, text, length)
 
 
 cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noexcept nogil:
@@ -262,33 +432,37 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         changes = state_commit(agent.state, &length)
         cx_store_u64(&agent.state_seen, state_bytes(agent.state))
         if changes != NULL:
-            count_pending(port, event_new(EVENT_STATE, port.id, NULL, 0, changes, length), pool.outbox)
+            record_state(worker, port, changes, length)
             free(changes)
-    timer_spent(pool, agent)
+    if agent.turn.kind == KIND_TIMER:
+        record_timer(worker, port, agent.turn.argument, 0)
     event = agent.effects
     agent.effects = agent.effects_last = NULL
     while event != NULL:
         following = event.next
         event.next = NULL
-        count_pending(port, event, pool.outbox)
+        if event.kind == EVENT_TIMER:
+            record_timer(worker, port, <uint32_t>event.a, event.b)
+            event_free(event)
+        else:
+            count_pending(port, event, pool.outbox)
         event = following
-    if agent.refused and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
-        envelope_retain(agent.turn)
-        undelivered(pool, port, EXIT_REFUSED, agent.turn, agent.last_error, agent.error_length if agent.failed else 0)
-    record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now)
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
         set_activity(&worker.activity, DO_JOURNAL)
         wait_for_room(pool, &worker.ring, out.envelope.size)
         outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, port, now)
         if outcome < 0:
+            bury(pool, worker, &worker.ring, NULL, out.envelope, -outcome + UNSENT, NULL, 0, True)
             undelivered(pool, port, outcome, out.envelope, NULL, 0)
         if out.target != NULL:
             port_release(pool.router, out.target)
-    set_activity(&worker.activity, DO_SCHEDULE)
     agent.outgoing_count = 0
     agent.outgoing_bytes = 0
     agent.effects_count = agent.effects_bytes = 0
+    # last: it ends the group, which is one transaction of the store
+    record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now, True)
+    set_activity(&worker.activity, DO_SCHEDULE)
 
 
 cdef void announce(pool_t* pool, agent_t* agent, int64_t now) noexcept nogil:
@@ -324,7 +498,7 @@ cdef void keep_timers(port_t* port) noexcept nogil:
 
 
 cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noexcept nogil:
-    """The instance is gone, for the reason that it carries. The mailbox stays, its message does not: its sender is told."""
+    """The instance is gone, for the reason that it carries. The mailbox stays, and its message has another attempt or is a dead letter."""
     cdef port_t* port = agent.port
     cdef event_t* event
     cdef int stream
@@ -334,12 +508,12 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
             agent_log(agent, stream, agent.line[stream - 1], agent.line_length[stream - 1])
     if agent.turn != NULL:
         if agent.exit_reason != EXIT_NORMAL:
-            record_turn(worker, agent, agent.exit_reason, now)
-            if agent.exit_reason != EXIT_KILLED:
-                timer_spent(pool, agent)
             if agent.turn.kind == KIND_MESSAGE:
-                undelivered(pool, port, agent.exit_reason, agent.turn, agent.exit_text, agent.exit_length)
-                agent.turn = NULL
+                failed_turn(pool, worker, agent, agent.exit_reason, agent.exit_text, agent.exit_length, now)
+            else:
+                if agent.turn.kind == KIND_TIMER and agent.exit_reason != EXIT_KILLED:
+                    record_timer(worker, port, agent.turn.argument, 0)
+                record_turn(worker, agent, agent.exit_reason, now, True)
     set_activity(&worker.activity, DO_INSTANCE)
     event = event_new(EVENT_EXITED, port.id, NULL, 0, agent.exit_text, agent.exit_length)
     if event != NULL:
@@ -398,6 +572,40 @@ cdef inline void pause(pool_t* pool, port_t* port, int64_t until) noexcept nogil
     pool_push_at(pool, port, until)
 
 
+cdef envelope_t* next_turn(port_t* port, int64_t now) noexcept nogil:
+    """Under the port's lock: what the port handles next, or NULL. What the platform asks for, then what is due again, then the mailbox."""
+    cdef envelope_t* turn
+    if port.retries.count and port.mailbox.lanes[CONTROL_LANE].count == 0:
+        turn = retries_take(&port.retries, now)
+        if turn != NULL:
+            return turn
+        if port.retries.count >= RETRIES_AT_MOST:
+            return NULL
+    while True:
+        turn = mailbox_pop(&port.mailbox)
+        if turn == NULL or turn.kind != KIND_MESSAGE or not retries_hold(&port.retries, turn):
+            return turn
+        if port.retries.count >= RETRIES_AT_MOST:
+            return NULL
+
+
+cdef int is_over(const envelope_t* turn) noexcept nogil:
+    """EXIT_EXPIRED or EXIT_LATE when the message's time has passed, else 0."""
+    cdef int64_t now
+    if turn.kind != KIND_MESSAGE or (turn.expires_at_us == 0 and turn.reply_by_us == 0):
+        return 0
+    now = cx_realtime_us()
+    if turn.expires_at_us and now >= turn.expires_at_us:
+        return EXIT_EXPIRED
+    return EXIT_LATE if turn.reply_by_us and now >= turn.reply_by_us else 0
+
+
+cdef void expire(pool_t* pool, worker_t* worker, port_t* port, envelope_t* turn, int reason) noexcept nogil:
+    """Takes over the reference."""
+    bury(pool, worker, &worker.ring, port, turn, reason, NULL, 0, False)
+    undelivered(pool, port, reason, turn, NULL, 0)
+
+
 cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
     cdef agent_t* agent
     cdef int64_t now = cx_monotonic_ns(), began = now, end, until
@@ -424,12 +632,14 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             return
         if agent.turn == NULL:
             if burst == BURST or now - began > BURST_NS:
-                if not mailbox_is_empty(&port.mailbox):
+                if not mailbox_is_empty(&port.mailbox) or port.retries.due_ns <= now:
                     port.schedule = QUEUED
                     pthread_mutex_unlock(&port.lock)
                     pool_push(pool, worker, port)
                     return
-            turn = mailbox_pop(&port.mailbox)
+            turn = next_turn(port, now)
+            if wants_refill(port):
+                outbox_push(pool.outbox, event_new(EVENT_REFILL, port.id, NULL, 0, NULL, 0))
             if turn == NULL:
                 port.schedule = IDLE
                 drained = port.wanted & WANT_DRAINED
@@ -456,6 +666,12 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             leave(pool, worker, agent, now)
             break
         if outcome == TURN_DONE:
+            if agent.refused and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
+                # it did nothing but say that it cannot: what it wrote is undone, as after a crash
+                failed_turn(pool, worker, agent, EXIT_REFUSED, agent.last_error, agent.error_length if agent.failed else 0, now)
+                agent_reset(agent)
+                pthread_mutex_lock(&port.lock)
+                continue
             commit(pool, worker, agent, now)
             announce(pool, agent, now)
             if agent.turn.kind == KIND_SHUTDOWN:

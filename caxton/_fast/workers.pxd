@@ -55,6 +55,7 @@ ctypedef struct worker_t:
     targets_t targets       # scratch of this thread
     uint64_t runs
     uint64_t turns          # that were done
+    uint64_t chance         # state of a generator; for backoffs
     activity_t activity     # what it does, for the profiler
     char pad[64]
 
@@ -76,6 +77,8 @@ ctypedef struct pool_t:
     int32_t over            # atomic: they have ended, the ticker ends too
     int32_t running         # workers that were started
     int64_t slice_ns
+    int32_t retry_attempts  # turns of one message after the first, before it is dead
+    int64_t retry_delay_ns  # before the first of them; it doubles with each
     bint unrecorded         # no record is written: only to measure what they cost
     int32_t turn            # atomic: whose queue the next outside push goes to
     bint started
@@ -100,5 +103,5 @@ cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port, int lane=*) no
 cdef void pool_push_at(pool_t* pool, port_t* port, int64_t at_ns) noexcept nogil
 # the version up to which everything retired can be freed
 cdef uint64_t pool_seen(pool_t* pool) noexcept nogil
-# queue a PARKED port; True when it was
+# queue a port that is PARKED, or idle with a message to try again; True when it was
 cdef bint pool_unpark(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil

@@ -283,7 +283,7 @@ cdef port_t* heap_take(pool_t* pool, int64_t now) noexcept nogil:
 cdef bint pool_unpark(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
     cdef bint parked
     pthread_mutex_lock(&port.lock)
-    parked = port.schedule == PARKED and port_retain(port)
+    parked = (port.schedule == PARKED or (port.schedule == IDLE and port.retries.count and port.agent != NULL)) and port_retain(port)
     if parked:
         port.schedule = QUEUED
     pthread_mutex_unlock(&port.lock)

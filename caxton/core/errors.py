@@ -203,6 +203,13 @@ class ReplyTimeout(UnavailableError):
     status = 504
 
 
+class StorageFull(UnavailableError):
+    """The disk takes nothing now, and what was sent must not be lost."""
+
+    code = "STORAGE_FULL"
+    status = 507
+
+
 class StoreError(InternalError):
     """The database refused."""
 

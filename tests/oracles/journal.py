@@ -9,7 +9,7 @@ into an empty ring; a longer record may not, depending on where the last one end
 
 from caxton._fast.envelope import Envelope
 
-HEADER = 40  # bytes of a record without its message
+HEADER = 56  # bytes of a record without its message
 LEAST = 1024  # bytes of a ring; capacities are powers of two
 
 Record = tuple[int, int, Envelope | None]
@@ -25,7 +25,7 @@ class Ring:
         self.end = 0  # where the next record begins
 
     def append(self, kind: int, port: int, envelope: Envelope | None = None) -> bool:
-        size = HEADER + (envelope.size if envelope is not None else 0)
+        size = HEADER + (envelope.size if envelope is not None else 0)  # what follows a block begins at a multiple of 4
         size += -size % 8
         skipped = self.capacity - self.end if size > self.capacity - self.end else 0
         if self.used + skipped + size > self.capacity:

@@ -64,6 +64,8 @@ cdef enum:
     EXIT_KILLED = 4
     EXIT_MEMORY = 5
     EXIT_REFUSED = 6            # outcome of a turn, not of an instance: handle_message returned an error code
+    EXIT_EXPIRED = 7            # of a message: `expires_at` passed before its turn
+    EXIT_LATE = 8               # the same of `reply_by`
 
     # kinds of events (outbox.pxd event_t.kind)
     EVENT_STARTED = 1
@@ -77,6 +79,7 @@ cdef enum:
     EVENT_SUBSCRIBE = 9
     EVENT_UNDELIVERED = 10
     EVENT_HEALTH = 11
+    EVENT_REFILL = 12           # the port has room for its backlog
 
     # what the guest waits for
     WAIT_NOTHING = 0

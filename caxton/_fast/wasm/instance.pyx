@@ -17,6 +17,7 @@ from caxton._fast.activity cimport (
     DO_ROUTER,
     set_activity,
 )
+from caxton._fast.delivery cimport delivery_of, port_refusal
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     E_MEMORY,
@@ -44,13 +45,11 @@ from caxton._fast.envelope cimport (
     KIND_SHUTDOWN,
     KIND_TIMER,
 )
-from caxton._fast.mailbox cimport mailbox_is_full
 from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_free, outbox_init, outbox_push, outbox_t
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_alloc_lines,
     cx_monotonic_ns,
-    cx_peek_u8,
     cx_poke_i32,
     cx_realtime_us,
     cx_store_u64,
@@ -67,6 +66,7 @@ from caxton._fast.router cimport (
     SEND_MEMORY,
     SEND_NO_RECEIVER,
     SEND_STOPPED,
+    SEND_STORE,
     SEND_TOO_LARGE,
     targets_free,
 )
@@ -188,6 +188,8 @@ cdef const char* send_error_text(int code) noexcept nogil:
         return b"the receiver's mailbox is full; send again later"
     if code == SEND_STOPPED:
         return b"the receiver drains or has failed and takes no new messages"
+    if code == SEND_STORE:
+        return b"the server's disk is full or fails, and messages that have to be kept are refused; send again later"
     if code == SEND_LIMIT:
         return b"too many messages in one turn (65536 messages or 64 MiB)"
     return b"no memory left for the message"
@@ -275,10 +277,7 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
     outcome = router_resolve_all(agent.world.router, envelope, &agent.targets)
     if outcome == 0 and agent.targets.count == 1:
         target = agent.targets.items[0]
-        if not cx_peek_u8(&target.accepting):
-            outcome = SEND_STOPPED
-        elif mailbox_is_full(&target.mailbox):
-            outcome = SEND_MAILBOX_FULL
+        outcome = port_refusal(agent.world.router, target, delivery_of(agent.world.router, envelope, target))
     if outcome:
         envelope_release(envelope)
     else:

@@ -1,0 +1,44 @@
+"""What is promised for a message, and whether a port takes it: asked where a guest sends and where a message is delivered.
+
+A *kept* message (durable or relaxed) waits for its receiver as long as it takes: in the mailbox, and in the store when the agent is away. A volatile one is refused
+when the agent is away or its mailbox is full.
+"""
+
+from libc.stdint cimport uint8_t
+
+from caxton._fast.envelope cimport DELIVERY_DURABLE, DELIVERY_VOLATILE, envelope_t
+from caxton._fast.mailbox cimport mailbox_is_full
+from caxton._fast.platform cimport cx_load_ptr, cx_peek_i32, cx_peek_u32, cx_peek_u8
+from caxton._fast.router cimport PORT_HOST, port_t, router_t, SEND_MAILBOX_FULL, SEND_STOPPED, SEND_STORE
+
+cdef inline uint8_t delivery_of(const router_t* router, const envelope_t* envelope, const port_t* target) noexcept nogil:
+    """DELIVERY_* that the message is accepted with; *target*: its only receiver, or NULL."""
+    if not router.keeps or (target != NULL and target.never_kept):
+        return DELIVERY_VOLATILE
+    if envelope.delivery:
+        return envelope.delivery
+    return target.delivery if target != NULL and target.delivery else router.delivery
+
+cdef inline bint is_kept(uint8_t delivery) noexcept nogil:
+    return DELIVERY_DURABLE <= delivery < DELIVERY_VOLATILE
+
+cdef inline bint is_away(const port_t* port) noexcept nogil:
+    """Nobody takes mail out of the port now."""
+    return cx_peek_u8(&port.away) if port.kind == PORT_HOST else cx_load_ptr(<void**>&port.agent) == NULL
+
+cdef inline bint must_spill(const port_t* port) noexcept nogil:
+    """A kept message goes to the store: what came before it is there, or the mailbox is not to grow."""
+    return not cx_peek_u8(&port.accepting) or cx_peek_u32(&port.backlog) != 0 or (mailbox_is_full(&port.mailbox) and is_away(port))
+
+cdef inline int port_refusal(const router_t* router, const port_t* port, uint8_t delivery) noexcept nogil:
+    """0, or the SEND_* code that a message of this class would get now; without the port's lock it may be otherwise in a moment."""
+    if cx_peek_u8(&port.closed):
+        return SEND_STOPPED
+    if is_kept(delivery):
+        if cx_peek_i32(&router.refusing):
+            return SEND_STORE
+        if must_spill(port):
+            return SEND_MAILBOX_FULL if cx_peek_u32(&port.backlog) >= cx_peek_u32(&port.backlog_bound) else 0
+    elif not cx_peek_u8(&port.accepting):
+        return SEND_STOPPED
+    return SEND_MAILBOX_FULL if mailbox_is_full(&port.mailbox) else 0

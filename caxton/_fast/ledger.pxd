@@ -1,0 +1,130 @@
+"""The one reader of the record rings, and what it knows: which deliveries were accepted and are not handled yet, and where their messages lie.
+
+What is durable goes, in the order in which it was read, into the *segment* that is being filled; the store writes a segment as one row. A turn's group lands in one
+segment as a whole, and never before the message that it handled.
+
+    ring 0 (outside), 1..n (threads) → read → History (counters, recent messages) and segment → take → the store's COMMIT → committed → acknowledgements
+
+Rule 1: a turn whose input is not known yet waits, with all that its ring holds behind it, until the ring with that message has been read.
+Rule 2: a *position* is where an accepted message lies: the segment's number << 24 | its place in the segment / 8.
+Rule 3: a delivery is *live* from its message's acceptance to the end of its turn. A segment without live deliveries is settled.
+Rule 4: what waits in the store and not in a mailbox is the port's *backlog*: positions, oldest first.
+
+It knows no SQL and no files. All of it runs on the thread that runs Trio, with the interpreter's lock.
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from caxton._fast.envelope cimport envelope_limits_t, envelope_t
+from caxton._fast.history cimport History
+from caxton._fast.journal cimport record_t, ring_t
+from caxton._fast.router cimport Router
+
+cdef enum:
+    # a sequence number: boot << 44 | ring << 34 | count
+    SEQUENCE_BOOT = 44
+    SEQUENCE_RING = 34
+
+ctypedef struct live_t:
+    uint64_t sequence       # 0: free
+    uint64_t position
+    uint32_t remaining      # deliveries in mailboxes
+    uint32_t port           # of the only receiver; 0: there were several
+    uint32_t* ports         # remaining ports of several
+
+ctypedef struct bytes_t:
+    char* bytes
+    uint64_t used
+    uint64_t room
+
+ctypedef struct found_t:
+    uint64_t sequence
+    uint64_t position
+    uint64_t order          # its first position: a message that was carried into a later segment keeps its place among the others
+    uint32_t owner
+    uint32_t gone
+
+ctypedef struct reading_t:
+    bytes_t group           # records of a turn whose end was not read yet
+    uint64_t told           # what turns changed was told of the records below this place of the ring
+    uint64_t through        # count of the last message of this ring that was read
+    uint64_t taken          # the same when the batch was taken
+    uint64_t committed      # and when its commit had returned
+
+cdef class Backlog:
+    cdef uint64_t* items
+    cdef uint64_t head
+    cdef uint64_t count
+    cdef uint64_t room
+    cdef int add(self, uint64_t position) except -1
+    cdef uint64_t pop(self) noexcept
+    cdef uint64_t at(self, uint64_t i) noexcept
+    cdef void put(self, uint64_t i, uint64_t position) noexcept
+
+cdef class Ledger:
+    cdef Router router
+    cdef History history
+    cdef readonly bint keeps            # False: nothing is written, everything is as good as committed
+    cdef readonly uint64_t boot
+    cdef reading_t* rings
+    cdef int ring_count
+    cdef bytes_t filling
+    cdef readonly uint64_t next_segment # the number that the segment being filled will have
+    cdef object batch                   # taken, and not committed
+    cdef list state
+    cdef list timers
+    cdef list dead
+    cdef uint64_t messages
+    cdef bint needs_sync
+    # live deliveries
+    cdef live_t* table
+    cdef uint64_t capacity
+    cdef readonly uint64_t entries
+    cdef uint32_t* live_in              # per segment from `oldest` on
+    cdef uint64_t live_room
+    cdef readonly uint64_t oldest       # segments below it are settled
+    cdef readonly uint64_t live
+    # names of ports in the segment being filled
+    cdef dict owners                    # port -> owner
+    cdef uint64_t* named                # port -> segment in which it was named last
+    cdef uint32_t named_room
+    cdef readonly dict backlogs         # port -> Backlog
+    cdef dict waiting                   # owner -> Backlog, before it has a port
+    cdef dict strangers                 # owner without a port -> a number for segments
+    cdef dict pieces                    # ring -> pieces of a changes block
+    # while segments are recovered
+    cdef found_t* found
+    cdef uint32_t* index                # by hash: place in `found`, and one
+    cdef uint64_t found_count
+    cdef uint64_t found_room
+    cdef uint64_t index_room
+    cdef list found_owners
+    cdef dict owner_numbers
+    cdef int open_rings(self, int count) except -1
+    cdef int read(self, ring_t** rings, list events) except -1
+    cdef bint _has_something(self) noexcept
+    cdef int _ring(self, ring_t* ring, reading_t* reading, list events) except -1
+    cdef int _apply(self, reading_t* reading, record_t* record) except -1
+    cdef int _tell(self, reading_t* reading, record_t* record, list events) except -1
+    cdef int _set_aside(self, ring_t* ring, reading_t* reading, uint64_t end) except -1
+    cdef int _apply_aside(self, reading_t* reading) except -1
+    cdef int _accepted(self, record_t* record) except -1
+    cdef int _spilled(self, record_t* record) except -1
+    cdef int _died(self, record_t* record) except -1
+    cdef int _handled(self, int kind, uint32_t outcome, uint64_t sequence, uint32_t port, uint32_t attempts) except -1
+    cdef str _owner(self, uint32_t port)
+    cdef Backlog _backlog(self, uint32_t port)
+    cdef uint32_t _stranger(self, str owner)
+    cdef void _leave(self, live_t* entry, uint32_t port) noexcept
+    cdef void _settle(self) noexcept
+    cdef int _rehash(self, uint64_t capacity) except -1
+    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order) except -1
+    cdef found_t* _look(self, uint64_t sequence, uint32_t owner) noexcept
+    cdef int _reindex(self, uint64_t room) except -1
+    cdef envelope_t* next_of(self, uint32_t port_id, uint64_t segment, bytes records, const envelope_limits_t* limits) except? NULL
+    cdef int _add(self, uint64_t sequence, uint64_t position, uint32_t port) except -1
+    cdef live_t* _find(self, uint64_t sequence) noexcept
+    cdef void _remove(self, live_t* entry) noexcept
+    cdef int _name(self, uint32_t port) except -1
+    cdef char* _entry(self, int kind, int flags, uint32_t count, uint64_t sequence, uint64_t size) except NULL
+    cdef int _count_live(self, uint64_t segment, int64_t change) except -1
