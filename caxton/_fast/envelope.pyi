@@ -94,6 +94,9 @@ class Envelope:
     @property
     def accepted_us(self) -> int: ...
     @property
+    def sequence(self) -> int:
+        """The number that the ledger knows it by; 0: none."""
+    @property
     def delivery_attempt(self) -> int: ...
     @property
     def argument(self) -> int: ...

@@ -486,6 +486,11 @@ cdef class Envelope:
         return self.block.expires_at_us
 
     @property
+    def sequence(self):
+        """The number that the ledger knows it by; 0: none."""
+        return self.block.sequence
+
+    @property
     def accepted_us(self):
         return self.block.accepted_us
 

@@ -253,6 +253,11 @@ cdef class Ledger:
                 self.rings[k].committed = self.rings[k].through
         return 0
 
+    @property
+    def has_something(self):
+        """Whether the next batch would hold something."""
+        return self._has_something()
+
     cdef bint _has_something(self) noexcept:
         return self.filling.used != 0 or len(self.state) != 0 or len(self.timers) != 0 or len(self.dead) != 0
 

@@ -444,6 +444,11 @@ cdef class Scheduler:
         pthread_mutex_unlock(&port.lock)
         self.router.close_port(port_id)
         self._loosen(port_id)
+        for message in left:
+            try:
+                self.bury(port_id, message, 100 - SEND_NO_RECEIVER)
+            except MailboxFull:
+                break       # the store is away: after a restart they are found to be for nobody
         return left
 
     def take_backlog(self, uint32_t port_id, uint64_t segment, bytes records not None):
@@ -525,13 +530,17 @@ cdef class Scheduler:
         self.router.clear_routes(port_id)
 
     def set_accepting(self, uint32_t port_id, bint accepting):
-        """Whether new messages are taken; senders are told SEND_STOPPED else."""
+        """Whether new messages come into the mailbox; else those that are kept wait in the store, and the others are refused."""
         cdef port_t* port = self.router.port(port_id)
+        cdef bint refill
         pthread_mutex_lock(&port.lock)
         cx_poke_u8(&port.accepting, accepting)
         if accepting:
             port.wanted &= ~WANT_DRAINED
+        refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
+        if refill:
+            outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
 
     # -- instances --
 
@@ -783,6 +792,10 @@ cdef class Scheduler:
 
     def _read_records(self):
         self.ledger.read(self.rings, self.told)
+
+    def read_records(self):
+        """Take what the rings hold into the ledger; drain() does the same."""
+        self._read_records()
 
     def drain(self):
         """What happened since the last call, oldest first; advances the journal, frees what was taken away.

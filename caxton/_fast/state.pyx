@@ -432,6 +432,11 @@ cdef list changes_to_list(const char* block, size_t length):
     return changes
 
 
+def decode_changes(bytes block not None):
+    """What a changes block says: [(key, value; None: it is gone)]."""
+    return changes_to_list(block, <size_t>len(block))
+
+
 OK = STATE_OK
 NOT_FOUND = STATE_NOT_FOUND
 KEY = STATE_KEY

@@ -70,7 +70,7 @@ class Front:
                     error=MessageTooLarge,
                 )
             check_json(headers.get(b"content-type", b"").decode("latin-1"))
-            answer = post_one(self.node, body)
+            answer = await post_one(self.node, body)
         except ClientGone:
             return
         except Exception as error:  # here the request ends

@@ -44,8 +44,11 @@ class Conversation(msgspec.Struct):
 CONVERSATION = msgspec.json.Decoder(Conversation)
 
 
-def post_one(node: Node, body: bytes) -> bytes:
-    return ENCODER.encode(receipt_answer(node.bus.post(body)))
+async def post_one(node: Node, body: bytes) -> bytes:
+    (outcome,) = await node.bus.settle([node.bus.post(body)])
+    if isinstance(outcome, CaxtonError):
+        raise outcome
+    return ENCODER.encode(receipt_answer(outcome))
 
 
 def check_json(content_type: str) -> None:
@@ -56,21 +59,24 @@ def check_json(content_type: str) -> None:
 
 
 async def post_in_turns(
-    post: Callable[[Sequence[bytes]], Sequence[Receipt | CaxtonError]], messages: Sequence[bytes], trace_id: str
+    node: Node,
+    post: Callable[[Sequence[bytes]], Sequence[Receipt | CaxtonError]],
+    messages: Sequence[bytes],
+    trace_id: str,
 ) -> list[ReceiptAnswer | dict[str, Any]]:
     """An answer for each of many messages, in order; other tasks have their turn after each slice."""
-    answers: list[ReceiptAnswer | dict[str, Any]] = []
+    outcomes: list[Receipt | CaxtonError] = []
     for start in range(0, len(messages), SLICE):
         if start:  # not before the first: the answers of a few leave before any reply to them
             await checkpoint()
-        answers += [outcome_answer(outcome, trace_id) for outcome in post(messages[start : start + SLICE])]
-    return answers
+        outcomes += post(messages[start : start + SLICE])
+    return [outcome_answer(outcome, trace_id) for outcome in await node.bus.settle(outcomes)]
 
 
 async def post_batch(node: Node, body: bytes, trace_id: str) -> Response:
     """One outcome line per message line, in order; 207 when any of them is an error, which then names its line."""
     numbered = [(at, line) for at, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
-    answers = await post_in_turns(node.bus.post_many, [line for _, line in numbered], trace_id)
+    answers = await post_in_turns(node, node.bus.post_many, [line for _, line in numbered], trace_id)
     failed = 0
     for (at, _), outcome in zip(numbered, answers, strict=True):
         if isinstance(outcome, dict):
@@ -104,7 +110,7 @@ def messages_blueprint(node: Node) -> Blueprint:
             return await post_batch(node, lines, trace_id_of(request.scope))
         body = await json_of_request()
         if "wait" not in request.args:
-            return Response(post_one(node, body), content_type=JSON)
+            return Response(await post_one(node, body), content_type=JSON)
         seconds = number(request.args, "wait", 0, 0.001, MAX_WAIT)
         try:
             reply = await node.bus.request(body, timeout=seconds)

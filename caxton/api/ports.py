@@ -64,6 +64,9 @@ class Bus(Protocol):
     def post_many(self, lines: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
         """One outcome per line, in order."""
 
+    async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
+        """The same when what was posted is on the disk, as far as it has to be."""
+
     async def request(self, data: bytes, *, timeout: float) -> Message:  # noqa: ASYNC109 (it also becomes the message's reply_by)
         """Post as `client:<id>` and wait for the answer. Raises ReplyTimeout."""
 

@@ -93,6 +93,7 @@ def read_ack(text: bytes) -> Ack | None:
 class Attachment:
     """One WebSocket and the stream behind it: two tasks, one for each direction."""
 
+    node: Node
     stream: Stream
     send: Callable[[str | bytes], Awaitable[None]]
     receive: Callable[[], Awaitable[str | bytes]]
@@ -140,7 +141,7 @@ class Attachment:
                 else:
                     self.stream.ack(ack.message_ids)
             if messages or not texts:
-                receipts = await post_in_turns(self.stream.send, messages, self.trace_id)
+                receipts = await post_in_turns(self.node, self.stream.send, messages, self.trace_id)
                 await self.send(ENCODER.encode({"type": "receipts", "receipts": receipts}).decode())
 
 
@@ -156,7 +157,7 @@ def stream_blueprint(node: Node) -> Blueprint:
         async with node.bus.stream(name, takeover=takeover) as stream:
             await websocket.accept(subprotocol=chosen)
             trace_id = trace_id_of(websocket.scope)
-            attachment = Attachment(stream, websocket.send, websocket.receive, batch or chosen is not None, trace_id)
+            attachment = Attachment(node, stream, websocket.send, websocket.receive, batch or chosen is not None, trace_id)
             ending = await attachment.run()
             await websocket.close(ending.code, ending.reason)
 

@@ -7,7 +7,7 @@ log lines, events for watchers, and failures for senders.
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any
 
@@ -25,6 +25,7 @@ from caxton._fast.scheduler import (
 )
 from caxton.bus.delivery import AMS, failure_for, reason_of
 from caxton.bus.events import EventLog
+from caxton.bus.held import HeldMail
 from caxton.bus.logs import LogRing
 from caxton.bus.posting import Poster
 from caxton.bus.replies import Replies
@@ -39,17 +40,21 @@ PROMISES = frozenset({"agree"})  # acts that announce an answer and are none
 TAPPED_AT_ONCE = 500  # messages shown to watchers per look; the rest is counted
 STREAMS = {1: "out", 2: "err"}
 
+Committed = Callable[[int], Awaitable[None]]  # returns when the message with this sequence number is on the disk
+
 
 class Bus:
-    def __init__(self, scheduler: Scheduler, *, max_message_size: int) -> None:
+    def __init__(self, scheduler: Scheduler, *, max_message_size: int, committed: Committed) -> None:
         self._scheduler = scheduler
         self._max_message_size = max_message_size
+        self._committed = committed
         self._poster = Poster(scheduler)
-        self._replies = Replies(scheduler)
+        self._mail = HeldMail(scheduler)
+        self._replies = Replies(scheduler, self._mail)
         self._tapped = 0  # number of the last message that watchers were shown
         self.events = EventLog()
         self.logs = LogRing()
-        self.streams = Streams(scheduler, self._poster)
+        self.streams = Streams(scheduler, self._mail, self._poster)
 
     # -- messages in --
 
@@ -59,6 +64,35 @@ class Bus:
 
     def post_many(self, lines: Sequence[bytes]) -> list[Receipt | CaxtonError]:
         return self._poster.post_many(lines, "")
+
+    async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
+        """The same when what was posted is on the disk, as far as it has to be: only then its sender is told.
+
+        What could not be written is an error instead, though it may still come.
+        """
+        newest = max((outcome.sequence for outcome in outcomes if isinstance(outcome, Receipt) and outcome.kept), default=0)
+        if not newest:
+            return outcomes
+        try:
+            await self._committed(newest)
+        except CaxtonError as error:
+            is_committed = self._scheduler.ledger.is_committed
+            return [
+                error if isinstance(outcome, Receipt) and outcome.kept and not is_committed(outcome.sequence) else outcome
+                for outcome in outcomes
+            ]
+        return outcomes
+
+    def committed(self) -> None:
+        """Something has come to the disk: mail that waited for it may leave."""
+        for port in self._mail.ports():
+            self._arrived(port)
+
+    def _arrived(self, port: int) -> None:
+        if port == self._replies.port:
+            self._replies.mail()
+        else:
+            self.streams.mail(port)
 
     async def request(self, data: bytes, *, timeout: float) -> Envelope:  # noqa: ASYNC109 (?wait=)
         """Post as `client:<id>` and wait for the answer; an `agree` only announces it. Raises ReplyTimeout."""
@@ -102,10 +136,7 @@ class Bus:
     def handle(self, kind: int, port: int, a: Any, b: Any) -> bool:
         """Take one event of `Scheduler.drain`; False: it is not for the bus."""
         if kind == EVENT_MAIL:
-            if port == self._replies.port:
-                self._replies.mail()
-            else:
-                self.streams.mail(port)
+            self._arrived(port)
         elif kind == EVENT_LOG:
             text, at_us = b
             self.write_log(self._scheduler.name_of(port), STREAMS[a], text, at_us / 1e6)
@@ -151,7 +182,7 @@ class Bus:
                 log.debug("the sender of %s cannot be told: %s", message.message_id, error)
 
     def return_to_senders(self, messages: Sequence[Envelope]) -> None:
-        """Their receiver is gone."""
+        """Their receiver is gone; they are dead letters."""
         for message in messages:
             self._undelivered(SEND_NO_RECEIVER, message, "the agent was deleted before it came to the message")
 

@@ -8,8 +8,10 @@ import msgspec
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import (
+    EXIT_EXPIRED,
     EXIT_INIT,
     EXIT_KILLED,
+    EXIT_LATE,
     EXIT_MEMORY,
     EXIT_REFUSED,
     EXIT_TIMEOUT,
@@ -17,6 +19,7 @@ from caxton._fast.scheduler import (
     SEND_MAILBOX_FULL,
     SEND_NO_RECEIVER,
     SEND_STOPPED,
+    SEND_STORE,
 )
 
 AMS = "ams"
@@ -32,6 +35,9 @@ REASONS: dict[int, tuple[str, str]] = {
     EXIT_MEMORY: ("agent-out-of-memory", "the message does not fit into the agent's memory"),
     EXIT_INIT: ("agent-not-started", "the agent did not start"),
     EXIT_KILLED: ("agent-stopped", "the agent was stopped while it handled the message"),
+    SEND_STORE: ("storage-full", "the server's disk is full or fails, and the message has to be kept"),
+    EXIT_EXPIRED: ("expired", "expires_at passed before the agent came to the message"),
+    EXIT_LATE: ("late", "reply_by passed before the agent came to the message"),
     EXIT_REFUSED: ("agent-refused", "handle_message returned an error code and the agent sent nothing"),
 }
 

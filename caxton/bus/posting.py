@@ -23,6 +23,8 @@ class Poster:
             status="delivered",
             delivered_to=accepted.delivered_to,
             accepted_at=time.time(),
+            sequence=accepted.sequence,
+            kept=accepted.kept,
         )
 
     def post_many(self, lines: Sequence[bytes], sender: str) -> list[Receipt | CaxtonError]:

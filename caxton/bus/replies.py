@@ -12,6 +12,7 @@ import trio
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
+from caxton.bus.held import HeldMail
 
 ADDRESS = "client:"
 EVERYTHING = 2**31 - 1  # one look empties the mailbox, which is bounded; else a guest that never ends keeps us there
@@ -36,10 +37,11 @@ class Waiter:
 
 
 class Replies:
-    def __init__(self, scheduler: Scheduler) -> None:
-        self._scheduler = scheduler
+    def __init__(self, scheduler: Scheduler, mail: HeldMail) -> None:
+        self._mail = mail
         self._waiters: dict[str, Waiter] = {}
         self.port = scheduler.open_port(ADDRESS, host=True)
+        scheduler.never_keep(self.port)
 
     @contextmanager
     def open(self) -> Iterator[tuple[str, Waiter]]:
@@ -53,7 +55,7 @@ class Replies:
 
     def mail(self) -> None:
         """Hand out what has arrived."""
-        for message in self._scheduler.receive(self.port, EVERYTHING):
+        for message in self._mail.receive(self.port, EVERYTHING):
             for receiver in message.receivers:
                 if (waiter := self._waiters.get(receiver)) is not None:
                     waiter.offer(message)

@@ -13,12 +13,14 @@ import attrs
 import trio
 
 from caxton._fast.envelope import Envelope
-from caxton._fast.scheduler import Scheduler
+from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
+from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.views import Receipt
 
 WINDOW = 16_384
+DELETED = 100 - SEND_NO_RECEIVER  # a dead letter's reason; SEND_* are below zero
 
 
 @attrs.define(eq=False)
@@ -37,9 +39,10 @@ class Attached:
 class Session:
     """The outside end of one attached agent's mailbox."""
 
-    def __init__(self, agent: Attached, scheduler: Scheduler, poster: Poster) -> None:
+    def __init__(self, agent: Attached, scheduler: Scheduler, mail: HeldMail, poster: Poster) -> None:
         self._agent = agent
         self._scheduler = scheduler
+        self._mail = mail
         self._poster = poster
         again = [message.again() for message in agent.unacknowledged.values()]
         agent.unacknowledged = {str(message.message_id): message for message in again}
@@ -58,7 +61,7 @@ class Session:
             if again := self._redeliver(max_messages):
                 return again
             room = WINDOW - len(agent.unacknowledged)
-            if room > 0 and (mail := self._scheduler.receive(agent.port, min(max_messages, room))):
+            if room > 0 and (mail := self._mail.receive(agent.port, min(max_messages, room))):
                 for message in mail:
                     agent.unacknowledged[str(message.message_id)] = message
                 return mail
@@ -77,7 +80,9 @@ class Session:
         """These were handled. Ids that wait for no acknowledgement are ignored: acknowledging twice is no error."""
         self._check()
         for message_id in message_ids:
-            self._agent.unacknowledged.pop(message_id, None)
+            message = self._agent.unacknowledged.pop(message_id, None)
+            if message is not None:
+                self._scheduler.settle(self._agent.port, message)
         self._agent.waiting.unpark_all()
 
     def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
@@ -93,8 +98,9 @@ class Session:
 
 
 class Streams:
-    def __init__(self, scheduler: Scheduler, poster: Poster) -> None:
+    def __init__(self, scheduler: Scheduler, mail: HeldMail, poster: Poster) -> None:
         self._scheduler = scheduler
+        self._mail = mail
         self._poster = poster
         self._by_name: dict[str, Attached] = {}
         self._by_port: dict[int, Attached] = {}
@@ -102,6 +108,7 @@ class Streams:
     def adopt(self, name: str, port: int) -> None:
         """The agent is attached: its mail waits at this host port."""
         self._by_name[name] = self._by_port[port] = Attached(name, port)
+        self._scheduler.set_away(port, True)
 
     def forget(self, name: str) -> Sequence[Envelope]:
         """The agent is deleted; its session learns it. What was given to it and never acknowledged comes back."""
@@ -111,7 +118,10 @@ class Streams:
         del self._by_port[agent.port]
         agent.is_closed = True
         agent.waiting.unpark_all()
-        return tuple(agent.unacknowledged.values())
+        left = (*agent.unacknowledged.values(), *self._mail.forget(agent.port))
+        for message in left:
+            self._scheduler.bury(agent.port, message, DELETED)
+        return left
 
     def mail(self, port: int) -> None:
         if (agent := self._by_port.get(port)) is not None:
@@ -131,10 +141,13 @@ class Streams:
             raise InvalidTransition(
                 f"{name!r} has a session already", hint='end it first, or take over with "?takeover=1"'
             )
-        agent.session = session = Session(agent, self._scheduler, self._poster)
+        agent.session = session = Session(agent, self._scheduler, self._mail, self._poster)
+        self._scheduler.set_away(agent.port, False)
         agent.waiting.unpark_all()  # whoever was here before sees that it was replaced
         try:
             yield session
         finally:
             if agent.session is session:
                 agent.session = None
+                if not agent.is_closed:
+                    self._scheduler.set_away(agent.port, True)

@@ -124,6 +124,8 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     delivered_to: int
     accepted_at: float
+    sequence: int = 0  # its number in the node's ledger, which says when it is on the disk
+    kept: bool = False  # it has to be on the disk before its sender is told
 
 
 class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

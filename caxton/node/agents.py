@@ -30,7 +30,8 @@ from caxton.core.errors import (
 from caxton.core.manifest import AgentConfig, AgentSpec
 from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, LogLine
 from caxton.core.wasm_abi import AgentLimits
-from caxton.node.recorder import Recorder
+from caxton.node.backlog import abandon
+from caxton.node.committer import Committer
 from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentStatus, owner_of
 from caxton.runtime.supervisor import Runtime
@@ -51,7 +52,7 @@ class Agents:
         store: Store,
         modules: ModuleCache,
         bus: Bus,
-        recorder: Recorder,
+        committer: Committer,
         *,
         max_agents: int,
     ) -> None:
@@ -60,7 +61,7 @@ class Agents:
         self._store = store
         self._modules = modules
         self._bus = bus
-        self._recorder = recorder
+        self._committer = committer
         self._max_agents = max_agents
         self._specs: dict[str, AgentSpec] = {}
         self._broken: dict[str, str] = {}  # agents that could not even be loaded, and why
@@ -135,16 +136,16 @@ class Agents:
         """Stop the agent and forget it, its state and its timers; senders of what waited are told."""
         async with self._one_at_a_time(name):
             info = self.get(name)
-            if self._recorder.fault:  # else it would be gone here, and back with the next start of the server
+            if self._committer.fault:  # else it would be gone here, and back with the next start of the server
                 raise StoreError(
-                    self._recorder.fault, hint="delete it when the disk works again; stopping it works now"
+                    self._committer.fault, hint="delete it when the disk works again; stopping it works now"
                 )
             if self._runtime.knows(name):
                 await self._take_away(name)
             # from here on there is no agent: who asked cannot change his mind
             with trio.CancelScope(shield=True):
                 try:
-                    await self._recorder.wait_written()
+                    await self._committer.wait_written()
                     await self._store.agents.delete(name)
                 except CaxtonError as error:
                     self._broken[name] = f"it was stopped, but is still in the store: {error}"
@@ -200,7 +201,7 @@ class Agents:
         spec = self._spec(name)
         replicas = []
         with suppress(StoreError):  # then what the disk has
-            await self._recorder.wait_written()
+            await self._committer.wait_written()
         status = self._status(name)
         for replica in status.replicas if status else ():
             counters = self._scheduler.statistics(replica.port)
@@ -296,7 +297,7 @@ class Agents:
         if self._runtime.knows(spec.name):
             await self._take_away(spec.name)
         try:
-            await self._recorder.wait_written()
+            await self._committer.wait_written()
             await self._sweep(spec)
         except StoreError as error:
             log.warning("what agent %s wrote before its deployment failed is left behind: %s", spec.name, error)
@@ -311,9 +312,13 @@ class Agents:
 
     async def _take_away(self, name: str) -> None:
         """Out of the runtime and the bus."""
+        ports = [replica.port for replica in self._runtime.get(name).replicas]
         waiting = await self._runtime.delete(name)
         unacknowledged = self._bus.streams.forget(name)
         self._bus.return_to_senders([*unacknowledged, *waiting])
+        for port in ports:
+            async for messages in abandon(self._scheduler, self._store, self._committer, port):
+                self._bus.return_to_senders(messages)
 
     async def _roll_back(self, old: AgentSpec, module: Module | None, reason: str) -> None:
         name = old.name

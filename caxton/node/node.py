@@ -1,11 +1,11 @@
 """The composition: store, engine, scheduler, bus and runtime, opened in this order and closed in reverse.
 
-    open_node → store → engine, scheduler → [pump, recorder] → runtime → agents come back → the block → agents rest →
+    open_node → store → engine, scheduler → [pump, committer] → runtime → agents come back → the block → agents rest →
     all closed
 
 It decides nothing: what the scheduler says goes to the room that understands it (`_pump`), what agents changed goes
 to the store
-(`Recorder`).
+(`Committer`).
 """
 
 import logging
@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 import caxton
-from caxton._fast.scheduler import EVENT_CALL, EVENT_STATE, EVENT_TIMER, Scheduler
+from caxton._fast.scheduler import EVENT_CALL, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
 from caxton.core.agent import AgentState
@@ -27,9 +27,10 @@ from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import EdgeLimits, Profile
 from caxton.node.agents import Agents
+from caxton.node.committer import Committer
+from caxton.node.backlog import Refills, recover
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
-from caxton.node.recorder import Recorder
 from caxton.runtime.hostcalls import answer_call
 from caxton.runtime.modules import CompileLimits, ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
@@ -38,6 +39,7 @@ from caxton.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
+DURABLE, VOLATILE = 1, 3  # DELIVERY_* of envelope.pxd
 SPARE_SLOTS = 16  # instances beside max_agents: an old one may not be freed yet when its successor starts
 CLOSING_GRACE = 1.5  # seconds that agents have for what waits when the server ends
 
@@ -72,18 +74,29 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
             history_messages=config.messaging.history_messages,
             history_bytes=config.messaging.history_bytes,
             node=store.meta.node_id,
+            boot=store.meta.boot,
+            delivery=DURABLE if config.messaging.enable_persistence else VOLATILE,
+            retry_attempts=config.messaging.retry_attempts,
+            retry_delay_ns=int(config.messaging.retry_delay * 1e9),
         )
         scheduler.start()
         node: Node | None = None
         try:
             async with trio.open_nursery() as tasks:
-                bus = Bus(scheduler, max_message_size=config.messaging.max_message_size)
-                recorder = Recorder(store)
-                node = Node(config, store, scheduler, bus, recorder)
+                committer = Committer(scheduler, store)
+                await recover(store, scheduler, committer, config.messaging.history_bytes)
+                bus = Bus(
+                    scheduler,
+                    max_message_size=config.messaging.max_message_size,
+                    committed=committer.wait_accepted,
+                )
+                committer.on_commit = bus.committed
+                node = Node(config, store, scheduler, bus, committer)
                 async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:
                     node.furnish(engine, runtime)
                     tasks.start_soon(node.pump)
-                    tasks.start_soon(recorder.run)
+                    tasks.start_soon(committer.run)
+                    tasks.start_soon(node.refill)
                     await node.agents.restore()
                     node.is_ready = True
                     try:
@@ -125,7 +138,7 @@ class Node:
     metrics: Metrics
     runtime: Runtime
 
-    def __init__(self, config: Config, store: Store, scheduler: Scheduler, bus: Bus, recorder: Recorder) -> None:
+    def __init__(self, config: Config, store: Store, scheduler: Scheduler, bus: Bus, committer: Committer) -> None:
         self.config = config
         self.store = store
         self.backups = store.backups
@@ -137,7 +150,8 @@ class Node:
             max_module_size=config.runtime.max_module_size,
             agent_defaults=config.agent_defaults,
         )
-        self._recorder = recorder
+        self._committer = recorder
+        self._refills = Refills(scheduler, store, committer)
         self._started_at = time.time()
 
     def furnish(self, engine: Engine, runtime: Runtime) -> None:
@@ -152,7 +166,7 @@ class Node:
         )
         self.runtime = runtime
         self.agents = Agents(
-            self.scheduler, runtime, self.store, modules, self.bus, self._recorder, max_agents=limits.max_agents
+            self.scheduler, runtime, self.store, modules, self.bus, self._committer, max_agents=limits.max_agents
         )
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.store.data_dir)
 
@@ -177,7 +191,7 @@ class Node:
         """Whether it takes requests and can keep its promises."""
         checks = {
             "agents": "ok" if self.is_ready else "coming back, or the server is ending",
-            "store": self._recorder.fault or self.store.condition,
+            "store": self._committer.fault or self.store.condition,
         }
         is_ready = all(said == "ok" for said in checks.values())
         return is_ready, {"ready": is_ready, "checks": checks}
@@ -202,6 +216,7 @@ class Node:
                     # one event that a room cannot digest must not take the node down: every other agent depends on
                     # this loop
                     log.exception("an event of the scheduler was not handled: %r", event)
+            self._committer.look()
             self.bus.show_messages()
 
     # Any: each kind of event has its own members (scheduler.pyi)
@@ -211,31 +226,27 @@ class Node:
         if kind == EVENT_CALL:
             answer_call(self.scheduler, port, a, *b)
             return
-        self._record(kind, port, a, b)
+        if kind == EVENT_REFILL:
+            self._refills.put(port)
+            return
         self.runtime.handle((kind, port, a, b))
 
-    def _record(self, kind: int, port: int, a: Any, b: Any) -> None:
-        if kind not in (EVENT_STATE, EVENT_TIMER) or (replica := self.runtime.replica_at(port)) is None:
-            return
-        owner = replica[2]
-        if kind == EVENT_STATE:
-            self._recorder.put_state(owner, b)
-        else:
-            self._recorder.put_timer(owner, a, b)
+    async def refill(self) -> None:
+        """Bring backlogs from the store into mailboxes that have room, for as long as the node is open."""
+        await self._refills.run()
 
     async def record_the_rest(self) -> None:
-        """When pump and recorder have ended: keep what the last turns changed."""
-        while events := self.scheduler.drain():
-            for event in events:
-                self._record(*event)
+        """When pump and committer have ended: keep what the last turns changed."""
+        while self.scheduler.drain():
+            pass
         try:
-            await self._recorder.finish()
+            await self._committer.finish()
         except StoreError as error:
             log.error("the last changes of agents' state are lost: %s", error)  # noqa: TRY400 (the message says it all)
 
     def note(self, change: AgentChange) -> None:
         """An agent took a step: keep it, and tell those who watch."""
-        self._recorder.put_step(change)
+        self._committer.put_step(change)
         if (name := ANNOUNCED.get(change.state)) is None:
             return
         data = {

@@ -138,7 +138,7 @@ def _open(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
                 check_pages(connection, path)
             migrate(connection)
             with connection:
-                node_id = mark_open(connection)
+                node_id, boot = mark_open(connection)
             # from here on the file itself says that it is open, so that a WAL that goes missing is missed
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             keep_wal(connection, False)
@@ -150,4 +150,4 @@ def _open(path: Path, vfs: str | None) -> tuple[apsw.Connection, Meta]:
         if isinstance(error, apsw.Error | OSError):
             raise explain(error, path) from error
         raise
-    return connection, Meta(node_id=node_id, clean_start=clean)
+    return connection, Meta(node_id=node_id, boot=boot, clean_start=clean)

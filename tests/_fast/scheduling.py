@@ -179,4 +179,4 @@ def unharmed(stage: Stage) -> Iterator[int]:
         if token == "#before":
             yield me
     assert not stage.of(native.EVENT_EXITED, neighbour)
-    assert stage.scheduler.statistics(neighbour).handled == 2
+    stage.watch(lambda: stage.scheduler.statistics(neighbour).handled == 2)
