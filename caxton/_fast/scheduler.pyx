@@ -792,6 +792,8 @@ cdef class Scheduler:
 
     def _read_records(self):
         self.ledger.read(self.rings, self.told)
+        if self.told:
+            outbox_notify(&self.outbox)     # drain() has something to give
 
     def read_records(self):
         """Take what the rings hold into the ledger; drain() does the same."""

@@ -125,6 +125,7 @@ class Committer:
     def _next(self) -> Work | None:
         if self._unfinished is not None:
             return self._unfinished
+        self._scheduler.read_records()
         batch = self._ledger.take()
         if batch is None and not self._steps:
             return None

@@ -150,7 +150,7 @@ class Node:
             max_module_size=config.runtime.max_module_size,
             agent_defaults=config.agent_defaults,
         )
-        self._committer = recorder
+        self._committer = committer
         self._refills = Refills(scheduler, store, committer)
         self._started_at = time.time()
 

@@ -312,6 +312,9 @@ class SmallBus:
             with suppress(AgentNotFound):
                 self.post(reply.to_json(), sender=letter.receiver)
 
+    async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
+        return outcomes
+
     def post_many(self, lines: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
         outcomes: list[Receipt | CaxtonError] = []
         for line in lines:
