@@ -16,6 +16,7 @@ BENCHMARKS = {
     "spawn": "instances from a compiled module, against wasmtime-py; with task and records; restart after a trap",
     "hop": "messages between guests, against a Trio memory channel; 2, 1,000 and 10,000 agents",
     "rest": "POST /messages, against an empty route of the same server; NDJSON batches",
+    "durable": "messages acknowledged after the fsync, against bare inserts into SQLite; restart; a long queue",
     "websocket": "messages over one agent stream in batch frames",
     "vectors": "the best of 100,000 and of 512 rows of float32, against NumPy",
 }
@@ -32,6 +33,7 @@ def benchmark(name: str, as_json: bool) -> None:
     spawn      instances from a compiled module, against wasmtime-py
     hop        messages between guests, against a Trio memory channel
     rest       POST /messages, against an empty route of the same server
+    durable    messages acknowledged after the fsync, against bare inserts into SQLite
     websocket  messages over one agent stream in batch frames
     vectors    the best of 100,000 and of 512 rows of float32, against NumPy
     """

@@ -47,14 +47,17 @@ MESSAGE = json.dumps(
 class Pairs:
     """*agents* agents that talk in pairs, on their own scheduler, without the rest of the server."""
 
-    def __init__(self, agents: int, threads: int, *, records: bool = True) -> None:
+    def __init__(self, agents: int, threads: int, *, records: bool = True, boot: int = 0) -> None:
         self.agents = agents
         before = resident_bytes()
         engine = Engine(pool_slots=agents + 16, max_memory=1 << 20)
-        self.scheduler = Scheduler(engine, threads=threads, records=records)
+        self.scheduler = Scheduler(engine, threads=threads, records=records, boot=boot)
         self.scheduler.start()
         module = Module.compile(engine, wat2wasm(paired(MESSAGE)))
         ports = [self.scheduler.open_port(_name(i)) for i in range(agents)]
+        if boot:
+            for i, port in enumerate(ports):
+                self.scheduler.keep_port(port, _name(i))
         for i, port in enumerate(ports):
             partner = [(b"PARTNER", _name(i ^ 1).encode())]
             self.scheduler.spawn(port, module, memory=1 << 20, timeout_ns=10**9, environment=partner)

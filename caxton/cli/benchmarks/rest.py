@@ -46,6 +46,14 @@ def measure() -> Result:
     }
 
 
+def measure_single(connections: int) -> float:
+    """Single POSTs per second, each answered when it is on the disk."""
+    with server() as port:
+        deploy(port, "sink", wat2wasm(SINK))
+        request = POST % (b"application/json", len(MESSAGE), MESSAGE)
+        return statistics.median(trio.run(_rate, port, request, connections) for _ in range(ROUNDS))
+
+
 def deploy(port: int, name: str, wasm: bytes) -> None:
     """One agent, over the same REST API."""
     body = {"wasm_module": base64.b64encode(wasm).decode(), "config": {"name": name}}
