@@ -17,6 +17,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdio cimport snprintf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport free, malloc
+from cpython.unicode cimport PyUnicode_DecodeASCII
 from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from *:
@@ -67,7 +68,7 @@ from caxton._fast.message_frame cimport frame_read, frame_size, frame_write
 from caxton._fast.message_reader cimport message_read, reader_t
 from caxton._fast.message_writer cimport message_size, message_write
 from caxton._fast.rfc3339 cimport moment_write
-from caxton._fast.uuid7 cimport uuid7_at_fork, uuid7_make
+from caxton._fast.uuid7 cimport UUID_TEXT, uuid7_at_fork, uuid7_make, uuid_write
 from caxton._fast.vocabulary cimport ACTS, DELIVERIES, EXPECTED, KEYS, PRIORITIES, TURNS
 
 DEFAULT_LIMITS.max_size = 1 << 20
@@ -199,7 +200,6 @@ cdef size_t envelope_error_text(const envelope_error_t* error, char* out, size_t
 # -- the Python face --
 
 import json as _json
-from uuid import UUID as _UUID
 
 import msgspec as _msgspec
 
@@ -455,7 +455,11 @@ cdef class Envelope:
 
     @property
     def message_id(self):
-        return str(_UUID(bytes=(<char*>self.block.message_id)[:16])) if block_has_id(self.block) else None
+        cdef char[UUID_TEXT] text
+        if not block_has_id(self.block):
+            return None
+        uuid_write(self.block.message_id, text)
+        return PyUnicode_DecodeASCII(text, UUID_TEXT, NULL)
 
     @property
     def priority(self):
