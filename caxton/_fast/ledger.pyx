@@ -44,7 +44,7 @@ from caxton._fast.journal cimport (
     ring_t,
     SPILLED,
 )
-from caxton._fast.platform cimport cx_load_u64, cx_store_u64
+from caxton._fast.platform cimport cx_load_u64, cx_peek_i32, cx_store_u64
 from caxton._fast.router cimport port_t, Router
 from caxton._fast.state cimport changes_to_list
 from caxton._fast.wasm.instance cimport EVENT_STATE, EVENT_TIMER
@@ -63,8 +63,8 @@ cdef enum:
     ENTRY = 16
     STRANGERS = 0x40000000  # numbers from here on are of owners without a port
     OFFSET_BITS = 24
-    SEGMENT_FULL = 64 << 20 # a position has 24 bits for the place / 8; what is one turn's may go beyond the half of it
     FILL_AT_MOST = 16 << 20 # beyond it the rings fill, and push back
+    FILL_WHILE_REFUSING = 48 << 20  # a position reaches 128 MB into a segment, and one turn may be 64 MB
 
 cdef bytes MAGIC = b"CXJ\x01\0\0\0\0"
 
@@ -268,7 +268,8 @@ cdef class Ledger:
         cdef record_t* last
         cdef int found = 0
         while True:
-            if self.filling.used > FILL_AT_MOST and self.batch is not None:
+            # while the store fails, new messages that have to be kept are refused, and what was accepted shall go on being handled
+            if self.filling.used > (FILL_AT_MOST if not cx_peek_i32(&self.router.router.refusing) else FILL_WHILE_REFUSING) and self.batch is not None:
                 return found
             at = end = ring.head
             tail = cx_load_u64(&ring.tail)

@@ -76,7 +76,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
             node=store.meta.node_id,
             boot=store.meta.boot,
             delivery=DURABLE if config.messaging.enable_persistence else VOLATILE,
-            retry_attempts=config.messaging.retry_attempts,
+            retry_attempts=max(config.messaging.retry_attempts - 1, 0),
             retry_delay_ns=int(config.messaging.retry_delay * 1e9),
         )
         scheduler.start()
