@@ -122,6 +122,15 @@ class Committer:
             else:
                 await self._carry()
 
+    async def watch_store(self) -> None:
+        """Refuse what has to be kept for as long as the store cannot keep it."""
+        while True:
+            self._set_refusing()
+            await self._store.wait_condition_changed()
+
+    def _set_refusing(self) -> None:
+        self._scheduler.set_refusing(bool(self.fault) or self._store.fault is not None)
+
     def _next(self) -> Work | None:
         if self._unfinished is not None:
             return self._unfinished
@@ -142,14 +151,14 @@ class Committer:
             if not self.fault:
                 log.error("nothing can be written, trying again: %s", error)  # noqa: TRY400 (no traceback)
             self.fault = str(error)
-            self._scheduler.set_refusing(True)
+            self._set_refusing()
             self._tell_failed()
             return False
         self._unfinished = None
         if self.fault:
             log.info("the store is written again")
-            self._scheduler.set_refusing(False)
-        self.fault = ""
+            self.fault = ""
+            self._set_refusing()
         self._written = work.number
         self.commits += 1
         if work.batch is not None:

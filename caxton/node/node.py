@@ -97,6 +97,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
                     tasks.start_soon(node.refill)
+                    tasks.start_soon(committer.watch_store)
                     await node.agents.restore()
                     node.is_ready = True
                     try:
