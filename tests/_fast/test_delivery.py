@@ -117,6 +117,8 @@ def test_what_was_accepted_is_in_the_history() -> None:
         stage.seat("mirror", "mirror")
         stage.ask(me, "mirror", token(1), conversation_id="a")
         stage.ask(me, "mirror", token(2), conversation_id="b")
+        # the answer is there before the turn that gave it has ended
+        stage.watch(lambda: stage.scheduler.history(None, 0, 10)[1] == 4)
         found, cursor = stage.scheduler.history("b", 0, 10)
         assert [(m.sender, m.as_dict()["content"]) for _, m in found] == [("me", token(2)), ("mirror", token(2))]
         assert cursor == stage.scheduler.newest_message == 4

@@ -161,7 +161,7 @@ def test_an_idle_agent_is_dropped() -> None:
         assert len(stage.of(native.EVENT_EXITED, port)) == 1
 
 
-def test_a_spinning_agent_is_dropped_inside_its_turn() -> None:
+def test_a_spinning_agent_is_dropped_inside_its_turn_and_its_message_is_for_the_next_instance() -> None:
     with open_stage() as stage, unharmed(stage):
         probe = Probe(stage)
         probe.post(poke(0, "here"), step("console_log", 0, 4), step("spin"))
@@ -169,8 +169,35 @@ def test_a_spinning_agent_is_dropped_inside_its_turn() -> None:
         stage.scheduler.drop(probe.port)
         stage.until(lambda: stage.of(native.EVENT_EXITED, probe.port), within=2)
         assert stage.exit_of(probe.port)[0] == native.EXIT_KILLED
-        code, (message, text) = stage.wait_for(native.EVENT_UNDELIVERED, probe.port)
+        assert stage.scheduler.statistics(probe.port).retrying == 1
+        stage.start(probe.port, "life")
+        stage.until(lambda: stage.lines(probe.port)[-1] == "message")
+        stage.watch(lambda: stage.scheduler.statistics(probe.port).handled == 1)
+        figures = stage.scheduler.statistics(probe.port)
+        assert (figures.failed, figures.retrying, figures.waiting) == (1, 0, 0)
+        assert not stage.of(native.EVENT_UNDELIVERED, probe.port)
+
+
+def test_the_message_of_an_agent_that_is_taken_away_inside_its_turn_is_reported() -> None:
+    with open_stage() as stage:
+        probe = Probe(stage)
+        probe.post(poke(0, "here"), step("console_log", 0, 4), step("spin"))
+        stage.wait_for(native.EVENT_LOG, probe.port)
+        assert stage.scheduler.close_port(probe.port) == []
+        code, (message, text) = stage.wait_for(native.EVENT_UNDELIVERED)
         assert (code, text, message.receiver) == (native.EXIT_KILLED, "dropped", "probe")
+
+
+def test_a_closed_port_gives_back_the_message_that_was_for_the_next_instance() -> None:
+    with open_stage() as stage:
+        port = stage.seat("spin", "spin")
+        for number in range(3):
+            stage.send("spin", number)
+        stage.watch(lambda: stage.scheduler.statistics(port).waiting == 2)
+        stage.scheduler.drop(port)
+        stage.exit_of(port)
+        assert contents(stage.scheduler.close_port(port)) == [0, 1, 2]
+        assert not stage.of(native.EVENT_UNDELIVERED)
 
 
 @pytest.mark.parametrize("waits", [step("sleep_micros", HOUR), step("mcp_call", 0, 2, 0, 0)], ids=["sleep", "call"])
