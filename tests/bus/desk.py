@@ -69,11 +69,16 @@ class Desk:
         return [event for event in self.bus.events_since(0) if event.type == type]
 
 
+async def never_asked(sequence: int) -> None:
+    """Without a store nothing is kept, and nobody waits for a commit."""
+    raise AssertionError(f"message {sequence} waits for the store")
+
+
 @asynccontextmanager
 async def open_desk() -> AsyncIterator[Desk]:
     scheduler = Scheduler(engine(), threads=2, max_message_size=LARGEST)
     scheduler.start()
-    desk = Desk(scheduler, Bus(scheduler, max_message_size=LARGEST))
+    desk = Desk(scheduler, Bus(scheduler, max_message_size=LARGEST, committed=never_asked))
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(desk.pump)

@@ -24,7 +24,7 @@ from tests.node.wat import example, guest, message
 
 async def rows_of(node: Node, name: str) -> int:
     """What the store holds that the next agent of the name would find."""
-    await node.agents._recorder.wait_written()
+    await node.agents._committer.wait_written()
     return len(await node.store.state.load(name)) + len(await node.store.timers.load(name))
 
 

@@ -14,7 +14,7 @@ from caxton.core.errors import AgentAlreadyExists, CaxtonError, DataDirLocked, I
 from caxton.core.views import EventFilter
 from caxton.node import Node, open_node
 from caxton.node import node as composition
-from caxton.node import recorder as recording
+from caxton.node import committer as committing
 from caxton.store import open_store
 from tests.node.opened import PATIENCE, config, config_of, deploy, log, open_a_node, states, tell
 from tests.node.wat import example, guest, message
@@ -161,19 +161,19 @@ async def test_an_event_that_cannot_be_handled_is_one_event(tmp_path: Path, capl
 
 def on(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(composition, "open_store", lambda folder: open_store(folder, vfs=disk.name))
-    monkeypatch.setattr(recording, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(committing, "RETRY_SECONDS", 0.01)
 
 
 async def failure(node: Node) -> None:
     with trio.fail_after(PATIENCE):
         while node.ready()[0]:
-            await node.agents._recorder._readers.park()
+            await node.agents._committer._readers.park()
 
 
 async def recovery(node: Node) -> None:
     with trio.fail_after(PATIENCE):
         while not node.ready()[0]:
-            await node.agents._recorder._readers.park()
+            await node.agents._committer._readers.park()
 
 
 async def test_what_the_disk_refuses_is_kept_and_written_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ async def test_what_the_disk_refuses_is_kept_and_written_later(tmp_path: Path, m
         on(disk, monkeypatch)
         async with open_a_node(tmp_path) as node:
             await deploy(node, "a", guest("counter"))
-            await node.agents._recorder.wait_written()
+            await node.agents._committer.wait_written()
             disk.failing.add("write")
             for count in range(1, 4):
                 await tell(node, "a", count)
@@ -190,10 +190,10 @@ async def test_what_the_disk_refuses_is_kept_and_written_later(tmp_path: Path, m
             assert (is_ready, "the disk" in said["checks"]["store"]) == (False, True)
             assert (await node.store.state.load("a")).get(b"count") != b"3"
             with pytest.raises(StoreError):
-                await node.agents._recorder.wait_written()
+                await node.agents._committer.wait_written()
             disk.failing.clear()
             await recovery(node)
-            await node.agents._recorder.wait_written()
+            await node.agents._committer.wait_written()
             assert (await node.store.state.load("a"))[b"count"] == b"3"
         async with open_a_node(tmp_path) as node:
             assert await tell(node, "a", 1) == ["4"]
@@ -239,7 +239,7 @@ async def test_a_deletion_that_the_disk_refuses_can_be_repeated(
         async with open_a_node(tmp_path) as node:
             await deploy(node, "a")
             await deploy(node, "other")
-            await node.agents._recorder.wait_written()
+            await node.agents._committer.wait_written()
             disk.failing.add("write")
             with pytest.raises(StoreError):
                 await node.agents.delete("a")

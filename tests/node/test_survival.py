@@ -98,7 +98,7 @@ async def test_a_deleted_agent_s_timers_are_gone(tmp_path: Path) -> None:
         await deploy(node, "a", guest("alarm"))
         node.bus.post(message("a"))
         await node.agents.stop("a", 10, True)
-        await node.agents._recorder.wait_written()
+        await node.agents._committer.wait_written()
         assert len(await node.store.timers.load_all()) == 1
         await node.agents.delete("a")
         assert await node.store.timers.load_all() == []
