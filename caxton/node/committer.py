@@ -204,7 +204,7 @@ class Committer:
     async def wait_written(self) -> None:
         """Until everything that was handed in before is in the store. Raises StoreError when an attempt fails."""
         self._scheduler.read_records()
-        wanted = self._started + (self._has_more() or self._unfinished is not None)
+        wanted = self._started + self._has_more()
         await trio.lowlevel.checkpoint()
         while self._written < wanted:
             self.look()
