@@ -166,6 +166,7 @@ class Committer:
             if work.batch.segment:
                 self.note_segment(work.batch.segment, len(work.batch.records), work.batch.messages)
             self._tell_committed()
+            await trio.lowlevel.checkpoint()  # who posted is answered before the replies to it leave
             self.on_commit()
         self._readers.unpark_all()
         return True
