@@ -48,6 +48,7 @@ class Refills:
         self._store = store
         self._committer = committer
         self._asked: deque[int] = deque()
+        self._later: list[int] = []  # those whose backlog has to be written first
         self._idle = trio.lowlevel.ParkingLot()
         self._last = (0, b"")  # the segment that was read last: the next port may want it too
 
@@ -58,20 +59,26 @@ class Refills:
     async def run(self) -> None:
         while True:
             while not self._asked:
-                await self._idle.park()
-            port = self._asked.popleft()
-            try:
-                is_waiting = await self._refill(port)
-            except StoreError as error:
-                log.warning("the backlog of %s cannot be read: %s", self._scheduler.name_of(port), error)
-                await trio.sleep(RETRY_SECONDS)
-                is_waiting = True
-            except CaxtonError:
-                continue  # the port was closed meanwhile
-            if is_waiting:
-                if not self._asked:
+                if self._later:
                     await self._committer.wait_commit()
-                self._asked.append(port)
+                    self._asked.extend(self._later)
+                    self._later.clear()
+                else:
+                    await self._idle.park()
+            await self._answer(self._asked.popleft())
+
+    async def _answer(self, port: int) -> None:
+        try:
+            is_waiting = await self._refill(port)
+        except StoreError as error:
+            log.warning("the backlog of %s cannot be read: %s", self._scheduler.name_of(port), error)
+            await trio.sleep(RETRY_SECONDS)
+            self._asked.append(port)
+        except CaxtonError:
+            pass  # the port was closed meanwhile
+        else:
+            if is_waiting:
+                self._later.append(port)
             elif self._scheduler.refilled(port):
                 self._asked.append(port)
 
@@ -81,7 +88,8 @@ class Refills:
         while segment := ledger.refill(port):
             if self._scheduler.refill(port, segment, await self._records(segment)) == 0:
                 return False
-        return ledger.backlog(port) > 0
+        # the port's own count: what was sent a moment ago is not in the ledger yet
+        return self._scheduler.statistics(port).backlog > 0
 
     async def _records(self, segment: int) -> bytes:
         if self._last[0] != segment:
