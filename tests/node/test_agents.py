@@ -18,6 +18,7 @@ from caxton.core.errors import (
     ResourceLimitExceeded,
 )
 from caxton.node import Node
+from tests.bus.desk import receive
 from tests.node.opened import config, deploy, log, open_a_node, states, tell, until
 from tests.node.wat import example, guest, message
 
@@ -185,16 +186,18 @@ async def test_replicas_share_a_name(tmp_path: Path) -> None:
 # -- stop and start --
 
 
-async def test_a_stopped_agent_takes_nothing_until_it_is_started(tmp_path: Path) -> None:
+async def test_what_comes_for_a_stopped_agent_waits_until_it_is_started(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("counter"))
         assert await tell(node, "a", 1) == ["1"]
         assert (await node.agents.stop("a", 10, True)).status == "stopped"
+        node.bus.post(message("a"))
         with pytest.raises(InvalidTransition):
-            node.bus.post(message("a"))
+            node.bus.post(message("a", delivery="volatile"))
         assert (await node.agents.stop("a", 10, True)).status == "stopped"
+        assert log(node, "a", "out") == ["1"]
         assert (await node.agents.start("a")).status == "running"
-        assert await tell(node, "a", 2) == ["1", "2"]
+        assert await tell(node, "a", 3) == ["1", "2", "3"]
         with pytest.raises(InvalidTransition):
             await node.agents.start("a")
         assert states(node) == {"a": "running"}
@@ -214,11 +217,12 @@ async def test_an_attached_agent_stops_and_starts(tmp_path: Path) -> None:
         assert (info.kind, info.status, info.replicas) == ("attached", "running", 1)
         node.bus.post(message("outside", 1))
         await node.agents.stop("outside", 0, False)
+        node.bus.post(message("outside", 2))
         with pytest.raises(InvalidTransition):
-            node.bus.post(message("outside"))
+            node.bus.post(message("outside", delivery="volatile"))
         await node.agents.start("outside")
         async with node.bus.stream("outside") as session:
-            assert [mail.as_dict()["content"] for mail in await session.receive(10)] == [1]
+            assert await receive(session, 2) == [1, 2]
 
 
 async def test_verbs_for_nobody_say_so(tmp_path: Path) -> None:
@@ -402,7 +406,7 @@ async def test_an_agent_that_crashes_too_often_is_quarantined_and_nobody_else(tm
         assert states(node) == {"good": "running", "bad": "failed", "worse": "running"}
         assert (await node.bus.request(message("good", 1), timeout=10)).as_dict()["content"] == 1
         with pytest.raises(InvalidTransition):
-            node.bus.post(message("bad"))
+            node.bus.post(message("bad", delivery="volatile"))
         assert node.metrics_system({"agents"})["agents"] == {"total": 3, "running": 2, "failed": 1}
         assert (await node.agents.start("bad")).status == "running"
 
