@@ -22,6 +22,10 @@ cdef inline uint8_t delivery_of(const router_t* router, const envelope_t* envelo
 cdef inline bint is_kept(uint8_t delivery) noexcept nogil:
     return DELIVERY_DURABLE <= delivery < DELIVERY_VOLATILE
 
+cdef inline uint8_t delivery_for(const envelope_t* envelope, const port_t* port) noexcept nogil:
+    """DELIVERY_* of an accepted message for one of its receivers."""
+    return DELIVERY_VOLATILE if port.never_kept else envelope.kept
+
 cdef inline bint is_away(const port_t* port) noexcept nogil:
     """Nobody takes mail out of the port now."""
     return cx_peek_u8(&port.away) if port.kind == PORT_HOST else cx_load_ptr(<void**>&port.agent) == NULL

@@ -39,11 +39,12 @@ ctypedef struct record_t:
     uint8_t turn            # RECORD_TURN: KIND_* of the turn
     uint16_t outcome        # RECORD_TURN: 0 handled, else EXIT_*; RECORD_ACCEPTED: number of receivers; RECORD_DEAD: why
     uint32_t port           # whose turn, timer, state; the sender of an accepted message (0: from outside); who does not handle the dead one
-    uint32_t receiver       # RECORD_ACCEPTED: the first receiver; RECORD_TIMER: the timer's id; RECORD_DEAD: attempts
+    uint32_t receiver       # RECORD_ACCEPTED: the first receiver; RECORD_TIMER: the timer's id; RECORD_DEAD: attempts;
+                            # RECORD_TURN: which of that ring's turns the one before was
     uint64_t sequence       # of the message; RECORD_TURN: of its input, 0: none
     uint8_t flags
     uint8_t delivery        # DELIVERY_* of the message for that port
-    uint16_t unused
+    uint16_t after_ring     # RECORD_TURN: one more than the number of the ring with the agent's turn before this one; 0: there is none
     uint32_t more           # bytes of what follows after a block, or without one
     int64_t at_ns           # monotonic
     int64_t waited_ns       # RECORD_TURN: from mailbox to start
@@ -57,7 +58,9 @@ ctypedef struct ring_t:
     uint64_t head_seen      # the producer's copy of head
     uint64_t asked          # tail when the producer last looked whether the reader should be woken
     uint64_t sequence       # of the last message that this thread accepted
-    char pad1[32]
+    uint64_t step           # from one sequence number to the next
+    uint64_t turns          # RECORD_TURNs of this thread
+    char pad1[16]
     uint64_t head           # atomic; written by the consumer
     char pad2[56]
 

@@ -9,7 +9,7 @@ A segment is 8 bytes (`CXJ`, version, zero) and entries, each a multiple of 8 by
     4 dead      count = why; u32 port number, u32 attempts
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, qsort, realloc
 from libc.string cimport memcpy, memmove, memset
 
@@ -17,6 +17,7 @@ from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     DELIVERY_DURABLE,
     DELIVERY_VOLATILE,
+    E_MEMORY,
     envelope_error_t,
     envelope_field,
     envelope_frame_size,
@@ -49,7 +50,7 @@ from caxton._fast.router cimport port_t, Router
 from caxton._fast.state cimport changes_to_list
 from caxton._fast.wasm.instance cimport EVENT_STATE, EVENT_TIMER
 
-from caxton.core.errors import StoreError
+from caxton.core.errors import InvalidTransition, StoreError
 
 cdef enum:
     E_NAME = 1
@@ -63,9 +64,13 @@ cdef enum:
     ENTRY = 16
     STRANGERS = 0x40000000  # numbers from here on are of owners without a port
     OFFSET_BITS = 24
-    FILL_AT_MOST = 16 << 20 # beyond it the rings fill, and push back
-    FILL_WHILE_REFUSING = 48 << 20  # a position reaches 128 MB into a segment, and one turn may be 64 MB
+    MAX_SEGMENT = 8 << OFFSET_BITS
+    SEGMENT_FULL = 64 << 20 # what does not fit waits for the next one; a turn with more, which has a segment for itself, sends 64 MB at most
+    FILL_AT_MOST = 16 << 20 # while another is on its way to the disk; beyond it the rings fill, and push back
+    FILL_WHILE_REFUSING = 48 << 20
+    ENTRY_RECEIVERS = 65535 # of one entry
 
+cdef uint64_t MAX_SEGMENT_NUMBER = (<uint64_t>1 << 40) - 1
 cdef bytes MAGIC = b"CXJ\x01\0\0\0\0"
 
 
@@ -74,19 +79,22 @@ cdef inline bint is_kept(uint32_t delivery) noexcept nogil:
     return DELIVERY_DURABLE <= delivery < DELIVERY_VOLATILE
 
 
-cdef inline bint holds(const live_t* entry, uint32_t port) noexcept nogil:
+cdef inline bint holds(live_t* entry, uint32_t port) noexcept nogil:
     """Whether the port has the message still."""
-    cdef uint32_t i
+    cdef uint32_t n, i
     if entry.ports == NULL:
         return entry.port == port
-    for i in range(entry.remaining):
+    # receivers of many handle it in about the order in which they stand here
+    for n in range(entry.remaining):
+        i = (entry.port + n) % entry.remaining
         if entry.ports[i] == port:
+            entry.port = i
             return True
     return False
 
 
 cdef inline uint64_t hash_of(uint64_t sequence) noexcept nogil:
-    return (sequence * <uint64_t>0x9E3779B97F4A7C15) >> 20
+    return ((sequence ^ sequence >> 29) * <uint64_t>0x9E3779B97F4A7C15) >> 32
 
 
 cdef char* grow(bytes_t* buffer, uint64_t more) except NULL:
@@ -244,8 +252,9 @@ cdef class Ledger:
         cdef int k
         while more:
             more = False
+            self._tell_all(rings, events)
             for k in range(self.ring_count):
-                if self._ring(rings[k], &self.rings[k], events):
+                if self._ring(rings, k, events):
                     more = True
             # with one ring, or when nobody waits for another, the second round finds nothing
         if self.batch is None and not self._has_something():
@@ -261,25 +270,59 @@ cdef class Ledger:
     cdef bint _has_something(self) noexcept:
         return self.filling.used != 0 or len(self.state) != 0 or len(self.timers) != 0 or len(self.dead) != 0
 
-    cdef int _ring(self, ring_t* ring, reading_t* reading, list events) except -1:
+    cdef bint _is_read(self, uint64_t sequence) noexcept:
+        """Whether the record that accepted the message was read; of an earlier life, a backlog says it."""
+        cdef uint64_t n = sequence & ((<uint64_t>1 << SEQUENCE_BOOT) - 1)
+        return sequence >> SEQUENCE_BOOT != self.boot or self.rings[n % <uint64_t>self.ring_count].through >= sequence
+
+    cdef int _tell_all(self, ring_t** rings, list events) except -1:
+        """State and timers of turns that have ended, each agent's in the order of its turns. It waits for nothing else: whoever learns that the
+        instance is gone has to know before what it wrote last."""
+        cdef bint more = True
+        cdef int k
+        while more:
+            more = False
+            for k in range(self.ring_count):
+                if self._tell_ring(rings[k], &self.rings[k], events):
+                    more = True
+        return 0
+
+    cdef int _tell_ring(self, ring_t* ring, reading_t* reading, list events) except -1:
+        cdef uint64_t at = max(ring.head, reading.told), end = at, tail = cx_load_u64(&ring.tail)
+        cdef record_t* record
+        cdef int found = 0
+        while end < tail:
+            record = <record_t*>(ring.bytes + (end & (ring.capacity - 1)))
+            end += record.size
+            if record.kind == RECORD_SKIP or record.flags & IN_TURN:
+                continue
+            if record.kind == RECORD_TURN and not record.flags & OUTSIDE:
+                if record.after_ring and <int32_t>(self.rings[record.after_ring - 1].told_turns - record.receiver) < 0:
+                    return found
+                reading.told_turns += 1
+            self._tell(ring, reading, at, end, events)
+            at = end
+            found = 1
+        return found
+
+    cdef int _ring(self, ring_t** rings, int k, list events) except -1:
         """Whole groups, as long as there are; whether there was one."""
-        cdef uint64_t at, end, tail
+        cdef ring_t* ring = rings[k]
+        cdef reading_t* reading = &self.rings[k]
+        cdef uint64_t at, end, tail, most
         cdef record_t* record
         cdef record_t* last
         cdef int found = 0
         while True:
             # while the store fails, new messages that have to be kept are refused, and what was accepted shall go on being handled
-            if self.filling.used > (FILL_AT_MOST if not cx_peek_i32(&self.router.router.refusing) else FILL_WHILE_REFUSING) and self.batch is not None:
+            most = FILL_AT_MOST if not cx_peek_i32(&self.router.router.refusing) else FILL_WHILE_REFUSING
+            if self.filling.used + self.beside > most and self.batch is not None:
                 return found
             at = end = ring.head
             tail = cx_load_u64(&ring.tail)
             last = NULL
             while end < tail:
                 record = <record_t*>(ring.bytes + (end & (ring.capacity - 1)))
-                if record.kind == RECORD_STATE or record.kind == RECORD_TIMER:
-                    if end >= reading.told:
-                        self._tell(reading, record, events)
-                        reading.told = end + 1
                 end += record.size
                 if record.kind != RECORD_SKIP and not record.flags & IN_TURN:
                     last = record
@@ -287,9 +330,15 @@ cdef class Ledger:
             if last == NULL:
                 if (end - at) * 2 > ring.capacity:
                     # a group that does not fit: what is there already makes room for the rest
+                    self._tell_all(rings, events)       # of its agent's turns before it
+                    self._tell(ring, reading, max(at, reading.told), end, events)
                     self._set_aside(ring, reading, end)
                 return found
-            if is_kept(last.delivery) and self.keeps and (last.kind == RECORD_TURN or last.kind == RECORD_DEAD) and self._find(last.sequence) == NULL:
+            if self.keeps and is_kept(last.delivery) and (last.kind == RECORD_TURN or last.kind == RECORD_DEAD) and not self._is_read(last.sequence):
+                return found
+            if last.kind == RECORD_TURN and last.after_ring and <int32_t>(self.rings[last.after_ring - 1].turns - last.receiver) < 0:
+                return found
+            if self.filling.used and self.filling.used + reading.group.used + (end - at) > SEGMENT_FULL:
                 return found
             found = 1
             self._apply_aside(reading)
@@ -300,19 +349,25 @@ cdef class Ledger:
                 at += record.size
             cx_store_u64(&ring.head, end)
 
-    cdef int _tell(self, reading_t* reading, record_t* record, list events) except -1:
-        """State and timers of a turn: to whoever keeps them for the next instance, at once, and into the batch with the turn."""
-        cdef const char* more = record_more(record, NULL)
+    cdef int _tell(self, ring_t* ring, reading_t* reading, uint64_t at, uint64_t end, list events) except -1:
+        """State and timers between two places of the ring: to whoever keeps them for the next instance. Into the batch they come with the turn."""
+        cdef record_t* record
+        cdef const char* more
         cdef list pieces
-        if record.kind == RECORD_TIMER:
-            events.append((EVENT_TIMER, record.port, record.receiver, <int64_t>record.sequence))
-            return 0
-        key = <size_t>reading
-        pieces = self.pieces.setdefault(key, [])
-        pieces.append(more[:record.more])
-        if record.flags & LAST:
-            changes = b"".join(self.pieces.pop(key))
-            events.append((EVENT_STATE, record.port, 0, changes_to_list(changes, len(changes))))
+        while at < end:
+            record = <record_t*>(ring.bytes + (at & (ring.capacity - 1)))
+            at += record.size
+            if record.kind == RECORD_TIMER:
+                events.append((EVENT_TIMER, record.port, record.receiver, <int64_t>record.sequence))
+            elif record.kind == RECORD_STATE:
+                more = record_more(record, NULL)
+                key = <size_t>reading
+                pieces = self.pieces.setdefault(key, [])
+                pieces.append(more[:record.more])
+                if record.flags & LAST:
+                    changes = b"".join(self.pieces.pop(key))
+                    events.append((EVENT_STATE, record.port, 0, changes_to_list(changes, len(changes))))
+        reading.told = end
         return 0
 
     cdef int _set_aside(self, ring_t* ring, reading_t* reading, uint64_t end) except -1:
@@ -341,10 +396,12 @@ cdef class Ledger:
         cdef const char* more
         if record.kind == RECORD_ACCEPTED:
             self.history.accepted_one(record)
-            reading.through = record.sequence & ((<uint64_t>1 << SEQUENCE_RING) - 1)
+            reading.through = record.sequence
             if self.keeps:
                 self._accepted(record)
         elif record.kind == RECORD_TURN:
+            if not record.flags & OUTSIDE:
+                reading.turns += 1
             self.history.turn_done(record)
             if self.keeps and is_kept(record.delivery) and record.turn == KIND_MESSAGE:
                 self._handled(E_HANDLED, record.outcome, record.sequence, record.port, 0)
@@ -354,9 +411,11 @@ cdef class Ledger:
             # pieces of one changes block follow one another; the store puts them together
             more = record_more(record, NULL)
             self.state.append((self._owner(record.port), more[:record.more], record.flags & LAST != 0))
+            self.beside += record.size
             self.needs_sync = True
         elif record.kind == RECORD_TIMER:
             self.timers.append((self._owner(record.port), record.receiver, <int64_t>record.sequence))
+            self.beside += record.size
             self.needs_sync = True
         elif record.kind == RECORD_DEAD:
             self._died(record)
@@ -445,6 +504,7 @@ cdef class Ledger:
             self._handled(E_DEAD, record.outcome, record.sequence, record.port, record.receiver)
         agent = port.name[:port.name_length].decode() if port != NULL else self._owner(record.port)
         self.dead.append((frame, agent, <uint16_t>record.outcome, record.receiver, text[:record.more].decode(errors="replace")))
+        self.beside += record.size
         self.needs_sync = True
         return 0
 
@@ -488,6 +548,8 @@ cdef class Ledger:
         cdef uint32_t length = <uint32_t>whole
         cdef uint16_t n = <uint16_t>count
         cdef char* out
+        if self.filling.used + whole > MAX_SEGMENT:
+            raise AssertionError(f"{self.filling.used} bytes in a segment, and an entry of {whole}: places in it have {OFFSET_BITS} bits")
         if self.filling.used == 0:
             memcpy(grow(&self.filling, HEADER), <const char*>MAGIC, HEADER)
         out = grow(&self.filling, whole)
@@ -533,6 +595,7 @@ cdef class Ledger:
             raise MemoryError
         if entry.ports == NULL:
             ports[0] = entry.port
+            entry.port = 0
         entry.ports = ports
         ports[entry.remaining] = port
         entry.remaining += 1
@@ -540,12 +603,10 @@ cdef class Ledger:
 
     cdef void _leave(self, live_t* entry, uint32_t port) noexcept:
         """The port has the message no more."""
-        cdef uint32_t i
+        if not holds(entry, port):
+            return
         if entry.ports != NULL:
-            for i in range(entry.remaining):
-                if entry.ports[i] == port:
-                    entry.ports[i] = entry.ports[entry.remaining - 1]
-                    break
+            entry.ports[entry.port] = entry.ports[entry.remaining - 1]
         entry.remaining -= 1
         if entry.remaining == 0:
             self._remove(entry)
@@ -647,6 +708,7 @@ cdef class Ledger:
         self.messages = 0
         self.needs_sync = False
         self.state, self.timers, self.dead = [], [], []
+        self.beside = 0
         for k in range(self.ring_count):
             self.rings[k].taken = self.rings[k].through
         self.batch = batch
@@ -661,19 +723,28 @@ cdef class Ledger:
 
     def is_committed(self, uint64_t sequence):
         """Whether everything up to this message of its ring is on the disk."""
-        cdef uint64_t ring = sequence >> SEQUENCE_RING & 0x3FF
-        if sequence == 0 or not self.keeps or sequence >> SEQUENCE_BOOT != self.boot or ring >= <uint64_t>self.ring_count:
+        cdef uint64_t n = sequence & ((<uint64_t>1 << SEQUENCE_BOOT) - 1)
+        if sequence == 0 or not self.keeps or sequence >> SEQUENCE_BOOT != self.boot or self.ring_count == 0:
             return True
-        return self.rings[ring].committed >= sequence & ((<uint64_t>1 << SEQUENCE_RING) - 1)
+        return self.rings[n % <uint64_t>self.ring_count].committed >= sequence
 
     # -- owners and backlogs ----------------------------------------------------------------------------------------
 
     def name(self, uint32_t port_id, str owner not None):
-        """Whose port it is; gives back the length of its backlog."""
+        """Whose port it is; gives back how many messages waited for this owner to have one."""
+        cdef Backlog waiting, since
+        cdef uint64_t i
         self.owners[port_id] = owner
-        if owner in self.waiting:
-            self.backlogs[port_id] = self.waiting.pop(owner)
-        return len(self.backlogs.get(port_id, ()))
+        waiting = self.waiting.pop(owner, None)
+        if waiting is None:
+            return 0
+        since = self.backlogs.get(port_id)
+        found = len(waiting)
+        if since is not None:
+            for i in range(since.count):
+                waiting.add(since.at(i))
+        self.backlogs[port_id] = waiting
+        return found
 
     def forget(self, uint32_t port_id):
         """The port is closed. Records of it may still be in the rings: its owner stays known."""
@@ -694,13 +765,13 @@ cdef class Ledger:
             return 0
         return segment
 
-    cdef envelope_t* next_of(self, uint32_t port_id, uint64_t segment, bytes records, const envelope_limits_t* limits) except? NULL:
-        """The next message of the port's backlog, when it lies in this segment; live from now on. NULL: it does not."""
+    cdef envelope_t* next_of(self, uint32_t port_id, uint64_t segment, bytes records) except? NULL:
+        """The next message of the port's backlog, when it lies in this segment. NULL: it does not."""
         cdef Backlog backlog = self.backlogs.get(port_id)
         cdef const char* at
         cdef envelope_t* block
         cdef envelope_error_t error
-        cdef uint64_t position, place, sequence = 0, head, size
+        cdef uint64_t position, place, sequence = 0, size
         cdef uint16_t count = 0
         if backlog is None or backlog.count == 0 or backlog.at(0) >> OFFSET_BITS != segment:
             return NULL
@@ -712,18 +783,36 @@ cdef class Ledger:
             raise damaged(segment, place)
         memcpy(&count, at + 6, 2)
         memcpy(&sequence, at + 8, 8)
-        block = frame_of(at, size, count, limits, &error)
+        block = frame_of(at, size, count, &ANY_LIMITS, &error)
         if block == NULL:
+            if error.code == E_MEMORY:
+                raise MemoryError
             raise damaged(segment, place)
         block.sequence = sequence
-        self._add(sequence, position, port_id)
-        backlog.pop()
+        try:
+            self._add(sequence, position, port_id)
+        except MemoryError:
+            free(block)
+            raise
         return block
+
+    cdef int moved(self, uint32_t port_id) except -1:
+        cdef Backlog backlog = self.backlogs[port_id]
+        backlog.pop()
+        return 0
+
+    cdef int not_moved(self, uint32_t port_id, uint64_t sequence) except -1:
+        cdef live_t* entry = self._find(sequence)
+        if entry != NULL:
+            self._leave(entry, port_id)
+        return 0
 
     # -- an older life ----------------------------------------------------------------------------------------------
 
     def begin_recovery(self, uint64_t oldest):
         """Before the first `recover`: segments below *oldest* hold nothing live."""
+        if self.index != NULL or self.live or self.filling.used or self.batch is not None:
+            raise InvalidTransition("the ledger is in use", hint="recover before anything is sent")
         self.oldest = self.next_segment = max(oldest, <uint64_t>1)
         self.found_owners, self.owner_numbers = [], {}
         self._reindex(1024)
@@ -737,7 +826,9 @@ cdef class Ledger:
         cdef found_t* found
         cdef dict names = {}
         cdef int i, kind
-        if length < HEADER or records[:HEADER] != MAGIC:
+        if self.index == NULL or segment < self.next_segment or segment > MAX_SEGMENT_NUMBER:
+            raise InvalidTransition(f"segment {segment} is not to be recovered now", hint="begin_recovery first, then the oldest first")
+        if length < HEADER or length > MAX_SEGMENT or records[:HEADER] != MAGIC:
             raise damaged(segment, 0)
         while at < length:
             size = entry_size(bytes, length, at)
@@ -874,24 +965,49 @@ cdef class Ledger:
             return 0
         return self.live_in[segment - self.oldest]
 
+    cdef uint64_t _carry(self, int flags, uint64_t sequence, list numbers, const char* order, const char* frame, uint64_t size) except 0:
+        """The entry of an old segment, for these ports; its new place."""
+        cdef uint32_t port, n = <uint32_t>len(numbers), i
+        cdef uint64_t head = 8 + ((4 * <uint64_t>n + 7) & ~<uint64_t>7)
+        cdef char* out
+        for port in numbers:
+            self._name(port)
+        out = self._entry(E_ACCEPTED, flags, n, sequence, head + size)
+        memset(out + ENTRY, 0, head)
+        memcpy(out + ENTRY, order, 8)
+        for i in range(n):
+            port = numbers[i]
+            memcpy(out + ENTRY + 8 + 4 * i, &port, 4)
+        memcpy(out + ENTRY + head, frame, size)
+        return self.next_segment << OFFSET_BITS | <uint64_t>(out - self.filling.bytes) >> 3
+
     def carry(self, uint64_t segment, bytes records not None):
         """Take the live deliveries of an old segment into the one that is being filled."""
         cdef const char* bytes = records
-        cdef uint64_t length = <uint64_t>len(records), at = HEADER, size, sequence = 0, old, place
+        cdef uint64_t length = <uint64_t>len(records), at = HEADER, size, sequence = 0, old, place = 0
         cdef uint16_t count = 0
         cdef live_t* entry
         cdef Backlog backlog
-        cdef char* out
         cdef list homes
-        cdef uint32_t port, n
-        cdef uint64_t head, frame_at, i
-        waiting = {}        # position -> the backlogs that have it, and where; a backlog's oldest come first
+        cdef uint32_t n, k
+        cdef uint64_t frame_at, i, left
+        if length < HEADER or length > MAX_SEGMENT or records[:HEADER] != MAGIC:
+            raise damaged(segment, 0)
+        if segment >= self.next_segment:
+            raise InvalidTransition(f"segment {segment} is not an old one", hint="carry the oldest")
+        left = self.is_live_in(segment)
+        if left == 0 or (self.filling.used and self.filling.used + length > SEGMENT_FULL):
+            return 0
+        waiting = {}        # position -> the backlogs that have it, and where; after a carry a backlog's oldest need not be in the oldest segment
         for owner_or_port, backlog in [*self.backlogs.items(), *self.waiting.items()]:
-            i = 0
-            while i < backlog.count and backlog.at(i) >> OFFSET_BITS <= segment:
+            if left == 0:
+                break
+            for i in range(backlog.count):
                 if backlog.at(i) >> OFFSET_BITS == segment:
                     waiting.setdefault(backlog.at(i), []).append((owner_or_port, backlog, i))
-                i += 1
+                    left -= 1
+                    if left == 0:
+                        break
         carried = 0
         while at < length:
             size = entry_size(bytes, length, at)
@@ -900,6 +1016,9 @@ cdef class Ledger:
             if bytes[at + 4] == E_ACCEPTED:
                 memcpy(&count, bytes + at + 6, 2)
                 memcpy(&sequence, bytes + at + 8, 8)
+                frame_at = ENTRY + 8 + ((4 * <uint64_t>count + 7) & ~<uint64_t>7)
+                if frame_at >= size:
+                    raise damaged(segment, at)
                 old = segment << OFFSET_BITS | at >> 3
                 entry = self._find(sequence)
                 homes = waiting.get(old, [])
@@ -908,19 +1027,12 @@ cdef class Ledger:
                     ports = [entry.port] if entry.ports == NULL else [entry.ports[i] for i in range(entry.remaining)]
                 numbers = ports + [home[0] if isinstance(home[0], int) else self._stranger(home[0]) for home in homes]
                 if numbers:
-                    frame_at = ENTRY + 8 + ((4 * <uint64_t>count + 7) & ~<uint64_t>7)
-                    for port in numbers:
-                        self._name(port)
                     n = <uint32_t>len(numbers)
-                    head = 8 + ((4 * <uint64_t>n + 7) & ~<uint64_t>7)
-                    out = self._entry(E_ACCEPTED, bytes[at + 5], n, sequence, head + size - frame_at)
-                    memset(out + ENTRY, 0, head)
-                    memcpy(out + ENTRY, bytes + at + ENTRY, 8)
-                    for i in range(n):
-                        port = numbers[i]
-                        memcpy(out + ENTRY + 8 + 4 * i, &port, 4)
-                    memcpy(out + ENTRY + head, bytes + at + frame_at, size - frame_at)
-                    place = self.next_segment << OFFSET_BITS | <uint64_t>(out - self.filling.bytes) >> 3
+                    # a guest's broadcast has an entry for each receiver, and their live ones are all found with the first
+                    for k in range(0, n, ENTRY_RECEIVERS):
+                        place = self._carry(
+                            bytes[at + 5], sequence, numbers[k:k + ENTRY_RECEIVERS], bytes + at + ENTRY, bytes + at + frame_at, size - frame_at
+                        )
                     if entry != NULL and entry.position == old:
                         entry.position = place
                     for _, backlog, i in homes:

@@ -38,6 +38,8 @@ cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noex
 cdef void mailbox_clear(mailbox_t* box) noexcept nogil
 # takes over the reference; 0, or -1 when full (the caller keeps its reference)
 cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil
+# the same for what was accepted before: it is never full
+cdef int mailbox_put(mailbox_t* box, envelope_t* envelope) noexcept nogil
 # hands over the reference; NULL when empty. Control turns first.
 cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil
 

@@ -67,9 +67,13 @@ cdef void mailbox_clear(mailbox_t* box) noexcept nogil:
 
 
 cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil:
+    return -1 if envelope.kind == KIND_MESSAGE and mailbox_is_full(box) else mailbox_put(box, envelope)
+
+
+cdef int mailbox_put(mailbox_t* box, envelope_t* envelope) noexcept nogil:
     if envelope.kind != KIND_MESSAGE:
         return lane_push(&box.lanes[CONTROL_LANE], envelope)
-    if mailbox_is_full(box) or lane_push(&box.lanes[envelope.priority], envelope):
+    if lane_push(&box.lanes[envelope.priority], envelope):
         return -1
     cx_poke_u32(&box.count, box.count + 1)
     cx_poke_u64(&box.bytes, box.bytes + envelope.size)

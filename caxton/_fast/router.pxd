@@ -62,6 +62,8 @@ ctypedef struct port_t:
     int32_t wanted          # scheduler.pyx: bits of what Python asked for
     int32_t pending         # atomic: events of its guest that Trio has not read yet
     void* agent             # wasm/instance.pxd agent_t*, or NULL; whether there is one is asked without the lock
+    uint32_t turn_number    # where its last turn was recorded, for the next one (record_t.after_ring)
+    uint16_t turn_ring
     uint64_t received
     char pad[64]            # what another thread writes stands on cache lines of its own
     # counters, written by the journal's reader

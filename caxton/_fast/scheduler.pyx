@@ -37,8 +37,8 @@ from caxton._fast.envelope cimport (
 )
 from caxton._fast.history cimport History
 from caxton._fast.journal cimport OUTSIDE, RECORD_DEAD, record_t, RECORD_TURN, ring_append, ring_free, ring_init, ring_t, ring_used
-from caxton._fast.ledger cimport Ledger, SEQUENCE_BOOT, SEQUENCE_RING
-from caxton._fast.mailbox cimport mailbox_is_empty, mailbox_pop, mailbox_push
+from caxton._fast.ledger cimport BOOTS, Ledger, SEQUENCE_BOOT
+from caxton._fast.mailbox cimport mailbox_is_empty, mailbox_pop, mailbox_push, mailbox_put
 from caxton._fast.outbox cimport (
     event_free,
     event_new,
@@ -209,6 +209,7 @@ cdef class Scheduler:
         uint64_t boot=0, int delivery=DELIVERY_DURABLE, int retry_attempts=0, int64_t retry_delay_ns=1_000_000_000
     ):
         cdef int i
+        boot = (boot - 1) % BOOTS + 1 if boot else 0
         self.engine = engine
         self.linker = Linker(engine)
         self.router = Router(node)
@@ -254,7 +255,8 @@ cdef class Scheduler:
             raise MemoryError
         for i in range(self.pool.count + 1):
             self.rings[i] = &self.ring if i == 0 else &self.pool.workers[i - 1].ring
-            self.rings[i].sequence = boot << SEQUENCE_BOOT | <uint64_t>i << SEQUENCE_RING
+            self.rings[i].sequence = boot << SEQUENCE_BOOT | <uint64_t>i
+            self.rings[i].step = <uint64_t>self.pool.count + 1
         self.ledger.open_rings(self.pool.count + 1)
 
     def __dealloc__(self):
@@ -334,7 +336,7 @@ cdef class Scheduler:
         pthread_mutex_lock(&port.lock)
         port.delivery = <uint8_t>delivery
         port.backlog_bound = backlog
-        cx_poke_u32(&port.backlog, waiting)
+        cx_poke_u32(&port.backlog, port.backlog + waiting)
         refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
         if refill:
@@ -367,8 +369,8 @@ cdef class Scheduler:
         cdef port_t* port = self.router.port(port_id)
         cdef envelope_t* envelope
         cdef int moved = 0
-        while port.mailbox.count < min(port.mailbox.bound, <uint32_t>REFILL_WINDOW):
-            envelope = self.ledger.next_of(port_id, segment, records, &self.world.limits)
+        while port.mailbox.count < min(port.mailbox.bound, <uint32_t>REFILL_WINDOW) and port.mailbox.bytes < port.mailbox.byte_bound:
+            envelope = self.ledger.next_of(port_id, segment, records)
             if envelope == NULL:
                 break
             if envelope.sequence >> SEQUENCE_BOOT != self.ledger.boot:
@@ -377,6 +379,7 @@ cdef class Scheduler:
             envelope.kept = DELIVERY_DURABLE
             envelope.queued_ns = cx_monotonic_ns()
             self._put_back(port, envelope)
+            self.ledger.moved(port_id)
             moved += 1
         return moved
 
@@ -395,16 +398,13 @@ cdef class Scheduler:
     cdef int _put_back(self, port_t* port, envelope_t* envelope) except -1:
         """Out of the backlog into the mailbox, which is allowed to be full. Takes over the reference."""
         cdef bint queue = False, announce = False
-        cdef uint32_t bound
+        cdef uint64_t sequence = envelope.sequence
         pthread_mutex_lock(&port.lock)
-        bound = port.mailbox.bound
-        port.mailbox.bound = 0xFFFFFFFF
-        if mailbox_push(&port.mailbox, envelope):
-            port.mailbox.bound = bound
+        if mailbox_put(&port.mailbox, envelope):
             pthread_mutex_unlock(&port.lock)
             envelope_release(envelope)
+            self.ledger.not_moved(port.id, sequence)
             raise MemoryError
-        port.mailbox.bound = bound
         cx_poke_u32(&port.backlog, port.backlog - 1)
         if port.kind == PORT_HOST:
             announce = not port.announced
@@ -455,7 +455,8 @@ cdef class Scheduler:
         """Messages of a port's backlog that lie in this segment, for who has nobody to handle them; live until they are settled."""
         cdef envelope_t* envelope
         taken = []
-        while (envelope := self.ledger.next_of(port_id, segment, records, &self.world.limits)) != NULL:
+        while (envelope := self.ledger.next_of(port_id, segment, records)) != NULL:
+            self.ledger.moved(port_id)
             envelope.kept = DELIVERY_DURABLE
             taken.append(envelope_wrap(envelope))
         return taken
@@ -708,12 +709,18 @@ cdef class Scheduler:
 
     cdef int _send(self, envelope_t* envelope) except? -1000:
         """Takes over the reference when the result is positive."""
+        cdef int outcome
         try:
             self._make_room(envelope.size)
         except MailboxFull:
             envelope_release(envelope)
             raise
-        return send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
+        outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
+        if outcome == SEND_MAILBOX_FULL and self.targets.count > 1:
+            # it may have been the ring, which had no room for so many receivers
+            self._read_records()
+            outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
+        return outcome
 
     cdef Receipt _post(self, envelope_t* envelope, str sender):
         """Takes over the reference."""

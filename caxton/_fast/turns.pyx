@@ -3,7 +3,7 @@
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
-from caxton._fast.delivery cimport delivery_of, is_away, is_kept, must_spill, port_refusal
+from caxton._fast.delivery cimport delivery_for, delivery_of, is_away, is_kept, must_spill, port_refusal
 from caxton._fast.activity cimport (
     DO_ENVELOPE,
     DO_HOST,
@@ -70,6 +70,7 @@ from caxton._fast.router cimport (
     port_retain,
     port_t,
     router_resolve_all,
+    SEND_MAILBOX_FULL,
     SEND_MEMORY,
     targets_t,
 )
@@ -124,20 +125,26 @@ cdef void wait_for_room(pool_t* pool, ring_t* ring, uint64_t size) noexcept nogi
             cx_sleep_ns(50_000)
 
 
+cdef inline bint fits(const ring_t* ring, uint64_t size) noexcept nogil:
+    """Whether a thread can wait for room for a record of this size: the rest may be of its own turn, which goes out when it is more than half."""
+    return 2 * (size + sizeof(record_t)) + 256 <= ring.capacity // 2
+
+
 cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envelope, ring_t* ring, record_t* record) noexcept nogil:
     """Put the message into the port's mailbox, after its record, or leave it to the store.
 
     *record* NULL: it was written, for several receivers. Takes over the reference when it returns 0, else a SEND_* code.
     """
+    cdef uint8_t delivery = delivery_for(envelope, port)
     cdef bint queue = False, announce = False, spill = False
     cdef record_t spilled
     cdef int outcome
     pthread_mutex_lock(&port.lock)
-    outcome = port_refusal(pool.router, port, envelope.kept)
+    outcome = port_refusal(pool.router, port, delivery)
     if outcome:
         pthread_mutex_unlock(&port.lock)
         return outcome
-    spill = is_kept(envelope.kept) and must_spill(port)
+    spill = is_kept(delivery) and must_spill(port)
     if record != NULL and not pool.unrecorded:
         now_doing(worker, DO_JOURNAL)
         if spill:
@@ -182,7 +189,7 @@ cdef bint wants_refill(port_t* port) noexcept nogil:
     """Under the port's lock: its mailbox has become low, and the store has more for it. It is asked for once."""
     if cx_peek_u32(&port.backlog) == 0 or port.refilling or not cx_peek_u8(&port.accepting) or is_away(port):
         return False
-    if port.mailbox.count > min(port.mailbox.bound, <uint32_t>REFILL_WINDOW) // 2:
+    if port.mailbox.count > min(port.mailbox.bound, <uint32_t>REFILL_WINDOW) // 2 or port.mailbox.bytes > port.mailbox.byte_bound // 2:
         return False
     port.refilling = 1
     return True
@@ -193,12 +200,13 @@ cdef int send_to_many(
 ) noexcept nogil:
     """One record, and the block into each mailbox. Takes over the reference when it returns the number of receivers, else a SEND_* code."""
     cdef int outcome, first = 0
-    cdef uint32_t i, kept = 0, sent = 0, failed = 0
+    cdef uint32_t i, k, n, kept = 0, sent = 0, failed = 0, most
+    cdef uint64_t size = sizeof(record_t) + envelope.size, quarter = ring.capacity // 4, needed
     cdef receiver_t* receivers
     if envelope.kept == DELIVERY_UNSAID:
         envelope.kept = delivery_of(pool.router, envelope, NULL)
     for i in range(targets.count):
-        outcome = port_refusal(pool.router, targets.items[i], envelope.kept)
+        outcome = port_refusal(pool.router, targets.items[i], delivery_for(envelope, targets.items[i]))
         if outcome == 0:
             # who refuses goes behind those who take it
             targets.items[i], targets.items[kept] = targets.items[kept], targets.items[i]
@@ -206,22 +214,42 @@ cdef int send_to_many(
         first = first or outcome
     if kept == 0:
         return first
-    receivers = <receiver_t*>malloc(kept * sizeof(receiver_t))
+    # a thread waits for a quarter of its ring at most, else what it holds itself could be what is in the way: many receivers need several records
+    most = <uint32_t>min(max(quarter - min(quarter, size + 512), <uint64_t>512) // sizeof(receiver_t), <uint64_t>65535)
+    if worker == NULL and not pool.unrecorded:
+        # The thread that runs Trio cannot wait for itself. Each receiver may need a record of its own: left to the store, or refused after all
+        needed = (kept // most + 2) * (size + 16) + kept * (sizeof(receiver_t) + sizeof(record_t)) + most * sizeof(receiver_t)
+        ring.head_seen = cx_load_u64(&ring.head)
+        if needed > ring.capacity - (ring.tail - ring.head_seen):
+            return SEND_MAILBOX_FULL
+    receivers = <receiver_t*>malloc(min(kept, most) * sizeof(receiver_t))
     if receivers == NULL:
         return SEND_MEMORY
-    for i in range(kept):
-        receivers[i].port = targets.items[i].id
-        receivers[i].delivery = DELIVERY_VOLATILE if targets.items[i].never_kept else envelope.kept
-    record.outcome = <uint16_t>min(kept, <uint32_t>65535)
-    record.receiver = targets.items[0].id
-    now_doing(worker, DO_JOURNAL)
-    if not pool.unrecorded:
-        ring_append(ring, record, envelope, receivers, record.outcome * sizeof(receiver_t))
+    i = 0
+    while i < kept and not pool.unrecorded:
+        n = min(kept - i, most)
+        for k in range(n):
+            receivers[k].port = targets.items[i + k].id
+            receivers[k].delivery = delivery_for(envelope, targets.items[i + k])
+        record.outcome = <uint16_t>n
+        record.receiver = receivers[0].port
+        record.delivery = <uint8_t>receivers[0].delivery      # of the only one, when the others refused
+        now_doing(worker, DO_JOURNAL)
+        if worker != NULL:
+            wait_for_room(pool, ring, size + n * sizeof(receiver_t))
+        ring_append(ring, record, envelope, receivers, n * sizeof(receiver_t))
+        i += n
     free(receivers)
     now_doing(worker, DO_ROUTER)
     for i in range(targets.count):
         envelope_retain(envelope)
-        outcome = deliver(pool, worker, targets.items[i], envelope, ring, NULL)
+        if i >= kept:
+            # no record names it: whatever it would say now, it has refused
+            outcome = port_refusal(pool.router, targets.items[i], delivery_for(envelope, targets.items[i])) or first
+        else:
+            if worker != NULL:
+                wait_for_room(pool, ring, sizeof(record_t))     # it may be left to the store
+            outcome = deliver(pool, worker, targets.items[i], envelope, ring, NULL)
         if outcome == 0:
             sent += 1
             continue
@@ -253,7 +281,7 @@ cdef int send(
         envelope.queued_ns = now
         envelope.accepted_us = cx_realtime_us()
         envelope_stamp(envelope, envelope.accepted_us)
-        ring.sequence += 1
+        ring.sequence += ring.step
         envelope.sequence = ring.sequence
         envelope.kept = DELIVERY_UNSAID
     now_doing(worker, DO_ROUTER)
@@ -273,8 +301,9 @@ cdef int send(
         if targets.count > 1:
             return send_to_many(pool, worker, ring, targets, envelope, &record, source)
     if envelope.kept == DELIVERY_UNSAID:
-        envelope.kept = delivery_of(pool.router, envelope, target)
-    record.delivery = DELIVERY_VOLATILE if target.never_kept else envelope.kept
+        # what one receiver's configuration says does not bind the others of a guest's broadcast, which share the block
+        envelope.kept = delivery_of(pool.router, envelope, target if worker == NULL or cx_load_i32(&envelope.refs) == 1 else NULL)
+    record.delivery = delivery_for(envelope, target)
     record.receiver = target.id
     outcome = deliver(pool, worker, target, envelope, ring, &record)
     return outcome if outcome else 1
@@ -310,22 +339,19 @@ cdef void bury(
     record.port = port.id if port != NULL else 0
     record.receiver = max(envelope.delivery_attempt, <uint32_t>1)
     record.sequence = envelope.sequence
-    record.delivery = envelope.kept if port != NULL and not port.never_kept else DELIVERY_UNSAID
+    record.delivery = delivery_for(envelope, port) if port != NULL else DELIVERY_UNSAID
     if worker != NULL:
-        wait_for_room(pool, ring, envelope.size + length + sizeof(record_t))
+        wait_for_room(pool, ring, sizeof(record_t) + (envelope.size + length if fits(ring, envelope.size + length) else 0))
     if not ring_append(ring, &record, envelope, text, <uint32_t>length):
-        # the thread that runs Trio cannot wait for itself: the message is done with, and its sender is told
+        # The thread that runs Trio cannot wait for itself, and one accepted under a larger limit may be longer than the ring. The message is
+        # done with, and its sender is told
         record.kind = RECORD_TURN
+        record.flags |= OUTSIDE
         ring_append(ring, &record, NULL)
 
 
-cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now, bint final) noexcept nogil:
-    """*final*: the message is done with, well or badly; else it comes again."""
+cdef record_t record_of_turn(const agent_t* agent, int outcome, int64_t now) noexcept nogil:
     cdef record_t record
-    cx_store_u64(&worker.turns, worker.turns + 1)
-    if worker.pool.unrecorded:
-        return
-    set_activity(&worker.activity, DO_JOURNAL)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_TURN
     record.turn = agent.turn.kind
@@ -336,9 +362,30 @@ cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now
     record.spent_ns = now - agent.started_ns
     if agent.turn.kind == KIND_MESSAGE:
         record.sequence = agent.turn.sequence
-        record.delivery = agent.turn.kept if final else DELIVERY_UNSAID
-    wait_for_room(worker.pool, &worker.ring, sizeof(record_t))
-    ring_append(&worker.ring, &record, NULL)
+        record.delivery = delivery_for(agent.turn, agent.port)
+    return record
+
+
+cdef void append_turn(worker_t* worker, port_t* port, record_t* record) noexcept nogil:
+    """The end of a group; the reader takes one agent's turns in their order, whichever threads had them."""
+    cdef ring_t* ring = &worker.ring
+    cx_store_u64(&worker.turns, worker.turns + 1)
+    if worker.pool.unrecorded:
+        return
+    set_activity(&worker.activity, DO_JOURNAL)
+    record.after_ring = port.turn_ring
+    record.receiver = port.turn_number
+    wait_for_room(worker.pool, ring, sizeof(record_t))
+    if ring_append(ring, record, NULL):
+        ring.turns += 1
+        port.turn_ring = <uint16_t>(worker.index + 2)
+        port.turn_number = <uint32_t>ring.turns
+
+
+cdef void record_turn(worker_t* worker, agent_t* agent, int outcome, int64_t now) noexcept nogil:
+    """What was asked is done with, well or badly."""
+    cdef record_t record = record_of_turn(agent, outcome, now)
+    append_turn(worker, agent.port, &record)
 
 
 cdef void record_timer(worker_t* worker, port_t* port, uint32_t timer, int64_t due_us) noexcept nogil:
@@ -356,9 +403,9 @@ cdef void record_timer(worker_t* worker, port_t* port, uint32_t timer, int64_t d
 cdef void record_state(worker_t* worker, port_t* port, const char* changes, size_t length) noexcept nogil:
     """In pieces, so that a state of any size goes through the ring."""
     cdef record_t record
-    cdef size_t at = 0, piece
+    cdef size_t at = 0, piece, most = min(<size_t>STATE_PIECE, worker.ring.capacity // 8)
     while at < length:
-        piece = min(length - at, <size_t>STATE_PIECE)
+        piece = min(length - at, most)
         memset(&record, 0, sizeof(record_t))
         record.kind = RECORD_STATE
         record.flags = IN_TURN | (LAST if at + piece == length else 0)
@@ -381,7 +428,7 @@ cdef bint try_again(pool_t* pool, worker_t* worker, port_t* port, envelope_t* en
         due = pool.retry_delay_ns << min(attempt - 1, <uint32_t>20)
         due = min(due, max(<int64_t>RETRY_AT_MOST_NS, pool.retry_delay_ns))
         worker.chance = worker.chance * <uint64_t>6364136223846793005 + <uint64_t>(now | 1)
-        due = now + due // 2 + <int64_t>((worker.chance >> 33) % <uint64_t>(due // 2 + 1))
+        due = now + due // 2 + <int64_t>((worker.chance >> 16) % <uint64_t>(due // 2 + 1))
         attempt += 1
     if cx_load_i32(&envelope.refs) > 1:
         again = block_copy(envelope)
@@ -406,14 +453,15 @@ cdef bint try_again(pool_t* pool, worker_t* worker, port_t* port, envelope_t* en
 cdef void failed_turn(pool_t* pool, worker_t* worker, agent_t* agent, int reason, const char* text, size_t length, int64_t now) noexcept nogil:
     """The turn of a message ended badly: another attempt, or a dead letter of which the sender is told. Takes the turn."""
     cdef envelope_t* turn = agent.turn
-    cdef uint32_t attempts = max(turn.delivery_attempt, <uint32_t>1)
+    cdef record_t record = record_of_turn(agent, reason, now)
+    agent.turn = NULL
     if try_again(pool, worker, agent.port, turn, reason, now):
-        record_turn(worker, agent, reason, now, False)
-        agent.turn = NULL
+        # the port has the message now, and may lose it to whoever closes it: it is not looked at any more
+        record.delivery = DELIVERY_UNSAID
+        append_turn(worker, agent.port, &record)
         return
     bury(pool, worker, &worker.ring, agent.port, turn, reason, text, length, True)
-    record_turn(worker, agent, reason, now, True)
-    agent.turn = NULL
+    append_turn(worker, agent.port, &record)
     undelivered(pool, agent.port, reason, turn, text, length)
 
 
@@ -461,7 +509,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     agent.outgoing_bytes = 0
     agent.effects_count = agent.effects_bytes = 0
     # last: it ends the group, which is one transaction of the store
-    record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now, True)
+    record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now)
     set_activity(&worker.activity, DO_SCHEDULE)
 
 
@@ -513,7 +561,7 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
             else:
                 if agent.turn.kind == KIND_TIMER and agent.exit_reason != EXIT_KILLED:
                     record_timer(worker, port, agent.turn.argument, 0)
-                record_turn(worker, agent, agent.exit_reason, now, True)
+                record_turn(worker, agent, agent.exit_reason, now)
     set_activity(&worker.activity, DO_INSTANCE)
     event = event_new(EVENT_EXITED, port.id, NULL, 0, agent.exit_text, agent.exit_length)
     if event != NULL:
@@ -641,6 +689,10 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             if wants_refill(port):
                 outbox_push(pool.outbox, event_new(EVENT_REFILL, port.id, NULL, 0, NULL, 0))
             if turn == NULL:
+                if port.retries.count and port.retries.due_ns <= cx_monotonic_ns():
+                    # it became due while this thread ran something else: the ticker has been here, and found the port busy
+                    now = cx_monotonic_ns()
+                    continue
                 port.schedule = IDLE
                 drained = port.wanted & WANT_DRAINED
                 port.wanted &= ~WANT_DRAINED
@@ -649,6 +701,13 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
                     outbox_push(pool.outbox, event_new(EVENT_DRAINED, port.id, NULL, 0, NULL, 0))
                 break
             burst += 1
+            outcome = is_over(turn)
+            if outcome:
+                pthread_mutex_unlock(&port.lock)
+                expire(pool, worker, port, turn, outcome)
+                now = cx_monotonic_ns()
+                pthread_mutex_lock(&port.lock)
+                continue
             set_activity(&worker.activity, DO_ENVELOPE)
             agent_begin(agent, turn, now)
         pthread_mutex_unlock(&port.lock)
@@ -666,7 +725,7 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
             leave(pool, worker, agent, now)
             break
         if outcome == TURN_DONE:
-            if agent.refused and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
+            if agent.refused == REFUSED_BY_GUEST and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
                 # it did nothing but say that it cannot: what it wrote is undone, as after a crash
                 failed_turn(pool, worker, agent, EXIT_REFUSED, agent.last_error, agent.error_length if agent.failed else 0, now)
                 agent_reset(agent)

@@ -81,6 +81,10 @@ cdef enum:
     EVENT_HEALTH = 11
     EVENT_REFILL = 12           # the port has room for its backlog
 
+    # agent_t.refused; 0: nothing was
+    REFUSED_BY_GUEST = 1        # handle_message, handle_timer or health returned an error code
+    REFUSED_ANSWER = 2          # its answer could not be sent
+
     # what the guest waits for
     WAIT_NOTHING = 0
     WAIT_SLEEP = 1
@@ -140,7 +144,7 @@ ctypedef struct agent_t:
     envelope_t* turn            # owned; NULL between turns
     uint8_t phase
     uint8_t after_alloc
-    uint8_t refused             # handle_message returned non-zero
+    uint8_t refused             # REFUSED_*
     uint8_t failed              # last_error is of this turn
     uint8_t exit_reason
     uint32_t inbox              # the guest buffer that messages are written to

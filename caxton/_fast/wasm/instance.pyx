@@ -96,6 +96,7 @@ cdef enum:
     SMALLEST_INBOX = 1024
     ANSWER_ROOM = 65536         # of get_response and get_capabilities
     MAX_OUTGOING_BYTES = 67108864   # of one turn
+    RECEIVER_BYTES = 8              # of them, for each of several receivers
 
 
 # -- birth and death -------------------------------------------------------------------------------------------------
@@ -226,7 +227,9 @@ cdef int queue(agent_t* agent, envelope_t* envelope, port_t* target) noexcept no
     cdef outgoing_t* larger
     cdef uint32_t room
     cdef int outcome = 0
-    if agent.outgoing_count >= MAX_OUTGOING or agent.outgoing_bytes + envelope.size > MAX_OUTGOING_BYTES:
+    # many receivers make the turn's records long, and those have to go into one transaction
+    cdef uint64_t size = envelope.size + (RECEIVER_BYTES * <uint64_t>agent.targets.count if target == NULL else 0)
+    if agent.outgoing_count >= MAX_OUTGOING or agent.outgoing_bytes + size > MAX_OUTGOING_BYTES:
         outcome = SEND_LIMIT
     elif agent.outgoing_count == agent.outgoing_room:
         room = agent.outgoing_room * 2 if agent.outgoing_room else 2
@@ -244,7 +247,7 @@ cdef int queue(agent_t* agent, envelope_t* envelope, port_t* target) noexcept no
     agent.outgoing[agent.outgoing_count].envelope = envelope
     agent.outgoing[agent.outgoing_count].target = target
     agent.outgoing_count += 1
-    agent.outgoing_bytes += envelope.size
+    agent.outgoing_bytes += size
     return 0
 
 
@@ -587,9 +590,9 @@ cdef int end_phase(agent_t* agent) noexcept nogil:
             at = guest_bytes(agent, <uint32_t>(packed >> 32), <uint32_t>packed)
             if at == NULL:
                 return crash(agent, EXIT_TRAP, b"handle_message returned a reply outside the guest's memory")
-            agent.refused = agent_reply(agent, <char*>at, <uint32_t>packed) != 0
+            agent.refused = REFUSED_ANSWER if agent_reply(agent, <char*>at, <uint32_t>packed) else 0
             return next_phase(agent, PHASE_DONE)
-        agent.refused = result != 0
+        agent.refused = REFUSED_BY_GUEST if result else 0
         return next_phase(agent, PHASE_RESPONSE if result == 0 and has(agent, FN_RESPONSE) else PHASE_DONE)
     if agent.phase == PHASE_ALLOC:
         return take_inbox(agent, <uint32_t>result)
@@ -610,10 +613,10 @@ cdef int end_phase(agent_t* agent) noexcept nogil:
             at = guest_bytes(agent, agent.inbox, <uint32_t>result)
             if at == NULL or <uint32_t>result > agent.inbox_size:
                 return crash(agent, EXIT_TRAP, b"get_response returned a length that is not inside its buffer")
-            agent.refused = agent_reply(agent, <char*>at, <uint32_t>result) != 0
+            agent.refused = REFUSED_ANSWER if agent_reply(agent, <char*>at, <uint32_t>result) else 0
         return next_phase(agent, PHASE_DONE)
     if agent.phase == PHASE_TIMER or agent.phase == PHASE_HEALTH:
-        agent.refused = result != 0
+        agent.refused = REFUSED_BY_GUEST if result else 0
     return next_phase(agent, PHASE_DONE)
 
 
