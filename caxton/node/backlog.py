@@ -58,6 +58,7 @@ class Refills:
 
     async def run(self) -> None:
         while True:
+            await trio.lowlevel.checkpoint()  # a segment that is at hand is read without one
             while not self._asked:
                 if self._later:
                     await self._committer.wait_commit()

@@ -1,0 +1,52 @@
+"""What waits to be handled again, in a list: the specification of `caxton/_fast/retries`.
+
+Rule 1: a message whose turn failed waits for its due time. Later messages of its conversation wait behind it, in their
+order; other conversations go on.
+Rule 2: a message without a conversation holds nobody back.
+Rule 3: when a message has gone, the next of its conversation is due at once if it was held, else at its own time. One
+that fails again goes back to where it was: before those of its conversation.
+Rule 4: of several that are due, the one that stands first goes first; who failed last stands before the others.
+"""
+
+from caxton._fast.envelope import Envelope
+
+Waiting = tuple[Envelope, int]  # and when it is due
+
+
+class Retries:
+    def __init__(self) -> None:
+        self.waiting: list[Waiting] = []
+
+    def put(self, envelope: Envelope, due_ns: int) -> None:
+        self.waiting.insert(0, (envelope, due_ns))
+
+    def hold(self, envelope: Envelope) -> bool:
+        conversation = envelope.conversation_id
+        if not conversation or all(other.conversation_id != conversation for other, _ in self.waiting):
+            return False
+        self.waiting.append((envelope, 0))
+        return True
+
+    def _leaders(self) -> list[Waiting]:
+        """The first of each conversation, and all that have none."""
+        seen: set[str] = set()
+        leaders = []
+        for waiting in self.waiting:
+            conversation = waiting[0].conversation_id
+            if not conversation or conversation not in seen:
+                leaders.append(waiting)
+            seen.add(conversation or "")
+        return leaders
+
+    def due(self) -> int | None:
+        return min((due for _, due in self._leaders()), default=None)
+
+    def take(self, now: int) -> Envelope | None:
+        for waiting in self._leaders():
+            if waiting[1] <= now:
+                self.waiting.remove(waiting)
+                return waiting[0]
+        return None
+
+    def __len__(self) -> int:
+        return len(self.waiting)
