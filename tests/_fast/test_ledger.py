@@ -1,0 +1,352 @@
+"""The native ledger through real schedulers, life after life, beside its twin in dicts."""
+
+import random
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from caxton._fast.ledger import Ledger
+from caxton._fast.scheduler import Scheduler
+from caxton.core.errors import InvalidTransition, StoreError
+from tests._fast.lives import Life, Lives, reporter
+from tests._fast.scheduling import engine
+from tests.oracles import ledger as oracle
+
+AGENTS = ("a", "b", "relay", "sink")
+HEADER = oracle.HEADER
+
+
+def module_of(name: str):  # type: ignore[no-untyped-def]  # a module of the native part
+    return reporter("(call $out)", receiver="sink") if name == "relay" else reporter()
+
+
+class Chance:
+    """Random acts on one life; numbers are the messages' contents."""
+
+    def __init__(self, rng: random.Random, life: Life) -> None:
+        self.rng = rng
+        self.life = life
+        self.running: set[str] = set()
+        for name in AGENTS:
+            life.keep(name)
+        life.keep("outside", host=True)
+
+    def act(self, number: int) -> None:
+        rng, life = self.rng, self.life
+        match rng.choice(["send"] * 6 + ["burst", "start", "stop", "commit", "commit", "fail", "refill", "carry", "mail"]):
+            case "send":
+                life.send(rng.choice(["a", "b", "relay", "outside", ["a", "b"], ["a", "relay", "outside"]]), number)
+            case "burst":
+                for extra in range(30):
+                    life.send(rng.choice(["a", "relay"]), number + extra / 100)
+            case "start":
+                self.start(rng.choice(AGENTS))
+            case "stop" if self.running:
+                name = rng.choice(sorted(self.running))
+                self.running.discard(name)
+                port = life.ports[name]
+                exits = len(life.of(2, port))
+                life.scheduler.set_accepting(port, False)
+                life.scheduler.drop(port)
+                life.exit_of(port, exits + 1)
+            case "commit":
+                life.commit()
+            case "fail":
+                assert (batch := life.take()) is life.take()
+                assert batch is None or life.ledger.take() is batch
+            case "refill":
+                life.events += life.scheduler.drain()
+                life.refill()
+            case "carry" if life.ledger.next_segment - life.ledger.oldest > 1:
+                life.carry()
+            case "mail":
+                for message in life.scheduler.receive(life.ports["outside"], rng.randrange(4)):
+                    life.scheduler.settle(life.ports["outside"], message)
+
+    def start(self, name: str) -> None:
+        if name not in self.running:
+            self.running.add(name)
+            self.life.scheduler.set_accepting(self.life.ports[name], True)
+            self.life.start(self.life.ports[name], module_of(name), log_lines_per_second=1_000_000)
+
+
+def check_whole_turns(past: Lives) -> None:
+    """What the relay handled and what it sent are in the same segments."""
+    for records in past.segments.values():
+        sent = handled = 0
+        seen = set()
+        for entry in oracle.entries(records):
+            if entry.kind == oracle.ACCEPTED and entry.owners == ("sink",) and entry.order == first_place(past, records, entry):
+                sent += 1
+            elif entry.kind == oracle.HANDLED and entry.owners == ("relay",):
+                assert entry.sequence not in seen
+                seen.add(entry.sequence)
+                handled += 1
+        assert sent == handled
+
+
+def first_place(past: Lives, records: bytes, entry: oracle.Entry) -> int:
+    segment = next(number for number, found in past.segments.items() if found is records)
+    return segment << 24 | entry.at >> 3
+
+
+def check_order(life: Life) -> None:
+    for name in ("a", "b", "relay"):
+        firsts = list(dict.fromkeys(life.contents(name)))
+        assert firsts == sorted(firsts), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_what_was_committed_is_handled_in_some_life(seed: int) -> None:
+    rng = random.Random(seed)
+    past = Lives()
+    number = 0
+    for _ in range(4):
+        with past.begin(threads=2) as life:
+            chance = Chance(rng, life)
+            for _ in range(60):
+                chance.act(number := number + 1)
+        life.events += life.scheduler.drain()
+        check_order(life)
+    with past.begin(threads=2) as life:
+        chance = Chance(rng, life)
+        for name in AGENTS:
+            chance.start(name)
+        while life.ledger.live:
+            life.events += life.scheduler.drain()
+            life.refill()
+            for message in life.scheduler.receive(life.ports["outside"], 100):
+                life.scheduler.settle(life.ports["outside"], message)
+            life.commit()
+        check_order(life)
+        assert past.twin.live == {}
+        assert all(life.scheduler.statistics(port).backlog == 0 for port in life.ports.values())
+        life.send("a", "the end")
+        life.go_on()
+        assert life.ledger.oldest >= life.ledger.next_segment - 1
+    assert set(past.twin.accepted) == set(past.twin.done)
+    assert set(past.twin.done.values()) <= {1}
+    check_whole_turns(past)
+
+
+def test_what_was_carried_once_is_carried_again() -> None:
+    """After a carry a backlog's oldest message is in a new segment, and those behind it in older ones."""
+    past = Lives()
+    with past.begin() as life:
+        life.keep("off")
+        for number in range(6):
+            life.send("off", number)
+            life.commit()
+        assert life.ledger.oldest == 1
+        for expected in range(1, 7):
+            assert life.ledger.oldest == expected
+            assert life.carry() == 1
+            life.commit()
+        assert life.ledger.live == 6
+        # and those that were carried, together with what came between
+        assert life.carry() == 1
+        life.commit()
+    with past.begin() as life:
+        life.keep("off", reporter())
+        life.go_on()
+        assert life.contents("off") == list(range(6))
+
+
+def test_a_carried_broadcast_keeps_every_receiver() -> None:
+    past = Lives()
+    with past.begin() as life:
+        for name in ("off", "gone"):
+            life.keep(name)
+        life.keep("host", host=True)
+        life.send(["off", "gone", "host"], "all")
+        life.send("off", "one")
+        life.commit()
+        assert life.carry() == 4
+        life.commit()
+        assert life.ledger.oldest == 2
+    with past.begin() as life:
+        for name in ("off", "gone", "host"):
+            life.keep(name, reporter())
+        life.go_on()
+        assert [life.contents(name) for name in ("off", "gone", "host")] == [["all", "one"], ["all"], ["all"]]
+
+
+def test_settled_twice_is_settled_once() -> None:
+    """And what comes after it is read."""
+    past = Lives()
+    with past.begin() as life:
+        port = life.keep("host", host=True)
+        receipt = life.send("host", 1)
+        (mail,) = life.receive(port)
+        life.scheduler.settle(port, mail)
+        life.scheduler.settle(port, mail)
+        life.scheduler.bury(port, mail, 1)
+        life.scheduler.settle(port, mail)
+        life.commit()
+        assert life.ledger.live == 0
+        last = life.send("host", 2)
+        life.commit()
+        assert life.ledger.is_committed(receipt.sequence)
+        assert life.ledger.is_committed(last.sequence)
+
+
+def test_a_batch_that_failed_is_the_same_again() -> None:
+    past = Lives()
+    with past.begin() as life:
+        life.keep("off")
+        first = life.send("off", 1)
+        batch = life.take()
+        assert batch is not None
+        second = life.send("off", 2)
+        assert life.take() is batch
+        assert not life.ledger.is_committed(first.sequence)
+        past.write(batch)
+        life.ledger.committed()
+        assert life.ledger.is_committed(first.sequence)
+        assert not life.ledger.is_committed(second.sequence)
+        life.commit()
+        assert life.ledger.is_committed(second.sequence)
+        assert sorted(past.segments) == [1, 2]
+
+
+def test_sequence_numbers_of_two_rings_and_boots_never_meet() -> None:
+    past = Lives()
+    seen: set[int] = set()
+    for _ in range(3):
+        with past.begin(threads=3) as life:
+            life.keep("relay", reporter("(call $out)", receiver="sink"))
+            life.keep("sink", reporter())
+            for number in range(50):
+                life.send("relay", number)
+            life.go_on()
+    for (sequence, _), times in past.twin.accepted.items():
+        assert times == 1
+        assert sequence not in seen
+        seen.add(sequence)
+    assert len(seen) == 300
+
+
+def test_boots_wrap_around() -> None:
+    assert [Scheduler(engine(), threads=1, boot=boot).ledger.boot for boot in (0, 1, 65535, 65536, 65537)] == [0, 1, 65535, 1, 2]
+
+
+# -- bytes that are no segment ---------------------------------------------------------------------------------------
+
+
+def some_segment() -> bytes:
+    past = Lives()
+    with past.begin() as life:
+        for name in ("off", "gone"):
+            life.keep(name)
+        life.keep("relay", reporter())
+        for number in range(4):
+            life.send(["off", "gone"], number)
+            life.send("relay", number)
+        life.send("off", "x" * 300)
+        life.settle()
+        life.commit()
+    assert len(past.segments) == 1 or sorted(past.segments) == list(range(1, len(past.segments) + 1))
+    return past.segments[1]
+
+
+SEGMENT: list[bytes] = []
+
+
+def segment() -> bytes:
+    if not SEGMENT:
+        SEGMENT.append(some_segment())
+    return SEGMENT[0]
+
+
+def read_all(good: bytes, records: bytes) -> None:
+    """Whoever has to read these bytes gives a value, or says that they are damaged."""
+    for carried in (False, True):
+        scheduler = Scheduler(engine(), threads=1, boot=2)
+        ledger = scheduler.ledger
+        ledger.begin_recovery(1)
+        try:
+            ledger.recover(1, good if carried else records)
+            ledger.remember(records)
+            ledger.recovered()
+            if carried:
+                ledger.carry(1, records)
+            for owner in ledger.owners_waiting():
+                port = scheduler.open_port(owner or "nobody")
+                scheduler.keep_port(port, owner)
+                if segment := ledger.refill(port):
+                    scheduler.refill(port, segment, records)
+                    ledger.carry(segment, records)
+        except StoreError as error:
+            assert error.details["cause"] == "damaged"
+        batch = ledger.take()
+        if batch is not None and batch.segment and not carried:
+            list(oracle.entries(batch.records))
+        scheduler.stop()
+
+
+@pytest.mark.slow
+@settings(max_examples=150)
+@given(st.data())
+def test_any_bytes_are_read_or_called_damaged(data: st.DataObject) -> None:
+    good = segment()
+    records = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(records) - 1))
+        match data.draw(st.sampled_from(["byte", "word", "cut", "insert", "count"])):
+            case "byte":
+                records[at] = data.draw(st.integers(0, 255))
+            case "word":
+                struct.pack_into("<I", records, min(at & ~3, len(records) - 4), data.draw(st.sampled_from([0, 1, 8, 0xFFFFFFFF, 1 << 30])))
+            case "cut":
+                del records[at + 1 :]
+                break
+            case "insert":
+                records[at & ~7 : at & ~7] = bytes(8)
+            case "count":
+                starts = [entry.at for entry in oracle.entries(good)]
+                start = data.draw(st.sampled_from(starts))
+                if start + 8 <= len(records):
+                    struct.pack_into("<H", records, start + 6, data.draw(st.sampled_from([0, 1, 7, 65535])))
+        if len(records) < 4:
+            break
+    read_all(good, bytes(records))
+
+
+@pytest.mark.parametrize("records", [b"", b"CXJ", HEADER[:7], b"CXJ\x02\0\0\0\0", HEADER + b"\x01" * 8, HEADER + bytes(16)])
+def test_what_is_no_segment_is_damaged(records: bytes) -> None:
+    scheduler = Scheduler(engine(), threads=1, boot=2)
+    scheduler.ledger.begin_recovery(1)
+    with pytest.raises(StoreError) as caught:
+        scheduler.ledger.recover(1, records)
+    assert caught.value.details["cause"] == "damaged"
+
+
+def test_an_entry_with_more_receivers_than_it_has_room_for_is_not_carried() -> None:
+    past = Lives()
+    with past.begin() as life:
+        life.keep("off")
+        life.send("off", 1)
+        life.commit()
+        records = bytearray(past.segments[1])
+        (entry,) = oracle.entries(records)
+        struct.pack_into("<H", records, entry.at + 6, 2000)
+        with pytest.raises(StoreError):
+            life.ledger.carry(1, bytes(records))
+        assert life.carry() == 1
+
+
+def test_nothing_is_recovered_before_or_after_its_time() -> None:
+    scheduler = Scheduler(engine(), threads=1, boot=2)
+    ledger: Ledger = scheduler.ledger
+    with pytest.raises(InvalidTransition):
+        ledger.recover(1, segment())
+    ledger.begin_recovery(1)
+    ledger.recover(1, segment())
+    with pytest.raises(InvalidTransition):
+        ledger.recover(1, segment())
+    ledger.recovered()
+    with pytest.raises(InvalidTransition):
+        ledger.recover(2, segment())

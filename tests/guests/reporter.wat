@@ -1,0 +1,15 @@
+;; Logs each message as it came, writes to its state, and then does $(DO). `$n` counts the calls of this instance.
+(module
+  (import "caxton" "console_log" (func $log (param i32 i32)))
+  (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
+  (import "caxton" "store_data" (func $store (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 12)
+  (global $n (mut i32) (i32.const 0))
+  (data (i32.const 1024) "$(MESSAGE)")
+  (func (export "caxton_alloc") (param i32) (result i32) (i32.const 0x20000))
+  (func (export "handle_message") (param $at i32) (param $length i32) (result i32)
+    (local $i i32)
+    (global.set $n (i32.add (global.get $n) (i32.const 1)))
+    (call $log (local.get $at) (local.get $length))
+    $(DO)
+    (i32.const 0)))
