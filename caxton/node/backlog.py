@@ -18,6 +18,7 @@ from caxton.store import Store
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+LOOK_SECONDS = 0.05
 GONE = 100 - SEND_NO_RECEIVER  # a dead letter's reason; SEND_* are below zero
 
 
@@ -61,7 +62,8 @@ class Refills:
             await trio.lowlevel.checkpoint()  # a segment that is at hand is read without one
             while not self._asked:
                 if self._later:
-                    await self._committer.wait_commit()
+                    with trio.move_on_after(LOOK_SECONDS):  # it may have been written a moment ago
+                        await self._committer.wait_commit()
                     self._asked.extend(self._later)
                     self._later.clear()
                 else:
