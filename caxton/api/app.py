@@ -6,6 +6,7 @@ from werkzeug import exceptions as http
 
 from caxton.api.agents import agents_blueprint
 from caxton.api.backups import backups_blueprint
+from caxton.api.dead_letters import dead_letters_blueprint
 from caxton.api.debug import debug_blueprint
 from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
@@ -24,6 +25,7 @@ ROOMS = (
     agents_blueprint,
     backups_blueprint,
     messages_blueprint,
+    dead_letters_blueprint,
     events_blueprint,
     system_blueprint,
     debug_blueprint,

@@ -4,7 +4,7 @@
 a message takes a place in a mailbox or raises. Every method raises members of the tree in `core/errors.py`, no others.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,19 @@ import trio
 
 from caxton.core.errors import CaxtonError
 from caxton.core.manifest import AgentConfig
-from caxton.core.views import AgentInfo, EdgeLimits, Event, EventFilter, LogLine, MessageRecord, Profile, Receipt
+from caxton.core.views import (
+    AgentInfo,
+    DeadLetterFilter,
+    DeadLetterInfo,
+    EdgeLimits,
+    Event,
+    EventFilter,
+    LogLine,
+    MessageRecord,
+    Profile,
+    Receipt,
+    Retried,
+)
 
 
 class Message(Protocol):
@@ -109,7 +121,32 @@ class Backups(Protocol):
         """Where it lies. Raises NotFound."""
 
 
+class DeadLetters(Protocol):
+    """Every method that takes a filter raises InvalidRequest for a reason that there is not."""
+
+    async def list(self, which: DeadLetterFilter, *, before: int, limit: int) -> tuple[Sequence[DeadLetterInfo], int]:
+        """One page, the newest first, and how many there are in all. *before*: the id where the last page ended."""
+
+    def export(self, which: DeadLetterFilter) -> AsyncGenerator[Sequence[DeadLetterInfo], None]:
+        """Pages, the oldest first, with the messages."""
+
+    async def get(self, letter_id: int) -> DeadLetterInfo:
+        """One, with its message. Raises NotFound."""
+
+    async def retry(self, letter_id: int) -> Receipt:
+        """Post its message again, then forget it. Raises NotFound, and what `Bus.post` raises: then it stays."""
+
+    async def retry_all(self, which: DeadLetterFilter) -> Retried: ...
+    async def remove(self, letter_id: int) -> None:
+        """Raises NotFound."""
+
+    async def purge(self, which: DeadLetterFilter) -> int:
+        """How many were forgotten."""
+
+
 class Node(Protocol):
+    @property
+    def dead_letters(self) -> DeadLetters: ...
     @property
     def backups(self) -> Backups: ...
     @property

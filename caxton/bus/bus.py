@@ -65,12 +65,18 @@ class Bus:
     def post_many(self, lines: Sequence[bytes]) -> list[Receipt | CaxtonError]:
         return self._poster.post_many(lines, "")
 
+    def post_again(self, data: bytes, *, sender: str) -> Receipt:
+        """Accept a message that was accepted before and given up: its id is known, and it counts all the same."""
+        return self._poster.post(data, sender)
+
     async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
         """The same when what was posted is on the disk, as far as it has to be: only then its sender is told.
 
         What could not be written is an error instead, though it may still come.
         """
-        newest = max((outcome.sequence for outcome in outcomes if isinstance(outcome, Receipt) and outcome.kept), default=0)
+        newest = max(
+            (outcome.sequence for outcome in outcomes if isinstance(outcome, Receipt) and outcome.kept), default=0
+        )
         if not newest:
             return outcomes
         try:
@@ -78,7 +84,9 @@ class Bus:
         except CaxtonError as error:
             is_committed = self._scheduler.ledger.is_committed
             return [
-                error if isinstance(outcome, Receipt) and outcome.kept and not is_committed(outcome.sequence) else outcome
+                error
+                if isinstance(outcome, Receipt) and outcome.kept and not is_committed(outcome.sequence)
+                else outcome
                 for outcome in outcomes
             ]
         return outcomes

@@ -16,14 +16,21 @@ from caxton._fast.scheduler import (
     EXIT_REFUSED,
     EXIT_TIMEOUT,
     EXIT_TRAP,
+    SEND_HOPS,
+    SEND_INVALID,
     SEND_MAILBOX_FULL,
+    SEND_MEMORY,
     SEND_NO_RECEIVER,
     SEND_STOPPED,
     SEND_STORE,
+    SEND_TOO_LARGE,
 )
 
 AMS = "ams"
 SILENT = frozenset({"failure", "not-understood"})
+
+UNSENT = 100  # a dead letter's reason for SEND_* codes, which are below zero: 100 - code
+NOT_ACKNOWLEDGED = 200  # an agent outside was given the message again and again
 
 # code of EVENT_UNDELIVERED: FIPA's word for the reason, and a sentence
 REASONS: dict[int, tuple[str, str]] = {
@@ -39,7 +46,35 @@ REASONS: dict[int, tuple[str, str]] = {
     EXIT_EXPIRED: ("expired", "expires_at passed before the agent came to the message"),
     EXIT_LATE: ("late", "reply_by passed before the agent came to the message"),
     EXIT_REFUSED: ("agent-refused", "handle_message returned an error code and the agent sent nothing"),
+    NOT_ACKNOWLEDGED: ("agent-not-responding", "the agent did not acknowledge the message"),
 }
+
+# reason of a dead letter, and its name for people and programs
+DEAD_REASONS: dict[int, str] = {
+    EXIT_TRAP: "agent-trapped",
+    EXIT_TIMEOUT: "timeout",
+    EXIT_INIT: "agent-not-started",
+    EXIT_KILLED: "agent-stopped",
+    EXIT_MEMORY: "resource-exhausted",
+    EXIT_REFUSED: "agent-refused",
+    EXIT_EXPIRED: "expired",
+    EXIT_LATE: "late",
+    UNSENT - SEND_INVALID: "invalid-message",
+    UNSENT - SEND_NO_RECEIVER: "agent-not-found",
+    UNSENT - SEND_MAILBOX_FULL: "queue-full",
+    UNSENT - SEND_TOO_LARGE: "message-too-large",
+    UNSENT - SEND_STOPPED: "agent-unreachable",
+    UNSENT - SEND_HOPS: "too-many-hops",
+    UNSENT - SEND_MEMORY: "server-out-of-memory",
+    UNSENT - SEND_STORE: "storage-full",
+    NOT_ACKNOWLEDGED: "agent-not-responding",
+}
+DEAD_NUMBERS = {name: number for number, name in DEAD_REASONS.items()}
+
+
+def dead_reason(number: int) -> str:
+    """The name of a dead letter's reason; of one that a newer Caxton wrote, its number."""
+    return DEAD_REASONS.get(number, f"reason-{number}")
 
 
 def reason_of(code: int) -> tuple[str, str]:

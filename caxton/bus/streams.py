@@ -14,13 +14,14 @@ import trio
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
+from caxton.bus.delivery import UNSENT
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.views import Receipt
 
 WINDOW = 16_384
-DELETED = 100 - SEND_NO_RECEIVER  # a dead letter's reason; SEND_* are below zero
+DELETED = UNSENT - SEND_NO_RECEIVER  # a dead letter's reason
 
 
 @attrs.define(eq=False)

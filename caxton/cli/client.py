@@ -92,9 +92,11 @@ class Client:
             raise ServerFailure(what, answer.status, found if isinstance(found, dict) else {})
         return found
 
-    def download(self, path: str, file: IO[bytes], *, what: str) -> None:
+    def download(
+        self, path: str, file: IO[bytes], *, what: str, query: Mapping[str, object] | None = None
+    ) -> None:
         """Write what is at *path* to *file*, all of it."""
-        with self._open("GET", path, what=what, headers={}) as answer:
+        with self._open("GET", path, what=what, headers={}, query=query) as answer:
             if answer.status >= 400:
                 text = answer.read()
                 raise ServerFailure(what, answer.status, json.loads(text) if text.startswith(b"{") else {})

@@ -146,6 +146,39 @@ class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     language: str = ""
 
 
+class DeadLetterInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was given up: who should have handled it, why, when, and after how many attempts.
+
+    `agent` is empty when nobody was found. `message` is its JSON, where one letter is shown and not a list.
+    """
+
+    id: int  # grows
+    message_id: str
+    agent: str
+    sender: str
+    reason: str
+    attempts: int
+    detail: str
+    at: float
+    message: msgspec.Raw | None = None
+
+
+class DeadLetterFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Some dead letters; an empty one means all."""
+
+    agent: str = ""
+    reason: str = ""
+    since: float = 0.0
+
+
+class Retried(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of dead letters that were to be sent again; the first errors, by the letter's id."""
+
+    retried: int
+    failed: int = 0
+    errors: dict[str, str] = {}
+
+
 class LogLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line an agent wrote (`out`, `err`), or one that the platform wrote about it (`system`)."""
 

@@ -11,6 +11,7 @@ import trio
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
+from caxton.bus.delivery import UNSENT
 from caxton.core.errors import CaxtonError, StoreError
 from caxton.node.committer import Committer
 from caxton.store import Store
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 LOOK_SECONDS = 0.05
-GONE = 100 - SEND_NO_RECEIVER  # a dead letter's reason; SEND_* are below zero
+GONE = UNSENT - SEND_NO_RECEIVER  # a dead letter's reason
 
 
 async def recover(store: Store, scheduler: Scheduler, committer: Committer, history_bytes: int) -> None:

@@ -97,6 +97,7 @@ class Committer:
         self._window_bytes = 0
         self._window_messages = 0
         self.on_commit: Callable[[], None] = lambda: None  # mail that waited for it may leave
+        self.on_written: Callable[[Batch], None] = lambda batch: None  # it is in the store: count it, tell it
         self.fault = ""  # why the last attempt failed; empty when it did not
         self.commits = 0
 
@@ -168,6 +169,7 @@ class Committer:
             self._tell_committed()
             await trio.lowlevel.checkpoint()  # who posted is answered before the replies to it leave
             self.on_commit()
+            self.on_written(work.batch)
         self._readers.unpark_all()
         return True
 

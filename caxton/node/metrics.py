@@ -11,16 +11,20 @@ from typing import Any
 from caxton._fast.scheduler import Scheduler
 from caxton.core.agent import AgentState
 from caxton.node.agents import Agents
+from caxton.node.dead_letters import DeadLetters
 from caxton.runtime.supervisor import Runtime
 
 RATE_WINDOW = 1.0  # seconds that a rate is averaged over, at least
 
 
 class Metrics:
-    def __init__(self, scheduler: Scheduler, runtime: Runtime, agents: Agents, data_dir: Path) -> None:
+    def __init__(
+        self, scheduler: Scheduler, runtime: Runtime, agents: Agents, letters: DeadLetters, data_dir: Path
+    ) -> None:
         self._scheduler = scheduler
         self._runtime = runtime
         self._agents_room = agents
+        self._letters = letters
         self._data_dir = data_dir
         self._rate_from = (time.monotonic(), 0)
         self._rate = 0.0
@@ -48,7 +52,8 @@ class Metrics:
             "failed": states.count(AgentState.FAILED) + broken,
         }
 
-    def _messages(self) -> Mapping[str, float]:
+    # Any: numbers, and dead letters by reason
+    def _messages(self) -> Mapping[str, Any]:
         totals = self._scheduler.totals()
         now = time.monotonic()
         since, handled = self._rate_from
@@ -61,6 +66,7 @@ class Metrics:
             "total_undelivered": totals["undelivered"],
             "rate_per_second": round(self._rate, 1),
             "queue_size": totals["waiting"],
+            "dead_letters": self._letters.figures,
         }
 
     def _resources(self) -> Mapping[str, float]:

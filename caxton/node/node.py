@@ -19,6 +19,7 @@ from typing import Any
 import trio
 
 import caxton
+from caxton._fast.ledger import Batch
 from caxton._fast.scheduler import EVENT_CALL, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
@@ -27,8 +28,10 @@ from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import EdgeLimits, Profile
 from caxton.node.agents import Agents
-from caxton.node.committer import Committer
 from caxton.node.backlog import Refills, recover
+from caxton.node.committer import Committer
+from caxton.node.dead_letters import DeadLetters
+from caxton.node.housekeeping import Housekeeping
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
 from caxton.runtime.hostcalls import answer_call
@@ -92,12 +95,14 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                 )
                 committer.on_commit = bus.committed
                 node = Node(config, store, scheduler, bus, committer)
+                committer.on_written = node.written
                 async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:
                     node.furnish(engine, runtime)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
+                    tasks.start_soon(node.housekeeping.run)
                     await node.agents.restore()
                     node.is_ready = True
                     try:
@@ -153,6 +158,8 @@ class Node:
         )
         self._committer = committer
         self._refills = Refills(scheduler, store, committer)
+        self.dead_letters = DeadLetters(store, bus)
+        self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
 
     def furnish(self, engine: Engine, runtime: Runtime) -> None:
@@ -169,7 +176,7 @@ class Node:
         self.agents = Agents(
             self.scheduler, runtime, self.store, modules, self.bus, self._committer, max_agents=limits.max_agents
         )
-        self.metrics = Metrics(self.scheduler, runtime, self.agents, self.store.data_dir)
+        self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
 
     def announce(self, address: str) -> None:
         """Say where this node answers, for those who find its folder locked."""
@@ -235,6 +242,12 @@ class Node:
     async def refill(self) -> None:
         """Bring backlogs from the store into mailboxes that have room, for as long as the node is open."""
         await self._refills.run()
+
+    def written(self, batch: Batch) -> None:
+        """This is in the store."""
+        if batch.dead:
+            self.dead_letters.committed(batch.dead)
+        self.housekeeping.written(len(batch.records), len(batch.dead))
 
     async def record_the_rest(self) -> None:
         """When pump and committer have ended: keep what the last turns changed."""

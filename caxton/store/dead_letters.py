@@ -41,12 +41,18 @@ class Which(msgspec.Struct, frozen=True, kw_only=True):
     agent: str | None = None
     reason: int | None = None
     before_us: int | None = None
+    since_us: int | None = None
 
     def where(self) -> tuple[str, tuple[str | int, ...]]:
         """Conditions to follow another one, and their values."""
         chosen = [
             (condition, value)
-            for condition, value in (("agent =", self.agent), ("reason =", self.reason), ("at_us <", self.before_us))
+            for condition, value in (
+                ("agent =", self.agent),
+                ("reason =", self.reason),
+                ("at_us <", self.before_us),
+                ("at_us >=", self.since_us),
+            )
             if value is not None
         ]
         return "".join(f" AND {condition} ?" for condition, _ in chosen), tuple(value for _, value in chosen)

@@ -1,0 +1,84 @@
+"""Keeps the store within its bounds: handled messages by age and size, dead letters by age and number.
+
+It works every INTERVAL, and sooner when much has been written. What it deletes goes in small steps that give way to
+every other write; a fault of the disk is logged once, and the work is tried again.
+"""
+
+import logging
+import time
+
+import trio
+
+from caxton.bus.events import EventLog
+from caxton.core.config_keys import MessagingConfig
+from caxton.core.errors import StoreError
+from caxton.node.dead_letters import DeadLetters
+from caxton.store import Store
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 30.0  # seconds
+MUCH = 64 << 20  # bytes of segments, or an eighth of what may be kept
+PAUSE = 1.0  # seconds between two rounds, however much is written
+
+
+class Housekeeping:
+    def __init__(self, store: Store, letters: DeadLetters, events: EventLog, limits: MessagingConfig) -> None:
+        self._store = store
+        self._letters = letters
+        self._events = events
+        self._limits = limits
+        self._bytes = 0  # of segments, since the last round
+        self._dead = 0  # letters, the same
+        self._busy = trio.Event()
+        self._fault = ""
+
+    def written(self, size: int, letters: int) -> None:
+        """A transaction is in the store: *size* bytes of segments, so many dead letters."""
+        self._bytes += size
+        self._dead += letters
+        much = min(MUCH, max(self._limits.retention_size // 8, 1 << 20))
+        if self._bytes > much or self._dead > self._limits.dead_letter_size // 8:
+            self._busy.set()
+
+    async def run(self) -> None:
+        while True:
+            self._busy = trio.Event()
+            self._bytes = self._dead = 0
+            await self.tidy()
+            await trio.sleep(PAUSE)
+            with trio.move_on_after(INTERVAL):
+                await self._busy.wait()
+
+    async def tidy(self) -> None:
+        """One round."""
+        limits, store = self._limits, self._store
+        now = time.time()
+        try:
+            dropped = await store.dead_letters.trim(limits.dead_letter_size, _us(now - limits.dead_letter_age))
+            if dropped:
+                self._tell(dropped)
+            await self._letters.recount()
+            deleted = await store.journal.delete_before(_us(now - limits.retention_age), limits.retention_size)
+            if deleted.segments or dropped:
+                await store.journal.shrink()
+        except StoreError as error:
+            if str(error) != self._fault:
+                self._fault = str(error)
+                log.warning("what is over the limits stays for now, trying again: %s", error)
+        else:
+            self._fault = ""
+
+    def _tell(self, dropped: int) -> None:
+        limits = self._limits
+        text = (
+            f"{dropped} dead letters were dropped: more than {limits.dead_letter_size}, "
+            f"or older than {limits.dead_letter_age:g} s"
+        )
+        log.warning("%s", text)
+        details = {"dead_letters_dropped": dropped}
+        self._events.emit("system.alert", {"severity": "warning", "message": text, "details": details})
+
+
+def _us(at: float) -> int:
+    return max(0, round(at * 1e6))
