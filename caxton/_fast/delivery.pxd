@@ -34,6 +34,10 @@ cdef inline bint must_spill(const port_t* port) noexcept nogil:
     """A kept message goes to the store: what came before it is there, or the mailbox is not to grow."""
     return not cx_peek_u8(&port.accepting) or cx_peek_u32(&port.backlog) != 0 or (mailbox_is_full(&port.mailbox) and is_away(port))
 
+cdef inline bint is_queued(const port_t* port, uint8_t delivery) noexcept nogil:
+    """What was accepted for the port waits until somebody is back, or behind what does."""
+    return is_away(port) or (is_kept(delivery) and must_spill(port))
+
 cdef inline int port_refusal(const router_t* router, const port_t* port, uint8_t delivery) noexcept nogil:
     """0, or the SEND_* code that a message of this class would get now; without the port's lock it may be otherwise in a moment."""
     if cx_peek_u8(&port.closed):

@@ -13,11 +13,10 @@ from weakref import WeakValueDictionary
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
-from caxton._fast.delivery cimport is_kept
+from caxton._fast.delivery cimport is_kept, is_queued
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     DELIVERY_DURABLE,
-    DELIVERY_UNSAID,
     Envelope,
     envelope_control,
     envelope_error_t,
@@ -166,6 +165,7 @@ cdef class Receipt:
     cdef readonly int delivered_to
     cdef readonly uint64_t sequence     # of the ledger, which says when it is committed
     cdef readonly bint kept             # durable or relaxed
+    cdef readonly bint queued           # all of its receivers are away
 
 
 cdef class PortStatistics:
@@ -328,19 +328,25 @@ cdef class Scheduler:
         """Another port behind the same name; conversations stick to one replica."""
         return self.router.open_port(name, queue_size=queue_size, queue_bytes=queue_bytes, replica=True)
 
-    def keep_port(self, uint32_t port_id, str owner not None, *, int delivery=DELIVERY_UNSAID, uint32_t backlog=1_000_000):
+    def keep_port(self, uint32_t port_id, str owner not None, *, uint32_t backlog=1_000_000):
         """Whose port it is: what waits for this owner in the store is for this port, and the other way round."""
         cdef port_t* port = self.router.port(port_id)
         cdef uint32_t waiting = self.ledger.name(port_id, owner)
         cdef bint refill
         pthread_mutex_lock(&port.lock)
-        port.delivery = <uint8_t>delivery
         port.backlog_bound = backlog
         cx_poke_u32(&port.backlog, port.backlog + waiting)
         refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
         if refill:
             outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
+
+    def set_delivery(self, uint32_t port_id, int delivery):
+        """DELIVERY_* of messages to the port that do not say it themselves; 0: as the node's default."""
+        cdef port_t* port = self.router.port(port_id)
+        pthread_mutex_lock(&port.lock)
+        port.delivery = <uint8_t>delivery
+        pthread_mutex_unlock(&port.lock)
 
     def never_keep(self, uint32_t port_id):
         """Who receives here is gone when the server is: what is sent to it is volatile, whatever it says."""
@@ -728,6 +734,7 @@ cdef class Scheduler:
         cdef bytes name
         cdef Envelope held
         cdef int outcome
+        cdef uint32_t i
         if sender:
             name = sender.encode()
             envelope = envelope_with_sender(envelope, name, <uint32_t>len(name))
@@ -745,6 +752,12 @@ cdef class Scheduler:
         receipt.delivered_to = outcome
         receipt.sequence = envelope.sequence
         receipt.kept = is_kept(envelope.kept)
+        receipt.queued = True
+        for i in range(self.targets.count):
+            # ports are closed on this thread only, so those that were found are still there
+            if not is_queued(self.targets.items[i], envelope.kept):
+                receipt.queued = False
+                break
         return receipt
 
     def submit(self, bytes json not None, *, str sender=""):

@@ -20,7 +20,7 @@ class Poster:
         accepted = self._submit(data, sender=sender)
         return Receipt(
             message_id=accepted.message_id,
-            status="delivered",
+            status="queued" if accepted.queued else "delivered",
             delivered_to=accepted.delivered_to,
             accepted_at=time.time(),
             sequence=accepted.sequence,

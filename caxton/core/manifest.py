@@ -24,6 +24,7 @@ RESERVED_NAMES = frozenset({"ams", "df"})  # FIPA's agent management system and 
 MAX_REPLICAS = 1000
 
 Delivery = Literal["", "durable", "relaxed", "volatile"]  # "": as the server's configuration says
+DELIVERY_CLASSES: tuple[Delivery, ...] = ("", "durable", "relaxed", "volatile")  # at the place of its number in _fast
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,6 +83,7 @@ class RuntimeLimits:
     """What is the same for every agent."""
 
     queue_size: int = 10_000
+    offline_queue_size: int = 1_000_000
     log_lines_per_second: int = 1000
     state_quota: int = 1 << 20
     health_check: HealthCheck = attrs.field(factory=HealthCheck)
@@ -91,6 +92,7 @@ class RuntimeLimits:
     def of(cls, config: Config) -> "RuntimeLimits":
         return cls(
             queue_size=config.messaging.queue_size,
+            offline_queue_size=config.messaging.offline_queue_size,
             log_lines_per_second=config.runtime.log_lines_per_second,
             state_quota=config.runtime.state_quota,
             health_check=config.deployment.health_checks,

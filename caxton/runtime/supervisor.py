@@ -36,7 +36,7 @@ from caxton._fast.scheduler import (
 from caxton._fast.wasm.module import Module
 from caxton.core.agent import AgentState
 from caxton.core.errors import AgentNotFound, CaxtonError, DeploymentFailed, InvalidConfig, InvalidTransition
-from caxton.core.manifest import AgentSpec
+from caxton.core.manifest import DELIVERY_CLASSES, AgentSpec
 from caxton.core.supervision import Action, Exit, ExitReason, Phase, Quarantined, Start, Stop, Supervisor
 from caxton.runtime.agent import Life, StopOrder
 from caxton.runtime.replica import (
@@ -425,6 +425,7 @@ class Runtime:
         while len(agent.replicas) < wanted:
             agent.replicas.append(self._open(agent, len(agent.replicas) + 1))
         for replica in agent.replicas:
+            self._scheduler.set_delivery(replica.port, DELIVERY_CLASSES.index(spec.config.delivery))
             self._scheduler.clear_routes(replica.port)
             for capability in spec.config.capabilities:
                 self._scheduler.add_capability(replica.port, capability)
@@ -459,7 +460,7 @@ class Runtime:
             port = self._scheduler.open_replica(name, queue_size=queue_size)
         self._scheduler.set_accepting(port, False)  # until its life begins
         replica = Replica(agent, number, owner_of(name, number), port)
-        self._scheduler.keep_port(port, replica.owner)
+        self._scheduler.keep_port(port, replica.owner, backlog=self._limits.offline_queue_size)
         self._by_port[port] = self._by_owner[replica.owner] = replica
         return replica
 

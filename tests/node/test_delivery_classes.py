@@ -1,0 +1,70 @@
+"""How safe a message is, as its receiver says; and what waits for one that is away."""
+
+from pathlib import Path
+
+import pytest
+
+from caxton.core.errors import InvalidTransition, MailboxFull
+from caxton.core.views import Receipt
+from tests.node.opened import config, deploy, open_a_node
+from tests.node.wat import message
+
+
+@pytest.mark.parametrize(("delivery", "kept"), [("", True), ("durable", True), ("relaxed", True), ("volatile", False)])
+async def test_the_receiver_says_what_the_message_does_not(tmp_path: Path, delivery: str, kept: bool) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a", delivery=delivery)
+        assert node.bus.post(message("a")).kept is kept
+        assert node.bus.post(message("a", delivery="durable")).kept
+        assert not node.bus.post(message("a", delivery="volatile")).kept
+
+
+async def test_an_update_changes_it_and_so_does_the_node_s_default(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "messaging.enable_persistence=false") as node:
+        await deploy(node, "a", replicas=2)
+        assert not node.bus.post(message("a")).kept
+        await node.agents.update("a", None, config("a", replicas=3, delivery="durable"))
+        assert all(node.bus.post(message("a", conversation_id=str(n))).kept for n in range(30))
+        await node.agents.update("a", None, config("a", replicas=3))
+        assert not any(node.bus.post(message("a", conversation_id=str(n))).kept for n in range(30))
+
+
+async def test_a_receipt_says_whether_somebody_is_there(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+
+        def said(*receivers: str, **fields: object) -> str:
+            return node.bus.post(message(list(receivers), **fields)).status
+
+        await deploy(node, "a")
+        await node.agents.attach(config("outside"))
+        assert said("a") == "delivered"
+        assert said("outside") == "queued"
+        assert said("outside", delivery="volatile") == "queued"
+        assert said("a", "outside") == "delivered"
+        async with node.bus.stream("outside"):
+            assert said("outside") == "delivered"
+        await node.agents.stop("a", grace=1, drain=True)
+        assert said("a") == "queued"
+        assert said("a", "outside") == "queued"
+        with pytest.raises(InvalidTransition):
+            said("a", delivery="volatile")
+        await node.agents.start("a")
+        async with node.bus.stream("outside"):
+            assert said("a", "outside") == "delivered"
+
+
+async def test_so_many_wait_for_one_that_is_away_and_no_more(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "messaging.queue_size=10", "messaging.offline_queue_size=20") as node:
+        await node.agents.attach(config("outside"))
+        outcomes = node.bus.post_many([message("outside", n) for n in range(40)])
+        taken = [outcome for outcome in outcomes if isinstance(outcome, Receipt)]
+        assert {receipt.status for receipt in taken} == {"queued"}
+        assert len(taken) == 30
+        assert all(isinstance(outcome, MailboxFull) for outcome in outcomes[30:])
+        async with node.bus.stream("outside") as session:
+            seen: list[object] = []
+            while len(seen) < 30:
+                mail = await session.receive(100)
+                session.ack([str(each.message_id) for each in mail])
+                seen += [int(each.content or b"") for each in mail]
+        assert seen == list(range(30))
