@@ -12,7 +12,7 @@
     ├── UnavailableError   right request, wrong moment: wait, then try again
     │   ├── MailboxFull · RateLimited                                                         429
     │   ├── ShuttingDown · DataDirLocked                                                      503
-    │   └── ReplyTimeout 504
+    │   └── ReplyTimeout 504 · StorageFull 507
     └── InternalError      we failed: read the log
         └── StoreError                                                                        500
 

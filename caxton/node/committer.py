@@ -32,6 +32,7 @@ from caxton.store.timers import write_timers
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+LOOK_SECONDS = 1.0  # between two looks at a disk that may have become slow
 STEPS = 100_000  # steps of agents' lives that wait; the oldest go first, for they are only told, never used
 WINDOW = 64 << 20  # bytes of segments that a restart may have to read, while less than a quarter of them is live
 
@@ -127,10 +128,19 @@ class Committer:
         """Refuse what has to be kept for as long as the store cannot keep it."""
         while True:
             self._set_refusing()
-            await self._store.wait_condition_changed()
+            fault = self._store.fault
+            if fault is not None and fault.details.get("cause") == "slow":
+                self._tell_failed()  # the write may last for ever; who waits for it is told what is known
+            with trio.move_on_after(LOOK_SECONDS):  # a disk that is slow says nothing
+                await self._store.wait_condition_changed()
 
     def _set_refusing(self) -> None:
-        self._scheduler.set_refusing(bool(self.fault) or self._store.fault is not None)
+        self._scheduler.set_refusing(self.condition != "ok")
+
+    @property
+    def condition(self) -> str:
+        """`ok`, or why nothing new can be kept."""
+        return self._store.condition if self._store.fault is not None else self.fault or "ok"
 
     def _next(self) -> Work | None:
         if self._unfinished is not None:
@@ -195,7 +205,7 @@ class Committer:
         await waiting.event.wait()
         if not self._ledger.is_committed(sequence):
             raise StorageFull(
-                f"the message is not on the disk yet: {self.fault}",
+                f"the message is not on the disk yet: {self.condition}",
                 hint="it is kept and written when the disk works again; sent again with its message_id it counts once",
             )
 
@@ -250,4 +260,3 @@ class Committer:
             log.warning("segment %d could not be carried on, trying again later: %s", oldest, error)
             return
         self._ledger.carry(oldest, records)
-

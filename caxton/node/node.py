@@ -199,7 +199,7 @@ class Node:
         """Whether it takes requests and can keep its promises."""
         checks = {
             "agents": "ok" if self.is_ready else "coming back, or the server is ending",
-            "store": self._committer.fault or self.store.condition,
+            "store": self._committer.condition,
         }
         is_ready = all(said == "ok" for said in checks.values())
         return is_ready, {"ready": is_ready, "checks": checks}
