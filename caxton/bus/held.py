@@ -5,6 +5,7 @@ counts when its transaction has returned. Until then the message stays here: a c
 """
 
 from collections import deque
+from collections.abc import Callable
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
@@ -15,6 +16,7 @@ class HeldMail:
         self._scheduler = scheduler
         self._is_committed = scheduler.ledger.is_committed
         self._held: dict[int, deque[Envelope]] = {}
+        self.on_hold: Callable[[], None] = lambda: None  # something waits for a commit
 
     def receive(self, port: int, max_messages: int) -> list[Envelope]:
         """What may leave, in order."""
@@ -29,12 +31,18 @@ class HeldMail:
         free: list[Envelope] = []
         while held and len(free) < max_messages and self._is_committed(held[0].sequence):
             free.append(held.popleft())
-        if not held:
+        if held:
+            self.on_hold()
+        else:
             del self._held[port]
         return free
 
     def _is_all_committed(self, mail: list[Envelope]) -> bool:
         return all(self._is_committed(message.sequence) for message in mail)
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self._held)
 
     def ports(self) -> list[int]:
         """Those with mail that waits; a commit may have freed it."""

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from math import inf
 
 import apsw
 import attrs
@@ -32,6 +33,7 @@ from caxton.store.timers import write_timers
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
+HELD_SECONDS = 0.002  # between two looks while mail waits
 LOOK_SECONDS = 1.0  # between two looks at a disk that may have become slow
 STEPS = 100_000  # steps of agents' lives that wait; the oldest go first, for they are only told, never used
 WINDOW = 64 << 20  # bytes of segments that a restart may have to read, while less than a quarter of them is live
@@ -97,6 +99,7 @@ class Committer:
         self._window: deque[Window] = deque()  # segments from the oldest that is not settled on
         self._window_bytes = 0
         self._window_messages = 0
+        self.is_waited_for: Callable[[], bool] = lambda: False  # whether mail waits for a commit
         self.on_commit: Callable[[], None] = lambda: None  # mail that waited for it may leave
         self.on_written: Callable[[Batch], None] = lambda batch: None  # it is in the store: count it, tell it
         self.fault = ""  # why the last attempt failed; empty when it did not
@@ -118,7 +121,9 @@ class Committer:
         while True:
             work = self._next()
             if work is None:
-                await self._idle.park()
+                # a turn whose mail is held may not have ended when it was looked at, and its end wakes nobody
+                with trio.move_on_after(HELD_SECONDS if self.is_waited_for() else inf):
+                    await self._idle.park()
             elif not await self._write(work):
                 await trio.sleep(RETRY_SECONDS)
             else:
