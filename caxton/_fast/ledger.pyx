@@ -45,6 +45,7 @@ from caxton._fast.journal cimport (
     ring_t,
     SPILLED,
 )
+from caxton._fast.message_frame cimport FRAME_HEADER, frame_accepted_us, frame_message_id
 from caxton._fast.platform cimport cx_load_u64, cx_peek_i32, cx_store_u64
 from caxton._fast.router cimport port_t, Router
 from caxton._fast.state cimport changes_to_list
@@ -954,6 +955,26 @@ cdef class Ledger:
                     self.history._keep(block)
                     free(block)
             at += size
+
+    def ids(self, bytes records not None):
+        """Of the messages that clients sent: (id, accepted_us, sequence, receivers), oldest first. Damage ends the list."""
+        cdef const char* bytes = records
+        cdef uint64_t length = <uint64_t>len(records), at = HEADER, size, start, sequence = 0
+        cdef uint16_t count = 0
+        found = []
+        while at < length:
+            size = entry_size(bytes, length, at)
+            if size < ENTRY:
+                break
+            memcpy(&count, bytes + at + 6, 2)
+            memcpy(&sequence, bytes + at + 8, 8)
+            start = ENTRY + 8 + ((4 * <uint64_t>count + 7) & ~<uint64_t>7)
+            if bytes[at + 4] == E_ACCEPTED and bytes[at + 5] & E_OUTSIDE and start + FRAME_HEADER <= size:
+                found.append((
+                    frame_message_id(bytes + at + start)[:16], frame_accepted_us(bytes + at + start), sequence, count
+                ))
+            at += size
+        return found
 
     def owners_waiting(self):
         """Owners with a backlog and no port."""

@@ -26,12 +26,13 @@ from caxton._fast.scheduler import (
 from caxton.bus.delivery import AMS, failure_for, reason_of
 from caxton.bus.events import EventLog
 from caxton.bus.held import HeldMail
+from caxton.bus.known import Known
 from caxton.bus.logs import LogRing
 from caxton.bus.posting import Poster
 from caxton.bus.replies import Replies
 from caxton.bus.streams import Session, Streams
 from caxton.bus.subscriptions import subscribe
-from caxton.core.errors import CaxtonError, ReplyTimeout
+from caxton.core.errors import CaxtonError, InvalidTransition, ReplyTimeout
 from caxton.core.views import Event, EventFilter, LogLine, MessageRecord, Receipt
 
 log = logging.getLogger(__name__)
@@ -44,17 +45,19 @@ Committed = Callable[[int], Awaitable[None]]  # returns when the message with th
 
 
 class Bus:
-    def __init__(self, scheduler: Scheduler, *, max_message_size: int, committed: Committed) -> None:
+    def __init__(
+        self, scheduler: Scheduler, *, max_message_size: int, committed: Committed, known: Known | None = None
+    ) -> None:
         self._scheduler = scheduler
         self._max_message_size = max_message_size
         self._committed = committed
-        self._poster = Poster(scheduler)
-        self._mail = HeldMail(scheduler)
-        self._replies = Replies(scheduler, self._mail)
+        self._poster = Poster(scheduler, Known(0, 0) if known is None else known)
+        self.mail = HeldMail(scheduler)
+        self._replies = Replies(scheduler, self.mail)
         self._tapped = 0  # number of the last message that watchers were shown
         self.events = EventLog()
         self.logs = LogRing()
-        self.streams = Streams(scheduler, self._mail, self._poster)
+        self.streams = Streams(scheduler, self.mail, self._poster)
 
     # -- messages in --
 
@@ -67,7 +70,7 @@ class Bus:
 
     def post_again(self, data: bytes, *, sender: str) -> Receipt:
         """Accept a message that was accepted before and given up: its id is known, and it counts all the same."""
-        return self._poster.post(data, sender)
+        return self._poster.post_again(data, sender)
 
     async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
         """The same when what was posted is on the disk, as far as it has to be: only then its sender is told.
@@ -93,7 +96,7 @@ class Bus:
 
     def committed(self) -> None:
         """Something has come to the disk: mail that waited for it may leave."""
-        for port in self._mail.ports():
+        for port in self.mail.ports():
             self._arrived(port)
 
     def _arrived(self, port: int) -> None:
@@ -107,6 +110,12 @@ class Bus:
         agreed = False
         with self._replies.open() as (address, waiter):
             receipt = self._poster.post(data, address)
+            if receipt.status == "duplicate":
+                raise InvalidTransition(
+                    f"the message {receipt.message_id} was accepted before; its answer went to whoever sent it first",
+                    hint="look for the answer: GET /api/v1/messages?conversation_id=..., or leave its message_id out",
+                    details={"message_id": receipt.message_id},
+                )
             with trio.move_on_after(timeout):
                 while (answer := await waiter.next()).performative in PROMISES:
                     agreed = True

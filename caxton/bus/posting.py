@@ -3,22 +3,38 @@
 import time
 from collections.abc import Sequence
 
+from caxton._fast.scheduler import Receipt as Accepted
 from caxton._fast.scheduler import Scheduler
+from caxton.bus.known import Known, as_duplicate
 from caxton.core.errors import CaxtonError
 from caxton.core.views import Receipt
 
 
 class Poster:
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, known: Known) -> None:
         self._submit = scheduler.submit
+        self._known = known
 
     def post(self, data: bytes, sender: str) -> Receipt:
         """Accept one message: when this returns, it is in the mailboxes of its receivers.
 
-        Raises RejectedError or UnavailableError.
+        One whose id is known is not delivered again; its receipt says `duplicate`. Raises RejectedError or
+        UnavailableError.
         """
+        accepted = self._submit(data, sender=sender, known=self._known.receipts)
+        if isinstance(accepted, Receipt):
+            if self._known.is_recent(accepted):
+                return as_duplicate(accepted)
+            return self.post_again(data, sender)
+        return self._receipt(accepted)
+
+    def post_again(self, data: bytes, sender: str) -> Receipt:
+        """The same, also when its id is known."""
         accepted = self._submit(data, sender=sender)
-        return Receipt(
+        return self._receipt(accepted)
+
+    def _receipt(self, accepted: Accepted) -> Receipt:
+        receipt = Receipt(
             message_id=accepted.message_id,
             status="queued" if accepted.queued else "delivered",
             delivered_to=accepted.delivered_to,
@@ -26,6 +42,9 @@ class Poster:
             sequence=accepted.sequence,
             kept=accepted.kept,
         )
+        if accepted.brought:
+            self._known.add(accepted.brought, receipt)
+        return receipt
 
     def post_many(self, lines: Sequence[bytes], sender: str) -> list[Receipt | CaxtonError]:
         """One outcome per line, in order; a bad line costs the others nothing."""

@@ -12,6 +12,7 @@ import trio
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
 from caxton.bus.delivery import UNSENT
+from caxton.bus.known import Known
 from caxton.core.errors import CaxtonError, StoreError
 from caxton.node.committer import Committer
 from caxton.store import Store
@@ -19,22 +20,28 @@ from caxton.store import Store
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-LOOK_SECONDS = 0.05
+RECOGNISED_BYTES = 64 << 20  # of segments that are read at start only for the ids of messages in them
 GONE = UNSENT - SEND_NO_RECEIVER  # a dead letter's reason
 
 
-async def recover(store: Store, scheduler: Scheduler, committer: Committer, history_bytes: int) -> None:
-    """At start: what was accepted and not handled waits for its agents again. StoreError: the journal is damaged."""
+async def recover(store: Store, scheduler: Scheduler, committer: Committer, known: Known) -> None:
+    """At start: what was accepted and not handled waits for its agents again. StoreError: the journal is damaged.
+
+    *known* gets the ids of what clients sent lately.
+    """
     ledger = scheduler.ledger
     newest = await store.journal.newest()
     if newest is None:
         return
     ledger.begin_recovery(newest.settled_below)
+    await _recognise(store, scheduler, known, newest.settled_below)
     first = newest.settled_below
     while segments := await store.journal.read_from(first):
         for segment in segments:
             ledger.recover(segment.id, segment.records)
             ledger.remember(segment.records)
+            for message in ledger.ids(segment.records):
+                known.recover(*message)
             committer.note_segment(segment.id, segment.size, segment.messages)
         first = segments[-1].id + 1
     waiting = ledger.recovered()
@@ -42,15 +49,27 @@ async def recover(store: Store, scheduler: Scheduler, committer: Committer, hist
         log.info("%d messages for %d agents wait since the last run", sum(waiting.values()), len(waiting))
 
 
+async def _recognise(store: Store, scheduler: Scheduler, known: Known, end: int) -> None:
+    """The same ids in segments below *end*, whose messages were handled."""
+    if not known.is_kept:
+        return
+    first = await store.journal.first_since(round(known.oldest * 1e6), RECOGNISED_BYTES)
+    while first and first < end and (segments := await store.journal.read_from(first)):
+        for segment in segments:
+            if segment.id < end:
+                for message in scheduler.ledger.ids(segment.records):
+                    known.recover(*message)
+        first = segments[-1].id + 1
+
+
 class Refills:
     """Answers EVENT_REFILL: one port after the other, a segment at a time."""
 
-    def __init__(self, scheduler: Scheduler, store: Store, committer: Committer) -> None:
+    def __init__(self, scheduler: Scheduler, store: Store) -> None:
         self._scheduler = scheduler
         self._store = store
-        self._committer = committer
         self._asked: deque[int] = deque()
-        self._later: list[int] = []  # those whose backlog has to be written first
+        self._later: list[int] = []  # ports whose backlog has to be written before it can be read
         self._idle = trio.lowlevel.ParkingLot()
         self._last = (0, b"")  # the segment that was read last: the next port may want it too
 
@@ -58,29 +77,28 @@ class Refills:
         self._asked.append(port)
         self._idle.unpark_all()
 
+    def committed(self) -> None:
+        """A transaction is in the store."""
+        if self._later:
+            self._asked.extend(self._later)
+            self._later.clear()
+            self._idle.unpark_all()
+
     async def run(self) -> None:
         while True:
-            await trio.lowlevel.checkpoint()  # a segment that is at hand is read without one
+            await trio.lowlevel.checkpoint()
             while not self._asked:
-                if self._later:
-                    with trio.move_on_after(LOOK_SECONDS):  # it may have been written a moment ago
-                        await self._committer.wait_commit()
-                    self._asked.extend(self._later)
-                    self._later.clear()
-                else:
-                    await self._idle.park()
-            await self._answer(self._asked.popleft())
-
-    async def _answer(self, port: int) -> None:
-        try:
-            is_waiting = await self._refill(port)
-        except StoreError as error:
-            log.warning("the backlog of %s cannot be read: %s", self._scheduler.name_of(port), error)
-            await trio.sleep(RETRY_SECONDS)
-            self._asked.append(port)
-        except CaxtonError:
-            pass  # the port was closed meanwhile
-        else:
+                await self._idle.park()
+            port = self._asked.popleft()
+            try:
+                is_waiting = await self._refill(port)
+            except StoreError as error:
+                log.warning("the backlog of %s cannot be read: %s", self._scheduler.name_of(port), error)
+                await trio.sleep(RETRY_SECONDS)
+                self._asked.append(port)
+                continue
+            except CaxtonError:
+                continue  # the port was closed meanwhile
             if is_waiting:
                 self._later.append(port)
             elif self._scheduler.refilled(port):
@@ -92,7 +110,7 @@ class Refills:
         while segment := ledger.refill(port):
             if self._scheduler.refill(port, segment, await self._records(segment)) == 0:
                 return False
-        # the port's own count: what was sent a moment ago is not in the ledger yet
+        # the port counts what was left to the store at once, the ledger when it has read of it
         return self._scheduler.statistics(port).backlog > 0
 
     async def _records(self, segment: int) -> bytes:

@@ -23,6 +23,7 @@ from caxton._fast.ledger import Batch
 from caxton._fast.scheduler import EVENT_CALL, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
+from caxton.bus.known import Known
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
@@ -87,13 +88,17 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
         try:
             async with trio.open_nursery() as tasks:
                 committer = Committer(scheduler, store)
-                await recover(store, scheduler, committer, config.messaging.history_bytes)
+                known = Known(config.messaging.dedup_window, config.messaging.dedup_size)
+                await recover(store, scheduler, committer, known)
                 bus = Bus(
                     scheduler,
                     max_message_size=config.messaging.max_message_size,
                     committed=committer.wait_accepted,
+                    known=known,
                 )
                 committer.on_commit = bus.committed
+                committer.is_waited_for = lambda: bus.mail.is_holding
+                bus.mail.on_hold = committer.look
                 node = Node(config, store, scheduler, bus, committer)
                 committer.on_written = node.written
                 async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:
@@ -157,7 +162,7 @@ class Node:
             agent_defaults=config.agent_defaults,
         )
         self._committer = committer
-        self._refills = Refills(scheduler, store, committer)
+        self._refills = Refills(scheduler, store)
         self.dead_letters = DeadLetters(store, bus)
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
@@ -245,6 +250,7 @@ class Node:
 
     def written(self, batch: Batch) -> None:
         """This is in the store."""
+        self._refills.committed()
         if batch.dead:
             self.dead_letters.committed(batch.dead)
         self.housekeeping.written(len(batch.records), len(batch.dead))

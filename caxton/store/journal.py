@@ -73,6 +73,22 @@ class JournalRoom:
 
         return await self._select("id >= ? ORDER BY id", (first,), max_bytes)
 
+    async def first_since(self, oldest_us: int, max_bytes: int) -> int:
+        """The id of the oldest segment that was written since, as far back as *max_bytes* reach; 0: there is none."""
+
+        def query(connection: apsw.Connection) -> int:
+            first = size = 0
+            for segment_id, at_us, segment_bytes in connection.execute(
+                "SELECT id, at_us, bytes FROM segments ORDER BY id DESC"
+            ):
+                size += segment_bytes
+                if at_us < oldest_us or size > max_bytes:
+                    break
+                first = segment_id
+            return first
+
+        return await self._database.read(query)
+
     async def size(self) -> JournalSize:
         return await self._database.read(journal_size)
 

@@ -1,0 +1,69 @@
+"""Messages from outside that were accepted a while ago, by their id: a client that sends one again is given the first
+one's receipt, and the message is delivered once.
+
+The window is one of time and of number; the oldest go first. After a restart it is filled from the journal.
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from caxton.core.views import Receipt
+
+EVICTED_AT_ONCE = 8  # old ones that go with each new one, so that no single message pays for many
+
+
+class Known:
+    def __init__(self, seconds: float, number: int, clock: Callable[[], float] = time.time) -> None:
+        self._seconds = seconds
+        self._number = number if seconds else 0
+        self._clock = clock
+        self.receipts: dict[bytes, Receipt] = {}  # by the 16 bytes of the id, in the order of acceptance
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether anything is remembered at all."""
+        return self._number > 0
+
+    @property
+    def oldest(self) -> float:
+        """What was accepted before is forgotten; seconds since the epoch."""
+        return self._clock() - self._seconds
+
+    def add(self, message_id: bytes, receipt: Receipt) -> None:
+        """It was accepted."""
+        if not self._number:
+            return
+        receipts = self.receipts
+        receipts.pop(message_id, None)
+        receipts[message_id] = receipt
+        oldest = self.oldest
+        for _ in range(EVICTED_AT_ONCE):
+            first = next(iter(receipts))
+            if len(receipts) <= self._number and receipts[first].accepted_at >= oldest:
+                break
+            del receipts[first]
+
+    def is_recent(self, receipt: Receipt) -> bool:
+        return receipt.accepted_at >= self.oldest
+
+    def recover(self, message_id: bytes, accepted_us: int, sequence: int, receivers: int) -> None:
+        """An earlier process accepted it."""
+        text = message_id.hex()
+        self.add(
+            message_id,
+            Receipt(
+                message_id="-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:])),
+                status="delivered",
+                delivered_to=receivers,
+                accepted_at=accepted_us / 1e6,
+                sequence=sequence,
+                kept=True,
+            ),
+        )
+
+
+def as_duplicate(receipt: Receipt) -> Receipt:
+    """What the sender of a message that is known already is told."""
+    return msgspec.structs.replace(receipt, status="duplicate")
