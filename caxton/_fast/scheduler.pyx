@@ -839,6 +839,7 @@ cdef class Scheduler:
         cdef event_t* following
         cdef port_t* port
         cdef list events = []
+        cdef int given = 0      # what turns changed is not counted: it was bounded by the rings
         # what turns changed comes before what happened to their agents after it
         self._read_records()
         events, self.told = self.told, events
@@ -846,8 +847,9 @@ cdef class Scheduler:
             self.left_last.next = event
             event = self.left
         while event != NULL:
-            if len(events) == DRAIN_AT_MOST and not self.stopped:
+            if given == DRAIN_AT_MOST and not self.stopped:
                 break
+            given += 1
             following = event.next
             if event.kind in (EVENT_SUBSCRIBE, EVENT_UNDELIVERED):
                 port = self.router.find(event.port)

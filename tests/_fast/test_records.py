@@ -1,0 +1,48 @@
+"""What drain() says of the records of several threads: in the order in which each agent did it."""
+
+from collections import defaultdict
+
+from caxton._fast import scheduler as native
+from tests._fast.probe import Probe, poke, probe as guest_of_probe, step
+from tests._fast.scheduling import Stage, open_stage
+
+KEY, VALUE = 0x100, 0x200
+
+
+def store(probe: Probe, value: str) -> None:
+    probe.post(poke(KEY, "k"), poke(VALUE, value), step("store_data", KEY, 1, VALUE, len(value)))
+
+
+def stored(stage: Stage) -> dict[int, list[str]]:
+    """By port, every value in the order in which it was said."""
+    values = defaultdict(list)
+    for kind, port, _, b in stage.events:
+        if kind == native.EVENT_STATE:
+            values[port] += [value.decode() for _, value in b]
+    return values
+
+
+def test_what_an_agent_stores_comes_in_its_order_though_its_turns_run_on_several_threads() -> None:
+    agents, values = 12, [str(number) for number in range(200)]
+    with open_stage(threads=3) as stage:
+        probes = [Probe(stage, f"probe{i}") for i in range(agents)]
+        for value in values:
+            for probe in probes:
+                store(probe, value)
+        stage.watch(lambda: stage.scheduler.totals()["handled"] == agents * len(values), within=20)
+        stage.events += stage.scheduler.drain()
+        assert stored(stage) == {probe.port: values for probe in probes}
+
+
+def test_what_an_agent_stored_last_comes_before_its_exit() -> None:
+    with open_stage(threads=3) as stage:
+        probes = [Probe(stage, f"probe{i}") for i in range(6)]
+        for life in range(1, 30):
+            for probe in probes:
+                for number in range(3):
+                    store(probe, f"{life}.{number}")
+                probe.post(step("trap"))
+            for probe in probes:
+                stage.exit_of(probe.port, life)
+                assert stored(stage)[probe.port][-1] == f"{life}.2"
+                stage.start(probe.port, guest_of_probe(), ready=False)
