@@ -7,14 +7,17 @@ become readable, then call `drain()`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar, overload
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.history import History
+from caxton._fast.ledger import Ledger
 from caxton._fast.profile import Profile
 from caxton._fast.router import Router
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
+
+K = TypeVar("K")
 
 # events of drain(): (kind, port, a, b)
 
@@ -30,9 +33,10 @@ EVENT_MAIL: Final[int]
 EVENT_CALL: Final[int]
 # a guest wrote a line: a = 1 out | 2 err, b = (text: str, at_us: int)
 EVENT_LOG: Final[int]
-# a turn committed a timer: a = timer id, b = due_us, 0 = cancelled or spent
+# a turn set a timer: a = timer id, b = due_us, 0 = cancelled or spent
 EVENT_TIMER: Final[int]
-# a turn committed key-value changes: b = list of (key: bytes, value: bytes | None)
+# a turn changed key-value state: b = list of (key: bytes, value: bytes | None). These two come out of the records, each
+# agent's in the order of its turns and before its EVENT_EXITED, but not in the order of other events
 EVENT_STATE: Final[int]
 # a guest subscribed: b = filter JSON (bytes)
 EVENT_SUBSCRIBE: Final[int]
@@ -41,6 +45,8 @@ EVENT_SUBSCRIBE: Final[int]
 EVENT_UNDELIVERED: Final[int]
 # answer to check_health(): a = 0 when it is well
 EVENT_HEALTH: Final[int]
+# the port has room for its backlog: answer with refill() as often as it takes, then refilled()
+EVENT_REFILL: Final[int]
 
 # reasons of EVENT_EXITED
 EXIT_NORMAL: Final[int]  # the shutdown turn is done
@@ -50,6 +56,8 @@ EXIT_INIT: Final[int]  # instantiation failed, or init returned an error
 EXIT_KILLED: Final[int]  # drop()
 EXIT_MEMORY: Final[int]  # a message did not fit into the guest's memory
 EXIT_REFUSED: Final[int]  # only of a turn: handle_message returned an error code; the instance lives
+EXIT_EXPIRED: Final[int]  # only of a message: expires_at passed before its turn
+EXIT_LATE: Final[int]  # the same of reply_by
 
 # send errors (also what a guest's send_message returns)
 SEND_INVALID: Final[int]
@@ -58,10 +66,16 @@ SEND_MAILBOX_FULL: Final[int]
 SEND_TOO_LARGE: Final[int]
 SEND_STOPPED: Final[int]
 SEND_HOPS: Final[int]
+SEND_MEMORY: Final[int]
+SEND_STORE: Final[int]  # the message has to be kept, and the store takes nothing now
 
 class Receipt:
     message_id: str
     delivered_to: int
+    sequence: int  # of the ledger, which says when it is committed
+    kept: bool  # durable or relaxed
+    queued: bool  # all of its receivers are away
+    brought: bytes  # its id, when it came with one; else empty
 
 class PortStatistics:
     """Counters of one port since it was opened; times in ns, sizes in bytes."""
@@ -72,7 +86,9 @@ class PortStatistics:
     sent: int
     turns_ns: int
     waited_ns: int
-    waiting: int
+    waiting: int  # in the mailbox
+    backlog: int  # in the store
+    retrying: int  # for another attempt, or behind one that does
     mailbox_bytes: int
     memory_bytes: int
     state_bytes: int
@@ -83,6 +99,7 @@ class Scheduler:
     threads: int
     router: Router
     records: History
+    ledger: Ledger
     newest_message: int
 
     def __init__(
@@ -97,8 +114,19 @@ class Scheduler:
         slice_us: int = 1000,
         node: str = "",
         records: bool = True,
+        boot: int = 0,
+        delivery: int = 1,
+        retry_attempts: int = 0,
+        retry_delay_ns: int = 1_000_000_000,
     ) -> None:
         """*threads* 0: one per core.
+
+        *boot* is another number in each life of the store, from 1 on; 0: there is none, and all messages are volatile.
+        *delivery* (DELIVERY_*: 1 durable, 2 relaxed, 3 volatile) is of messages when neither they nor their receiver
+        say.
+
+        A message whose turn fails has *retry_attempts* turns more, the first after half to all of *retry_delay_ns*,
+        which doubles each time; then it is a dead letter.
 
         *records* False writes no journal, so nothing is counted or kept: to measure what that costs.
 
@@ -113,8 +141,24 @@ class Scheduler:
         """Make an address. Raises AgentAlreadyExists when another port has the name."""
     def open_replica(self, name: str, *, queue_size: int = 10_000, queue_bytes: int = 1 << 26) -> int:
         """Another port behind the same name; conversations stick to one replica."""
+    def keep_port(self, port_id: int, owner: str, *, backlog: int = 1_000_000) -> None:
+        """Whose port it is: what waits in the store for this owner is for this port, and the other way round.
+
+        *backlog*: how many may wait there before senders are told SEND_MAILBOX_FULL.
+        """
+    def set_delivery(self, port_id: int, delivery: int) -> None:
+        """DELIVERY_* of messages to the port that do not say it themselves; 0: as the node's default."""
+    def never_keep(self, port_id: int) -> None:
+        """Who receives here is gone when the server is: what is sent to it is volatile, whatever it says."""
+    def set_away(self, port_id: int, away: bool) -> None:
+        """Whether nobody receives from the host port: what its mailbox cannot hold goes to the store then."""
+    def set_refusing(self, refusing: bool) -> None:
+        """Whether messages that have to be kept are refused with SEND_STORE: the store takes nothing now."""
     def close_port(self, port_id: int) -> list[Envelope]:
-        """Take the address away, drop its instance; gives back what waited in the mailbox."""
+        """Take the address away, drop its instance; gives back what waited, in the mailbox and for another attempt.
+
+        What is kept of it are dead letters; the backlog is for `take_backlog`.
+        """
     def add_capability(self, port_id: int, capability: str) -> None: ...
     def join_group(self, port_id: int, group: str) -> None: ...
     def subscribe(self, port_id: int, topic: str, content_filter: bytes = b"", acts: int = 0) -> None:
@@ -128,7 +172,10 @@ class Scheduler:
     def name_of(self, port_id: int) -> str:
         """The port's name; empty when it is closed."""
     def set_accepting(self, port_id: int, accepting: bool) -> None:
-        """Whether new messages are taken; their senders are told SEND_STOPPED else."""
+        """Whether new messages come into the mailbox.
+
+        Else those that are kept wait in the store, and of others the sender is told SEND_STOPPED.
+        """
 
     # -- instances --
     def spawn(
@@ -152,31 +199,55 @@ class Scheduler:
         EVENT_EXITED(EXIT_NORMAL). The mailbox stays.
         """
     def drop(self, port_id: int) -> None:
-        """Free the instance now, even inside a turn; EVENT_EXITED(EXIT_KILLED)."""
+        """Free the instance now, even inside a turn, whose message is for the next one; EVENT_EXITED(EXIT_KILLED)."""
     def drain_port(self, port_id: int) -> None:
-        """Refuse new messages, handle what waits; EVENT_DRAINED."""
+        """Take no new messages, as set_accepting(False), and handle what waits in the mailbox; EVENT_DRAINED."""
     def fire_timer(self, port_id: int, timer_id: int) -> None: ...
     def check_health(self, port_id: int) -> None: ...
     def complete_call(self, port_id: int, call_id: int, result: bytes, error: str = "") -> None:
         """Answer EVENT_CALL; a non-empty error becomes the guest's last_error and a negative result."""
 
     # -- messages --
-    def submit(self, json: bytes, *, sender: str = "") -> Receipt:
-        """One message from outside.
+    @overload
+    def submit(self, json: bytes, *, sender: str = "", known: None = None) -> Receipt: ...
+    @overload
+    def submit(self, json: bytes, *, sender: str = "", known: dict[bytes, K]) -> Receipt | K:
+        """One message from outside. When it brings an id that is a key of *known*, what stands there is the answer.
 
-        Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, InvalidTransition (draining or failed).
+        Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, StorageFull, InvalidTransition (volatile,
+        and its receiver drains, is stopped or has failed).
         """
     def submit_envelope(self, envelope: Envelope, *, sender: str = "") -> Receipt: ...
     def receive(self, port_id: int, max_messages: int) -> list[Envelope]:
         """Take mail out of a host port; EVENT_MAIL comes again for what arrives after it was emptied."""
+    def settle(self, port_id: int, envelope: Envelope) -> None:
+        """An agent outside has handled this message. Raises MailboxFull while the journal is behind."""
+    def bury(self, port_id: int, envelope: Envelope, reason: int, detail: str = "") -> None:
+        """The port will not handle the message: a dead letter. Raises MailboxFull while the journal is behind.
+
+        *reason*: EXIT_*, or 100 - SEND_*.
+        """
+
+    # -- backlogs: what waits in the store (Ledger.refill says in which segment the next of it lies) --
+    def refill(self, port_id: int, segment: int, records: bytes) -> int:
+        """Move messages of the port's backlog that lie in this segment into its mailbox; how many.
+
+        0: it has room for none, or none of them lies there. Raises StoreError for bytes that are no segment.
+        """
+    def refilled(self, port_id: int) -> bool:
+        """The answer to EVENT_REFILL is over; whether more is wanted already."""
+    def take_backlog(self, port_id: int, segment: int, records: bytes) -> list[Envelope]:
+        """Messages of the port's backlog that lie in this segment, when nobody will handle them: settle or bury them."""
 
     # -- events and records --
     def drain(self) -> list[tuple[int, int, Any, Any]]:
-        """What happened since the last call, oldest first; also advances the journal. Any: see EVENT_*.
+        """What happened since the last call, oldest first; also reads the records. Any: see EVENT_*.
 
         When it was very much, `wake_fd` stays readable and the next call gives the rest; after stop() there is no
         such bound.
         """
+    def read_records(self) -> None:
+        """Take what the rings hold into the ledger, as drain() does, which gives what turns changed."""
     def history(self, conversation_id: str | None, after: int, limit: int) -> tuple[list[tuple[int, Envelope]], int]:
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
     def statistics(self, port_id: int) -> PortStatistics: ...
