@@ -1,4 +1,4 @@
-"""Lives of one node: schedulers after one another over the segments that were committed, as node/committer.py does it."""
+"""Lives of one node: schedulers after one another over committed segments, as node/committer.py goes about it."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Kept messages through a scheduler with a ledger: retries, dead letters, times that passed, receivers that are away."""
+"""Kept messages through a scheduler: retries, dead letters, times that passed, receivers that are away, and much of it."""
 
 import json
 from typing import Any
@@ -146,7 +146,7 @@ def test_closing_a_port_while_its_turns_fail_loses_nothing() -> None:
             port = life.keep("a", reporter(REFUSE))
             for number in range(20):
                 life.send("a", number)
-            life.watch(lambda: life.lines(port))
+            life.wait_for(native.EVENT_LOG, port)
             life.scheduler.close_port(port)
             life.go_on()
             assert sorted(letter[0] for letter in dead_letters(life)) == list(range(20))
@@ -280,7 +280,9 @@ def broadcaster(names: list[str]) -> Any:
     """Broadcasts one message to *names*; its block is shared by all of them."""
     text = json.dumps({"performative": "inform", "content": -1}, separators=(",", ":"))
     selector = json.dumps({"agents": names}, separators=(",", ":"))
-    return guest("broadcaster", SELECTOR=quoted(selector), SELECTOR_LENGTH=len(selector), MESSAGE=quoted(text), LENGTH=len(text))
+    return guest(
+        "broadcaster", SELECTOR=quoted(selector), SELECTOR_LENGTH=len(selector), MESSAGE=quoted(text), LENGTH=len(text)
+    )
 
 
 def test_a_guests_broadcast_is_kept_for_those_who_can_keep_it() -> None:
@@ -331,7 +333,8 @@ def test_a_turn_longer_than_half_a_ring_is_one_segment() -> None:
     """33 MB of messages through a ring of 8 MB, and what came before and after them."""
     past = Lives()
     with past.begin(threads=1) as life:
-        many = "(local.set $i (i32.const 550)) (loop $more (call $out) (br_if $more (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))"
+        more = "(br_if $more (local.tee $i (i32.sub (local.get $i) (i32.const 1))))"
+        many = f"(local.set $i (i32.const 550)) (loop $more (call $out) {more})"
         life.keep("a", reporter(many, receiver="off", content="x" * 60_000))
         life.keep("off")
         life.send("off", "before")

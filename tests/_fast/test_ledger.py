@@ -1,5 +1,6 @@
 """The native ledger through real schedulers, life after life, beside its twin in dicts."""
 
+import json
 import random
 import struct
 
@@ -9,16 +10,19 @@ from hypothesis import strategies as st
 
 from caxton._fast.ledger import Ledger
 from caxton._fast.scheduler import Scheduler
+from caxton._fast.wasm.module import Module
 from caxton.core.errors import InvalidTransition, StoreError
 from tests._fast.lives import Life, Lives, reporter
 from tests._fast.scheduling import engine
+from tests._fast.test_delivery import stream, token
+from tests.fuzz.segment import one_input
 from tests.oracles import ledger as oracle
 
 AGENTS = ("a", "b", "relay", "sink")
 HEADER = oracle.HEADER
 
 
-def module_of(name: str):  # type: ignore[no-untyped-def]  # a module of the native part
+def module_of(name: str) -> Module:
     return reporter("(call $out)", receiver="sink") if name == "relay" else reporter()
 
 
@@ -35,7 +39,9 @@ class Chance:
 
     def act(self, number: int) -> None:
         rng, life = self.rng, self.life
-        match rng.choice(["send"] * 6 + ["burst", "start", "stop", "commit", "commit", "fail", "refill", "carry", "mail"]):
+        match rng.choice(
+            ["send"] * 6 + ["burst", "start", "stop", "commit", "commit", "fail", "refill", "carry", "mail"]
+        ):
             case "send":
                 life.send(rng.choice(["a", "b", "relay", "outside", ["a", "b"], ["a", "relay", "outside"]]), number)
             case "burst":
@@ -78,7 +84,11 @@ def check_whole_turns(past: Lives) -> None:
         sent = handled = 0
         seen = set()
         for entry in oracle.entries(records):
-            if entry.kind == oracle.ACCEPTED and entry.owners == ("sink",) and entry.order == first_place(past, records, entry):
+            if (
+                entry.kind == oracle.ACCEPTED
+                and entry.owners == ("sink",)
+                and entry.order == first_place(past, records, entry)
+            ):
                 sent += 1
             elif entry.kind == oracle.HANDLED and entry.owners == ("relay",):
                 assert entry.sequence not in seen
@@ -229,8 +239,32 @@ def test_sequence_numbers_of_two_rings_and_boots_never_meet() -> None:
     assert len(seen) == 300
 
 
+@pytest.mark.slow
+def test_each_senders_messages_keep_their_order_whichever_thread_it_runs_on() -> None:
+    """They go through one ring or another as their sender is carried from core to core; the store has them in order."""
+    past = Lives()
+    with past.begin(threads=4) as life:
+        life.keep("off")
+        for number in range(20):
+            life.keep(f"s{number}", stream(f"s{number}", "off", 150, sender=number, batch=1))
+        for number in range(20):
+            life.send(f"s{number}", 0)
+        life.watch(lambda: life.commit() and life.scheduler.statistics(life.ports["off"]).backlog == 3000, within=20)
+    waiting = [json.loads(content) for content in past.twin.waiting()["off"]]
+    for number in range(20):
+        assert [text for text in waiting if text.startswith(f"#{number:04x}")] == [
+            token(n, number) for n in range(1, 151)
+        ]
+
+
 def test_boots_wrap_around() -> None:
-    assert [Scheduler(engine(), threads=1, boot=boot).ledger.boot for boot in (0, 1, 65535, 65536, 65537)] == [0, 1, 65535, 1, 2]
+    assert [Scheduler(engine(), threads=1, boot=boot).ledger.boot for boot in (0, 1, 65535, 65536, 65537)] == [
+        0,
+        1,
+        65535,
+        1,
+        2,
+    ]
 
 
 # -- bytes that are no segment ---------------------------------------------------------------------------------------
@@ -261,32 +295,6 @@ def segment() -> bytes:
     return SEGMENT[0]
 
 
-def read_all(good: bytes, records: bytes) -> None:
-    """Whoever has to read these bytes gives a value, or says that they are damaged."""
-    for carried in (False, True):
-        scheduler = Scheduler(engine(), threads=1, boot=2)
-        ledger = scheduler.ledger
-        ledger.begin_recovery(1)
-        try:
-            ledger.recover(1, good if carried else records)
-            ledger.remember(records)
-            ledger.recovered()
-            if carried:
-                ledger.carry(1, records)
-            for owner in ledger.owners_waiting():
-                port = scheduler.open_port(owner or "nobody")
-                scheduler.keep_port(port, owner)
-                if segment := ledger.refill(port):
-                    scheduler.refill(port, segment, records)
-                    ledger.carry(segment, records)
-        except StoreError as error:
-            assert error.details["cause"] == "damaged"
-        batch = ledger.take()
-        if batch is not None and batch.segment and not carried:
-            list(oracle.entries(batch.records))
-        scheduler.stop()
-
-
 @pytest.mark.slow
 @settings(max_examples=150)
 @given(st.data())
@@ -299,7 +307,12 @@ def test_any_bytes_are_read_or_called_damaged(data: st.DataObject) -> None:
             case "byte":
                 records[at] = data.draw(st.integers(0, 255))
             case "word":
-                struct.pack_into("<I", records, min(at & ~3, len(records) - 4), data.draw(st.sampled_from([0, 1, 8, 0xFFFFFFFF, 1 << 30])))
+                struct.pack_into(
+                    "<I",
+                    records,
+                    min(at & ~3, len(records) - 4),
+                    data.draw(st.sampled_from([0, 1, 8, 0xFFFFFFFF, 1 << 30])),
+                )
             case "cut":
                 del records[at + 1 :]
                 break
@@ -312,10 +325,12 @@ def test_any_bytes_are_read_or_called_damaged(data: st.DataObject) -> None:
                     struct.pack_into("<H", records, start + 6, data.draw(st.sampled_from([0, 1, 7, 65535])))
         if len(records) < 4:
             break
-    read_all(good, bytes(records))
+    one_input(bytes(records), good)
 
 
-@pytest.mark.parametrize("records", [b"", b"CXJ", HEADER[:7], b"CXJ\x02\0\0\0\0", HEADER + b"\x01" * 8, HEADER + bytes(16)])
+@pytest.mark.parametrize(
+    "records", [b"", b"CXJ", HEADER[:7], b"CXJ\x02\0\0\0\0", HEADER + b"\x01" * 8, HEADER + bytes(16)]
+)
 def test_what_is_no_segment_is_damaged(records: bytes) -> None:
     scheduler = Scheduler(engine(), threads=1, boot=2)
     scheduler.ledger.begin_recovery(1)

@@ -119,7 +119,11 @@ def test_nobody_goes_before_the_due_time(make: Made) -> None:
 def test_who_was_held_is_due_when_the_one_before_has_gone(make: Made) -> None:
     retries = make()
     retries.put(message(1, "a"), 10)
-    assert [retries.hold(message(2, "a")), retries.hold(message(3, "b")), retries.hold(message(4))] == [True, False, False]
+    assert [retries.hold(message(2, "a")), retries.hold(message(3, "b")), retries.hold(message(4))] == [
+        True,
+        False,
+        False,
+    ]
     assert (retries.take(5), retries.due()) == (None, 10)
     assert number_of(retries.take(10)) == 1
     assert retries.due() == 0

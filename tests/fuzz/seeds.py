@@ -174,8 +174,32 @@ def frames() -> dict[str, bytes]:
     return found
 
 
+def segment(*messages: bytes, handled: int = 0) -> bytes:
+    """Each frame for two owners, and the first *handled* of them handled by the first."""
+
+    def entry(kind: int, count: int, sequence: int, body: bytes) -> bytes:
+        body += bytes(-len(body) % 8)
+        return struct.pack("<IBBHQ", 16 + len(body), kind, 0, count, sequence) + body
+
+    parts = [b"CXJ\x01\0\0\0\0"]
+    parts += [entry(1, 0, port, struct.pack("<I", 2) + name) for port, name in ((1, b"me"), (2, b"b#"))]
+    for number, frame in enumerate(messages, 1):
+        place = 1 << 24 | sum(map(len, parts)) >> 3
+        parts.append(entry(2, 2, number, struct.pack("<QII", place, 1, 2) + frame))
+    parts += [entry(3 + number % 2, 0, number, struct.pack("<II", 1, 0)) for number in range(1, handled + 1)]
+    return b"".join(parts)
+
+
+def segments() -> dict[str, bytes]:
+    found = {name: segment(frame) for name, frame in frames().items() if len(frame) < 1000}
+    good = twin.write_frame(twin.Message(performative="inform", receiver=("a",), content="1"))
+    found["several"] = segment(*[good] * 5, handled=3)
+    found["empty"] = segment()
+    return found
+
+
 def main() -> None:
-    for folder, seeds in (("abi_pointers", scripts()), ("frame", frames())):
+    for folder, seeds in (("abi_pointers", scripts()), ("frame", frames()), ("segment", segments())):
         for path in (CORPUS / folder).iterdir():
             path.unlink()
         for name, seed in seeds.items():

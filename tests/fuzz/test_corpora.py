@@ -33,7 +33,9 @@ def test_no_seed_breaks_its_target(target: str) -> None:
             one_input(path.read_bytes())
 
 
-@pytest.mark.parametrize(("folder", "made"), [("abi_pointers", seeds.scripts()), ("frame", seeds.frames())])
+@pytest.mark.parametrize(
+    ("folder", "made"), [("abi_pointers", seeds.scripts()), ("frame", seeds.frames()), ("segment", seeds.segments())]
+)
 def test_the_binary_seeds_say_what_their_source_says(folder: str, made: dict[str, bytes]) -> None:
     found = {path.stem: path.read_bytes() for path in (seeds.CORPUS / folder).iterdir()}
     assert found == made, "run python -m tests.fuzz.seeds"
