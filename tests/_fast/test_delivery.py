@@ -24,8 +24,8 @@ def token(number: int, sender: int = 0) -> str:
     return f"#{sender:04x}{number:012x}"
 
 
-def stream(name: str, receiver: str, total: int, *, sender: int = 0, batch: int = 10) -> Module:
-    """Sends *total* tokens to *receiver* when it gets its first message."""
+def stream(name: str, receiver: str, total: int, *, sender: int = 0, batch: int = 10, pause_us: int = -1) -> Module:
+    """Sends *total* tokens to *receiver* when it gets its first message; sleeps before each turn, unless it is below 0."""
     message = json.dumps({"performative": "inform", "receiver": receiver, "content": token(0, sender)})
     again = json.dumps({"performative": "inform", "receiver": name})
     return guest(
@@ -37,6 +37,7 @@ def stream(name: str, receiver: str, total: int, *, sender: int = 0, batch: int 
         AGAIN_LENGTH=len(again),
         TOTAL=total,
         BATCH=batch,
+        PAUSE=pause_us,
     )  # fmt: skip
 
 

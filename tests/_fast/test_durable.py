@@ -1,4 +1,4 @@
-"""Kept messages through a scheduler: retries, dead letters, times that passed, receivers that are away, and much of it."""
+"""Kept messages through a scheduler: retries, dead letters, times that passed, receivers that are away."""
 
 import json
 from typing import Any

@@ -1,6 +1,7 @@
 ;; Sends $(BATCH) numbered messages in a turn, and one to itself to go on, until there were $(TOTAL).
 (module
   (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
+  (import "caxton" "sleep_micros" (func $sleep (param i64)))
   (memory (export "memory") 2)
   (global $n (mut i64) (i64.const 0))
   (data (i32.const 2048) "$(MESSAGE)")
@@ -8,6 +9,7 @@
   (func (export "caxton_alloc") (param i32) (result i32) (i32.const 4096))
   (func (export "handle_message") (param i32 i32) (result i32)
     (local $batch i32) (local $i i32) (local $digit i32)
+    (if (i64.ge_s (i64.const $(PAUSE)) (i64.const 0)) (then (call $sleep (i64.const $(PAUSE)))))
     (local.set $batch (i32.const $(BATCH)))
     (block $done
       (loop $more
