@@ -30,7 +30,7 @@ from caxton.bus.known import Known
 from caxton.bus.logs import LogRing
 from caxton.bus.posting import Poster
 from caxton.bus.replies import Replies
-from caxton.bus.streams import Session, Streams
+from caxton.bus.streams import Patience, Session, Streams
 from caxton.bus.subscriptions import subscribe
 from caxton.core.errors import CaxtonError, InvalidTransition, ReplyTimeout
 from caxton.core.views import Event, EventFilter, LogLine, MessageRecord, Receipt
@@ -46,7 +46,13 @@ Committed = Callable[[int], Awaitable[None]]  # returns when the message with th
 
 class Bus:
     def __init__(
-        self, scheduler: Scheduler, *, max_message_size: int, committed: Committed, known: Known | None = None
+        self,
+        scheduler: Scheduler,
+        *,
+        max_message_size: int,
+        committed: Committed,
+        known: Known | None = None,
+        patience: Patience | None = None,
     ) -> None:
         self._scheduler = scheduler
         self._max_message_size = max_message_size
@@ -57,7 +63,7 @@ class Bus:
         self._tapped = 0  # number of the last message that watchers were shown
         self.events = EventLog()
         self.logs = LogRing()
-        self.streams = Streams(scheduler, self.mail, self._poster)
+        self.streams = Streams(scheduler, self.mail, self._poster, patience or Patience(), self._undelivered)
 
     # -- messages in --
 

@@ -3,25 +3,41 @@
 Rule 1: a message stays with the port until it is acknowledged; what is not, goes to the next session again, marked
         `redelivered`.
 Rule 2: one session at a time. A second is refused, or takes over and ends the first.
-Rule 3: a session holds at most WINDOW messages without acknowledgement; the rest waits in the bounded mailbox.
+Rule 3: what a session was given and has not acknowledged in time is given to it again; after so many deliveries it is
+        a dead letter, and its sender is told. While nobody is attached no time passes.
+Rule 4: a session holds at most WINDOW messages without acknowledgement; the rest waits in the bounded mailbox.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from math import inf
 
 import attrs
 import trio
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
-from caxton.bus.delivery import UNSENT
+from caxton.bus.delivery import NOT_ACKNOWLEDGED, UNSENT
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
-from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
+from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition, MailboxFull
 from caxton.core.views import Receipt
 
 WINDOW = 16_384
 DELETED = UNSENT - SEND_NO_RECEIVER  # a dead letter's reason
+LOOKS = 10  # at what is overdue, in the time of one timeout
+
+Given = tuple[float, Envelope]  # when its acknowledgement is due (WAITING: it is to be given again first), and what
+WAITING = -1.0
+
+
+@attrs.frozen
+class Patience:
+    """How long an agent outside has for a message, and how often it gets it at most. No time at all: for ever."""
+
+    timeout: float = 0.0
+    deliveries: int = 4
 
 
 @attrs.define(eq=False)
@@ -30,7 +46,8 @@ class Attached:
 
     name: str
     port: int
-    unacknowledged: dict[str, Envelope] = attrs.field(factory=dict)
+    unacknowledged: dict[str, Given] = attrs.field(factory=dict)  # in the order in which they were given
+    again: deque[str] = attrs.field(factory=deque)  # ids of those that wait to be given once more
     session: "Session | None" = None
     # sessions that wait for mail, room or their end; a lot, for an Event that one of two sessions renews loses news
     waiting: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -40,15 +57,19 @@ class Attached:
 class Session:
     """The outside end of one attached agent's mailbox."""
 
-    def __init__(self, agent: Attached, scheduler: Scheduler, mail: HeldMail, poster: Poster) -> None:
+    def __init__(
+        self, agent: Attached, scheduler: Scheduler, mail: HeldMail, poster: Poster, patience: Patience
+    ) -> None:
         self._agent = agent
         self._scheduler = scheduler
         self._mail = mail
         self._poster = poster
-        again = [message.again() for message in agent.unacknowledged.values()]
-        agent.unacknowledged = {str(message.message_id): message for message in again}
-        self._again = again
-        self._again.reverse()
+        self._patience = patience
+        agent.unacknowledged = {
+            message_id: (WAITING, message if due == WAITING else message.again())
+            for message_id, (due, message) in agent.unacknowledged.items()
+        }
+        agent.again = deque(agent.unacknowledged)
 
     async def receive(self, max_messages: int) -> Sequence[Envelope]:
         """At least one message, at most *max_messages*.
@@ -63,27 +84,34 @@ class Session:
                 return again
             room = WINDOW - len(agent.unacknowledged)
             if room > 0 and (mail := self._mail.receive(agent.port, min(max_messages, room))):
-                for message in mail:
-                    agent.unacknowledged[str(message.message_id)] = message
+                self._note(mail)
                 return mail
             await agent.waiting.park()
 
+    def _note(self, messages: Sequence[Envelope]) -> None:
+        """They are given out now."""
+        due = trio.current_time() + self._patience.timeout if self._patience.timeout else inf
+        for message in messages:
+            self._agent.unacknowledged[str(message.message_id)] = due, message
+
     def _redeliver(self, max_messages: int) -> list[Envelope]:
-        """What an earlier session was given, unless it has been acknowledged in this one."""
+        """What was given before, unless it has been acknowledged meanwhile."""
+        agent = self._agent
         found: list[Envelope] = []
-        while self._again and len(found) < max_messages:
-            message = self._again.pop()
-            if str(message.message_id) in self._agent.unacknowledged:
-                found.append(message)
+        while agent.again and len(found) < max_messages:
+            given = agent.unacknowledged.pop(agent.again.popleft(), None)
+            if given is not None:
+                found.append(given[1])
+        self._note(found)
         return found
 
     def ack(self, message_ids: Sequence[str]) -> None:
         """These were handled. Ids that wait for no acknowledgement are ignored: acknowledging twice is no error."""
         self._check()
         for message_id in message_ids:
-            message = self._agent.unacknowledged.pop(message_id, None)
-            if message is not None:
-                self._scheduler.settle(self._agent.port, message)
+            given = self._agent.unacknowledged.pop(message_id, None)
+            if given is not None:
+                self._scheduler.settle(self._agent.port, given[1])
         self._agent.waiting.unpark_all()
 
     def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
@@ -99,8 +127,17 @@ class Session:
 
 
 class Streams:
-    def __init__(self, scheduler: Scheduler, mail: HeldMail, poster: Poster) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        mail: HeldMail,
+        poster: Poster,
+        patience: Patience,
+        on_undelivered: Callable[[int, Envelope, str], None],
+    ) -> None:
         self._scheduler = scheduler
+        self._patience = patience
+        self._on_undelivered = on_undelivered
         self._mail = mail
         self._poster = poster
         self._by_name: dict[str, Attached] = {}
@@ -119,7 +156,7 @@ class Streams:
         del self._by_port[agent.port]
         agent.is_closed = True
         agent.waiting.unpark_all()
-        left = (*agent.unacknowledged.values(), *self._mail.forget(agent.port))
+        left = (*(message for _, message in agent.unacknowledged.values()), *self._mail.forget(agent.port))
         for message in left:
             self._scheduler.bury(agent.port, message, DELETED)
         return left
@@ -127,6 +164,48 @@ class Streams:
     def mail(self, port: int) -> None:
         if (agent := self._by_port.get(port)) is not None:
             agent.waiting.unpark_all()
+
+    async def run(self) -> None:
+        """Give again what is overdue, for as long as the node is open."""
+        if not self._patience.timeout:
+            return
+        while True:
+            await trio.sleep(self._patience.timeout / LOOKS)
+            self.tick(trio.current_time())
+
+    def tick(self, now: float) -> None:
+        """Look for what is overdue."""
+        for agent in self._by_port.values():
+            if agent.session is not None and agent.unacknowledged and self._is_overdue(agent, now):
+                agent.waiting.unpark_all()
+
+    def _is_overdue(self, agent: Attached, now: float) -> bool:
+        """Whether anything of the agent's is: then it is given again, or given up."""
+        overdue = []
+        for message_id, (due, _) in agent.unacknowledged.items():
+            if due > now:
+                break  # those after it were given later
+            if due != WAITING:
+                overdue.append(message_id)
+        for message_id in overdue:
+            _, message = agent.unacknowledged[message_id]
+            if max(message.delivery_attempt, 1) < self._patience.deliveries:
+                agent.unacknowledged[message_id] = WAITING, message.again()
+                agent.again.append(message_id)
+            elif not self._give_up(agent, message):
+                break
+        return bool(overdue)
+
+    def _give_up(self, agent: Attached, message: Envelope) -> bool:
+        """False: not yet, for the store has no room; it is tried with the next look."""
+        text = f"not acknowledged within {self._patience.timeout:g} s, {message.delivery_attempt or 1} times"
+        try:
+            self._scheduler.bury(agent.port, message, NOT_ACKNOWLEDGED, text)
+        except MailboxFull:
+            return False
+        del agent.unacknowledged[str(message.message_id)]
+        self._on_undelivered(NOT_ACKNOWLEDGED, message, text)
+        return True
 
     @asynccontextmanager
     async def attach(self, name: str, *, takeover: bool) -> AsyncIterator[Session]:
@@ -142,7 +221,7 @@ class Streams:
             raise InvalidTransition(
                 f"{name!r} has a session already", hint='end it first, or take over with "?takeover=1"'
             )
-        agent.session = session = Session(agent, self._scheduler, self._mail, self._poster)
+        agent.session = session = Session(agent, self._scheduler, self._mail, self._poster, self._patience)
         self._scheduler.set_away(agent.port, False)
         agent.waiting.unpark_all()  # whoever was here before sees that it was replaced
         try:

@@ -24,6 +24,7 @@ from caxton._fast.scheduler import EVENT_CALL, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
 from caxton.bus.known import Known
+from caxton.bus.streams import Patience
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
@@ -95,6 +96,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     max_message_size=config.messaging.max_message_size,
                     committed=committer.wait_accepted,
                     known=known,
+                    patience=Patience(config.messaging.delivery_timeout, config.messaging.retry_attempts + 1),
                 )
                 committer.on_commit = bus.committed
                 committer.is_waited_for = lambda: bus.mail.is_holding
@@ -108,6 +110,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)
+                    tasks.start_soon(bus.streams.run)
                     await node.agents.restore()
                     node.is_ready = True
                     try:
