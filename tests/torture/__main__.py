@@ -19,8 +19,8 @@ import trio
 
 from tests.torture.cuts import torture_cuts
 from tests.torture.kills import Broken, Plan, torture
-from tests.torture.model import open_model
 from tests.torture.oracle import Verdict
+from tests.torture.real import open_real
 from tests.torture.seeds import keep
 from tests.torture.simulation import torture_simulated
 
@@ -92,7 +92,7 @@ def run_cuts(size: Size, seed: int) -> Verdict:
 def run_simulations(size: Size, seed: int) -> Verdict:
     say(f"simulation: seeds {seed} to {seed + size.simulations - 1}")
     began = time.monotonic()
-    report = torture_simulated(range(seed, seed + size.simulations), open_model)
+    report = torture_simulated(range(seed, seed + size.simulations), open_real)
     say(f"simulation: {size.simulations} runs, {time.monotonic() - began:.0f} s")
     tell("simulation", report.verdict, report.failed, "simulation")
     return report.verdict

@@ -82,6 +82,27 @@ async def torture(folder: Path, plan: Plan, say: Callable[[str], None]) -> Repor
     return run.report
 
 
+async def work_in_peace(folder: Path, plan: Plan) -> Verdict:
+    """Nobody is killed: whatever is missing or wrong then has nothing to do with crashes."""
+    run = _Run(folder, plan, lambda _: None)
+    async with open_server(run.data, sets=run.settings) as server, trio.open_nursery() as nursery:
+        if not await server.wait_ready():
+            raise Broken(f"the server did not start: see {server.log}")
+        await run._deploy(server)
+        nursery.start_soon(run.clients.listen, server.port)
+        with trio.CancelScope() as sending:
+            async with trio.open_nursery() as senders:
+                for _ in range(BATCHES):
+                    senders.start_soon(run.clients.send_batches, server.port)
+                await run._until(server, plan.messages)
+                sending.cancel()
+        size = -(-run.clients.next_number // BLOCK) * BLOCK
+        await run._settle(size)
+        nursery.cancel_scope.cancel()
+    run.diary.close()
+    return run._judge(size)
+
+
 class _Run:
     def __init__(self, folder: Path, plan: Plan, say: Callable[[str], None]) -> None:
         self.plan, self.say = plan, say

@@ -10,10 +10,11 @@ import pytest
 
 from tests.torture.cuts import Run, Windows, torture_cuts
 from tests.torture.diary import Diary, Known, number_in, read_diary, text_of
-from tests.torture.kills import Plan, torture
+from tests.torture.kills import Plan, torture, work_in_peace
 from tests.torture.model import MISTAKES, open_model
 from tests.torture.oracle import Effects, Verdict, judge
 from tests.torture.powerloss import SECTOR, Medium
+from tests.torture.real import open_real
 from tests.torture.seeds import kept
 from tests.torture.simulation import simulate, torture_simulated
 
@@ -140,6 +141,13 @@ def test_what_the_machine_promises_holds_in_every_order_of_events() -> None:
 
 
 @pytest.mark.slow
+def test_what_the_real_machine_promises_holds_in_every_order_of_events() -> None:
+    report = torture_simulated(range(200), open_real)
+    assert report.verdict.is_good, report.verdict.findings
+    assert report.verdict.acknowledged > 5000
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_machine_with_a_mistake_is_found_out(mistake: str) -> None:
     report = torture_simulated(range(10), partial(open_model, mistake=mistake))
@@ -161,7 +169,14 @@ def test_seeds_that_failed_once_by_a_power_cut(tmp_path: Path, seed: int) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="what waits in a mailbox is lost with the server, until deliveries are durable", strict=False)
+async def test_the_last_word_of_agents_that_change_threads_is_kept(tmp_path: Path) -> None:
+    plan = Plan(kills=0, messages=4000, seed=1, patience=5, settings=("runtime.scheduler_threads=2",))
+    verdict = await work_in_peace(tmp_path, plan)
+    assert verdict.acknowledged >= 4000
+    assert verdict.is_good, verdict.findings
+
+
+@pytest.mark.slow
 async def test_no_kill_loses_an_acknowledged_message(tmp_path: Path) -> None:
     report = await torture(tmp_path, Plan(kills=3, messages=3000, seed=1, patience=5), print)
     assert report.verdict.is_good, report.verdict.findings
