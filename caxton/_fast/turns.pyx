@@ -495,6 +495,10 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         else:
             count_pending(port, event, pool.outbox)
         event = following
+    if agent.refused and agent.turn.kind == KIND_MESSAGE and agent.outgoing_count == 0:
+        # handled, but its answer was no message: trying again would not help, and the sender is told
+        envelope_retain(agent.turn)
+        undelivered(pool, port, EXIT_REFUSED, agent.turn, agent.last_error, agent.error_length if agent.failed else 0)
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
         set_activity(&worker.activity, DO_JOURNAL)

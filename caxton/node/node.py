@@ -96,7 +96,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     max_message_size=config.messaging.max_message_size,
                     committed=committer.wait_accepted,
                     known=known,
-                    patience=Patience(config.messaging.delivery_timeout, config.messaging.retry_attempts + 1),
+                    patience=Patience(config.messaging.delivery_timeout, max(config.messaging.retry_attempts, 1)),
                 )
                 committer.on_commit = bus.committed
                 committer.is_waited_for = lambda: bus.mail.is_holding

@@ -16,6 +16,7 @@ from caxton.core.errors import (
 )
 
 STATUS_BY_CODE = {
+    "STORAGE_FULL": 507,
     "AGENT_NOT_FOUND": 404,
     "AGENT_ALREADY_EXISTS": 409,
     "INVALID_WASM": 400,

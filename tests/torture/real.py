@@ -14,6 +14,7 @@ import trio
 from caxton._fast.scheduler import EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
+from caxton.bus.known import Known
 from caxton.core.errors import CaxtonError
 from caxton.node.backlog import Refills, recover
 from caxton.node.committer import Committer
@@ -43,10 +44,14 @@ async def open_real(store: Store, names: Sequence[str]) -> AsyncIterator[Real]:
     scheduler = Scheduler(engine, threads=1, max_message_size=1 << 16, boot=next(boots), delivery=1)
     try:
         committer = Committer(scheduler, store)
-        await recover(store, scheduler, committer, 1 << 20)
-        bus = Bus(scheduler, max_message_size=1 << 16, committed=committer.wait_accepted)
+        known = Known(600, 10_000)
+        await recover(store, scheduler, committer, known)
+        bus = Bus(scheduler, max_message_size=1 << 16, committed=committer.wait_accepted, known=known)
+        refills = Refills(scheduler, store)
         committer.on_commit = bus.committed
-        refills = Refills(scheduler, store, committer)
+        committer.on_written = lambda _: refills.committed()
+        committer.is_waited_for = lambda: bus.mail.is_holding
+        bus.mail.on_hold = committer.look
         for name in names:
             port = scheduler.open_port(name, host=True, queue_size=QUEUE)
             scheduler.keep_port(port, name)
