@@ -335,6 +335,10 @@ cdef class Ledger:
                     self._tell(ring, reading, max(at, reading.told), end, events)
                     self._set_aside(ring, reading, end)
                 return found
+            if end > reading.told:
+                self._tell_all(rings, events)       # it has come since
+                if end > reading.told:
+                    return found
             if self.keeps and is_kept(last.delivery) and (last.kind == RECORD_TURN or last.kind == RECORD_DEAD) and not self._is_read(last.sequence):
                 return found
             if last.kind == RECORD_TURN and last.after_ring and <int32_t>(self.rings[last.after_ring - 1].turns - last.receiver) < 0:
