@@ -10,6 +10,17 @@ class History:
     def __init__(self, router: Router, messages: int, size: int) -> None: ...
     def accept(self, envelope: Envelope) -> None: ...
     def count_hop(self, ns: int) -> None: ...
+    watched: set[int]
+
+    def receipt(self, message_id: bytes) -> tuple[int, int, int, int, int, int, int, int] | None:
+        """Of the newest kept message with this id (16 bytes).
+
+        (number, receivers, waiting in the store, handled, failed, why, accepted_us, changed_us)
+        """
+    def watch(self, sequence: int) -> None:
+        """Say by take_ended() when every receiver is done with the message."""
+    def take_ended(self) -> list[tuple[int, int, int, int]]:
+        """(sequence, how many receivers failed, why the last one, when in µs)"""
     def messages(
         self, conversation_id: str | None, after: int, limit: int
     ) -> tuple[list[tuple[int, Envelope]], int]: ...

@@ -484,6 +484,7 @@ cdef class Ledger:
             position = entry.position
             self._leave(entry, record.port)
             self._backlog(record.port).add(position)
+            self.history.spilled(record.sequence, 1)
         return 0
 
     cdef int _handled(self, int kind, uint32_t outcome, uint64_t sequence, uint32_t port, uint32_t attempts) except -1:
@@ -505,6 +506,7 @@ cdef class Ledger:
         cdef bytes frame = b"\0" * envelope_frame_size(block)
         cdef port_t* port = self.router.find(record.port)
         envelope_write_frame(block, <char*>frame)
+        self.history.died(record)
         if is_kept(record.delivery):
             self._handled(E_DEAD, record.outcome, record.sequence, record.port, record.receiver)
         agent = port.name[:port.name_length].decode() if port != NULL else self._owner(record.port)
@@ -794,6 +796,7 @@ cdef class Ledger:
                 raise MemoryError
             raise damaged(segment, place)
         block.sequence = sequence
+        self.history.spilled(sequence, -1)
         try:
             self._add(sequence, position, port_id)
         except MemoryError:
@@ -944,7 +947,7 @@ cdef class Ledger:
     def remember(self, bytes records not None):
         """Show what an older segment says to the history; what does not read is left out."""
         cdef const char* bytes = records
-        cdef uint64_t length = <uint64_t>len(records), at = HEADER, size
+        cdef uint64_t length = <uint64_t>len(records), at = HEADER, size, sequence = 0
         cdef uint16_t count = 0
         cdef envelope_error_t error
         cdef envelope_t* block
@@ -956,8 +959,14 @@ cdef class Ledger:
                 memcpy(&count, bytes + at + 6, 2)
                 block = frame_of(bytes + at, size, count, &ANY_LIMITS, &error)
                 if block != NULL:
-                    self.history._keep(block)
+                    memcpy(&sequence, bytes + at + 8, 8)
+                    if not self.history.knows(sequence):        # it may have been carried into this segment
+                        self.history._keep(block, sequence, count, count)
                     free(block)
+            elif (bytes[at + 4] == E_HANDLED or bytes[at + 4] == E_DEAD) and size >= ENTRY + 8:
+                memcpy(&count, bytes + at + 6, 2)
+                memcpy(&sequence, bytes + at + 8, 8)
+                self.history.ended_one(sequence, count, 0)
             at += size
 
     def ids(self, bytes records not None):

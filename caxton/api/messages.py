@@ -25,6 +25,7 @@ from caxton.api.wire import (
     number,
     outcome_answer,
     receipt_answer,
+    state_answer,
     whole,
 )
 from caxton.core.errors import CaxtonError, InvalidRequest, MessageTooLarge, ReplyTimeout, error_body
@@ -132,6 +133,10 @@ def messages_blueprint(node: Node) -> Blueprint:
                 "next_cursor": str(cursor) if len(records) == limit else None,
             }
         )
+
+    @room.get("/<message_id>/receipt")
+    async def get_receipt(message_id: str) -> Response:
+        return answer(state_answer(node.bus.receipt(message_id)))
 
     @room.post("/validate")
     async def validate_message() -> Response:

@@ -22,6 +22,7 @@ from caxton.core.views import (
     EventFilter,
     LogLine,
     MessageRecord,
+    MessageState,
     Profile,
     Receipt,
     Retried,
@@ -67,6 +68,9 @@ class Stream(Protocol):
     def ack(self, message_ids: Sequence[str]) -> None:
         """These were handled; what is not acknowledged is delivered again to the next attachment."""
 
+    async def receipt(self) -> MessageState:
+        """The next message of this attachment that has ended, when it was opened with *receipts*."""
+
     def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
         """Post each; the sender is always the attached agent."""
 
@@ -96,7 +100,12 @@ class Bus(Protocol):
     def events_since(self, last_id: int) -> Sequence[Event]:
         """What the bounded ring still holds after *last_id*."""
 
-    def stream(self, name: str, *, takeover: bool = False) -> AbstractAsyncContextManager[Stream]:
+    def receipt(self, message_id: str) -> MessageState:
+        """What became of the message. Raises InvalidRequest, NotFound."""
+
+    def stream(
+        self, name: str, *, takeover: bool = False, receipts: bool = False
+    ) -> AbstractAsyncContextManager[Stream]:
         """Attach. Raises AgentNotFound, or InvalidTransition: a wasm agent, or attached already and not *takeover*."""
 
 

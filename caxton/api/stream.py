@@ -2,12 +2,15 @@
 
     ?create=1      make the agent when there is none (else 404); its mailbox stays when the connection goes
     ?takeover=1    push out whoever is attached already (else 409)
+    ?receipts=1    be told what becomes of one's own messages
     ?batch=1       receive binary frames of many messages (`batch.py`); also by the subprotocol caxton.batch.v1
 
 From the client, a text frame holds one FIPA message, or an array of them, or `{"type": "ack", "message_ids": [...]}`; a
 binary frame holds a batch of the same. Whoever sends messages gets one text frame per frame back, with one entry per
 message in the same order: `{"type": "receipts", "receipts": [{"message_id", ...} | {"error": {...}}]}`. The sender of a
-message is always the attached agent. An empty binary frame is a batch of nothing; its receipts answer it as a ping.
+message is always the attached agent. With receipts=1 a text frame follows for each message when all its receivers have
+handled it or will not: `{"type": "receipt", "message_id", "state": "handled" | "failed", ...}`. An empty binary frame
+is a batch of nothing; its receipts answer it as a ping.
 
 To the client, a text frame is one message, and a binary frame a batch. A message has a `performative`, all other frames
 have a `type`. What is not acknowledged is delivered again to the next attachment.
@@ -28,7 +31,7 @@ from caxton.api.errors import as_caxton_error
 from caxton.api.messages import post_in_turns
 from caxton.api.ports import Node, Stream
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, UNREADABLE, flag
+from caxton.api.wire import ENCODER, UNREADABLE, flag, state_answer
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.manifest import parse_agent_config
 
@@ -98,6 +101,7 @@ class Attachment:
     send: Callable[[str | bytes], Awaitable[None]]
     receive: Callable[[], Awaitable[str | bytes]]
     batch: bool
+    receipts: bool
     trace_id: str
 
     async def run(self) -> Close:
@@ -117,6 +121,8 @@ class Attachment:
 
             nursery.start_soon(direct, self.push)
             nursery.start_soon(direct, self.pull)
+            if self.receipts:
+                nursery.start_soon(direct, self.report)
         return endings[0]
 
     async def push(self) -> NoReturn:
@@ -128,6 +134,14 @@ class Attachment:
             else:
                 for message in messages:
                     await self.send(message.to_json().decode())
+
+    async def report(self) -> NoReturn:
+        """What became of the client's messages, to the client."""
+        while True:
+            state = await self.stream.receipt()
+            fields = state_answer(state)
+            told = {key: fields[key] for key in ("message_id", "state", "reason", "changed_at") if key in fields}
+            await self.send(ENCODER.encode({"type": "receipt", **told}).decode())
 
     async def pull(self) -> NoReturn:
         """Client to mailboxes."""
@@ -151,13 +165,15 @@ def stream_blueprint(node: Node) -> Blueprint:
     @room.websocket("/agents/<path:name>/stream")
     async def attach(name: str) -> None:
         create, takeover, batch = (flag(websocket.args, word) for word in ("create", "takeover", "batch"))
+        receipts = flag(websocket.args, "receipts")
         chosen = SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
+        batch = batch or chosen is not None
         if create:
             await ensure_attached(node, name)
-        async with node.bus.stream(name, takeover=takeover) as stream:
+        async with node.bus.stream(name, takeover=takeover, receipts=receipts) as stream:
             await websocket.accept(subprotocol=chosen)
             trace_id = trace_id_of(websocket.scope)
-            attachment = Attachment(node, stream, websocket.send, websocket.receive, batch or chosen is not None, trace_id)
+            attachment = Attachment(node, stream, websocket.send, websocket.receive, batch, receipts, trace_id)
             ending = await attachment.run()
             await websocket.close(ending.code, ending.reason)
 

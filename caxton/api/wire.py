@@ -13,7 +13,7 @@ from quart import Response
 
 from caxton.core.errors import CaxtonError, InvalidRequest, error_body
 from caxton.core.limits import format_bytes, format_millicores
-from caxton.core.views import AgentInfo, Event, MessageRecord, Receipt
+from caxton.core.views import AgentInfo, Event, MessageRecord, MessageState, Receipt
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -87,6 +87,19 @@ def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
 def outcome_answer(outcome: Receipt | CaxtonError, trace_id: str) -> ReceiptAnswer | dict[str, Any]:
     """One of many: a receipt, or a table with `error`."""
     return error_body(outcome, trace_id) if isinstance(outcome, CaxtonError) else receipt_answer(outcome)
+
+
+# Any: JSON
+def state_answer(state: MessageState) -> dict[str, Any]:
+    """What became of a message: what is not known is left out."""
+    fields = msgspec.structs.asdict(state)
+    for name in ("accepted_at", "changed_at"):
+        at = fields.pop(name)
+        if at:
+            fields[name] = moment(at)
+    if not state.reason:
+        del fields["reason"]
+    return fields
 
 
 def message_answer(record: MessageRecord) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from math import inf
 from typing import Any
 
 import msgspec
@@ -29,16 +30,19 @@ from caxton.bus.held import HeldMail
 from caxton.bus.known import Known
 from caxton.bus.logs import LogRing
 from caxton.bus.posting import Poster
+from caxton.bus.receipts import Receipts
 from caxton.bus.replies import Replies
 from caxton.bus.streams import Patience, Session, Streams
 from caxton.bus.subscriptions import subscribe
 from caxton.core.errors import CaxtonError, InvalidTransition, ReplyTimeout
-from caxton.core.views import Event, EventFilter, LogLine, MessageRecord, Receipt
+from caxton.core.views import Event, EventFilter, LogLine, MessageRecord, MessageState, Receipt
 
 log = logging.getLogger(__name__)
 
 PROMISES = frozenset({"agree"})  # acts that announce an answer and are none
 TAPPED_AT_ONCE = 500  # messages shown to watchers per look; the rest is counted
+HELD_SECONDS = 0.002  # between two looks while mail waits
+WATCHED_SECONDS = 0.05  # the same while somebody wants to know what becomes of a message
 STREAMS = {1: "out", 2: "err"}
 
 Committed = Callable[[int], Awaitable[None]]  # returns when the message with this sequence number is on the disk
@@ -63,7 +67,10 @@ class Bus:
         self._tapped = 0  # number of the last message that watchers were shown
         self.events = EventLog()
         self.logs = LogRing()
-        self.streams = Streams(scheduler, self.mail, self._poster, patience or Patience(), self._undelivered)
+        self.receipts = Receipts(scheduler)
+        self.streams = Streams(
+            scheduler, self.mail, self._poster, self.receipts, patience or Patience(), self._undelivered
+        )
 
     # -- messages in --
 
@@ -100,8 +107,13 @@ class Bus:
             ]
         return outcomes
 
+    def patience(self) -> float:
+        """Seconds until the records should be looked at again, though nothing happens."""
+        return HELD_SECONDS if self.mail.is_holding else WATCHED_SECONDS if self.receipts.is_watching else inf
+
     def committed(self) -> None:
-        """Something has come to the disk: mail that waited for it may leave."""
+        """Something has come to the disk: mail and receipts that waited for it may leave."""
+        self.receipts.look()
         for port in self.mail.ports():
             self._arrived(port)
 
@@ -136,8 +148,14 @@ class Bus:
         """What `post` would accept, without posting."""
         return Envelope.from_json(data, max_size=self._max_message_size)
 
-    def stream(self, name: str, *, takeover: bool = False) -> AbstractAsyncContextManager[Session]:
-        return self.streams.attach(name, takeover=takeover)
+    def receipt(self, message_id: str) -> MessageState:
+        """What became of it. Raises InvalidRequest, NotFound."""
+        return self.receipts.get(message_id)
+
+    def stream(
+        self, name: str, *, takeover: bool = False, receipts: bool = False
+    ) -> AbstractAsyncContextManager[Session]:
+        return self.streams.attach(name, takeover=takeover, receipts=receipts)
 
     # -- what happened --
 

@@ -9,8 +9,8 @@ Rule 4: a session holds at most WINDOW messages without acknowledgement; the res
 """
 
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from math import inf
 
 import attrs
@@ -21,8 +21,9 @@ from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
 from caxton.bus.delivery import NOT_ACKNOWLEDGED, UNSENT
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
+from caxton.bus.receipts import Listener, Receipts
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition, MailboxFull
-from caxton.core.views import Receipt
+from caxton.core.views import MessageState, Receipt
 
 WINDOW = 16_384
 DELETED = UNSENT - SEND_NO_RECEIVER  # a dead letter's reason
@@ -58,8 +59,16 @@ class Session:
     """The outside end of one attached agent's mailbox."""
 
     def __init__(
-        self, agent: Attached, scheduler: Scheduler, mail: HeldMail, poster: Poster, patience: Patience
+        self,
+        agent: Attached,
+        scheduler: Scheduler,
+        mail: HeldMail,
+        poster: Poster,
+        receipts: Receipts,
+        patience: Patience,
     ) -> None:
+        self._receipts = receipts
+        self._listener: Listener | None = None
         self._agent = agent
         self._scheduler = scheduler
         self._mail = mail
@@ -117,7 +126,27 @@ class Session:
     def send(self, messages: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
         """Post each; the sender is always the attached agent."""
         self._check()
-        return self._poster.post_many(messages, sender=self._agent.name)
+        outcomes = self._poster.post_many(messages, sender=self._agent.name)
+        if self._listener is not None:
+            for outcome in outcomes:
+                if isinstance(outcome, Receipt) and outcome.status != "duplicate":
+                    self._receipts.watch(outcome.sequence, outcome.message_id, self._listener)
+        return outcomes
+
+    @contextmanager
+    def listen(self) -> Iterator[None]:
+        """Be told what becomes of the messages that are sent within the block."""
+        self._listener = Listener()
+        try:
+            yield
+        finally:
+            self._receipts.forget(self._listener)
+            self._listener = None
+
+    async def receipt(self) -> MessageState:
+        """The next message of this session that has ended; within `listen` only."""
+        assert self._listener is not None, "nobody asked to be told"
+        return await self._listener.next()
 
     def _check(self) -> None:
         if self._agent.is_closed:
@@ -132,10 +161,12 @@ class Streams:
         scheduler: Scheduler,
         mail: HeldMail,
         poster: Poster,
+        receipts: Receipts,
         patience: Patience,
         on_undelivered: Callable[[int, Envelope, str], None],
     ) -> None:
         self._scheduler = scheduler
+        self._receipts = receipts
         self._patience = patience
         self._on_undelivered = on_undelivered
         self._mail = mail
@@ -208,7 +239,7 @@ class Streams:
         return True
 
     @asynccontextmanager
-    async def attach(self, name: str, *, takeover: bool) -> AsyncIterator[Session]:
+    async def attach(self, name: str, *, takeover: bool, receipts: bool = False) -> AsyncIterator[Session]:
         agent = self._by_name.get(name)
         if agent is None:
             if self._scheduler.has_address(name):
@@ -221,11 +252,14 @@ class Streams:
             raise InvalidTransition(
                 f"{name!r} has a session already", hint='end it first, or take over with "?takeover=1"'
             )
-        agent.session = session = Session(agent, self._scheduler, self._mail, self._poster, self._patience)
+        agent.session = session = Session(
+            agent, self._scheduler, self._mail, self._poster, self._receipts, self._patience
+        )
         self._scheduler.set_away(agent.port, False)
         agent.waiting.unpark_all()  # whoever was here before sees that it was replaced
         try:
-            yield session
+            with session.listen() if receipts else nullcontext():
+                yield session
         finally:
             if agent.session is session:
                 agent.session = None

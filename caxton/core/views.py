@@ -13,6 +13,7 @@ import msgspec
 from caxton.core.manifest import AgentDefaults
 
 AgentKind = Literal["wasm", "attached"]
+State = Literal["accepted", "delivered", "handled", "failed"]  # of a message
 
 
 class AgentResources(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +127,23 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: float
     sequence: int = 0  # its number in the node's ledger, which says when it is on the disk
     kept: bool = False  # it has to be on the disk before its sender is told
+
+
+class MessageState(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an accepted message.
+
+    `accepted`: it waits on the disk. `delivered`: it is in a mailbox. `handled`, `failed`: every receiver is done with
+    it, and the message failed when one of them will not handle it; `reason` says why. Times are 0 when not known.
+    """
+
+    message_id: str
+    state: State
+    receivers: int = 0
+    handled: int = 0
+    failed: int = 0
+    reason: str = ""
+    accepted_at: float = 0.0
+    changed_at: float = 0.0
 
 
 class MessageRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -33,7 +33,6 @@ from caxton.store.timers import write_timers
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 0.5
-HELD_SECONDS = 0.002  # between two looks while mail waits
 LOOK_SECONDS = 1.0  # between two looks at a disk that may have become slow
 STEPS = 100_000  # steps of agents' lives that wait; the oldest go first, for they are only told, never used
 WINDOW = 64 << 20  # bytes of segments that a restart may have to read, while less than a quarter of them is live
@@ -99,7 +98,8 @@ class Committer:
         self._window: deque[Window] = deque()  # segments from the oldest that is not settled on
         self._window_bytes = 0
         self._window_messages = 0
-        self.is_waited_for: Callable[[], bool] = lambda: False  # whether mail waits for a commit
+        self.patience: Callable[[], float] = lambda: inf  # seconds until somebody wants the records looked at again
+        self.on_read: Callable[[], None] = lambda: None  # the records were looked at
         self.on_commit: Callable[[], None] = lambda: None  # mail that waited for it may leave
         self.on_written: Callable[[Batch], None] = lambda batch: None  # it is in the store: count it, tell it
         self.fault = ""  # why the last attempt failed; empty when it did not
@@ -120,9 +120,10 @@ class Committer:
     async def run(self) -> None:
         while True:
             work = self._next()
+            self.on_read()
             if work is None:
-                # a turn whose mail is held may not have ended when it was looked at, and its end wakes nobody
-                with trio.move_on_after(HELD_SECONDS if self.is_waited_for() else inf):
+                # a turn may not have ended when it was looked at, and its end wakes nobody
+                with trio.move_on_after(self.patience()):
                     await self._idle.park()
             elif not await self._write(work):
                 await trio.sleep(RETRY_SECONDS)
@@ -213,6 +214,13 @@ class Committer:
                 f"the message is not on the disk yet: {self.condition}",
                 hint="it is kept and written when the disk works again; sent again with its message_id it counts once",
             )
+
+    def mark(self) -> int:
+        """The number of the transaction that holds, or will hold, all that was read until now."""
+        return self._started + self._has_more()
+
+    def is_written(self, mark: int) -> bool:
+        return self._written >= mark
 
     async def wait_commit(self) -> None:
         """Until the next transaction has been written, or has failed."""

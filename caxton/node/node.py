@@ -99,8 +99,10 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     patience=Patience(config.messaging.delivery_timeout, max(config.messaging.retry_attempts, 1)),
                 )
                 committer.on_commit = bus.committed
-                committer.is_waited_for = lambda: bus.mail.is_holding
-                bus.mail.on_hold = committer.look
+                committer.patience = bus.patience
+                committer.on_read = bus.receipts.look
+                bus.mail.on_hold = bus.receipts.on_watch = committer.look
+                bus.receipts.mark, bus.receipts.is_written = committer.mark, committer.is_written
                 node = Node(config, store, scheduler, bus, committer)
                 committer.on_written = node.written
                 async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -184,6 +185,49 @@ def test_the_scheduler_records_what_it_accepts_in_its_order() -> None:
     assert [number for number, _ in scheduler.history("c1", 4, 10)[0]] == [6, 8]
     assert [envelope.message_id for envelope in scheduler.receive(port, 10)] == sent
     scheduler.stop()
+
+
+# -- what became of a message --
+
+
+def identified(number: int, length: int = 0) -> Envelope:
+    return Envelope.make(
+        performative="inform", receiver="a", content=b'"%s"' % (b"x" * length), message_id=str(UUID(int=number))
+    )
+
+
+@given(st.lists(st.one_of(st.integers(1, 40), st.integers(-40, -1)), max_size=300), st.integers(1, 20))
+def test_an_id_finds_the_newest_message_that_has_it(steps: list[int], room: int) -> None:
+    """Positive: such a message is kept. Negative: such a message is looked for."""
+    history = a_history(room)
+    kept: list[int] = []
+    for step in steps:
+        if step > 0:
+            history.accept(identified(step))
+            kept.append(step)
+            continue
+        found = history.receipt(UUID(int=-step).bytes)
+        remembered = {number: place for place, number in enumerate(kept, 1) if place > len(kept) - room}
+        assert (None if found is None else found[0]) == remembered.get(-step)
+
+
+def test_an_index_of_forgotten_messages_begins_anew() -> None:
+    history = a_history(100)
+    for number in range(1, 20_001):
+        history.accept(identified(number))
+        if number % 97 == 0:
+            assert history.receipt(UUID(int=number).bytes) == (number, 1, 0, 0, 0, 0, 0, 0)
+            assert history.receipt(UUID(int=max(number - 100, 1)).bytes) is None or number <= 100
+    with pytest.raises(ValueError, match="16 bytes"):
+        history.receipt(b"short")
+
+
+def test_bytes_that_were_overwritten_are_not_found() -> None:
+    history = a_history(1000, LEAST)
+    for number in range(1, 100):
+        history.accept(identified(number, 500))
+    assert history.receipt(UUID(int=1).bytes) is None
+    assert history.receipt(UUID(int=99).bytes) is not None
 
 
 # -- latencies --

@@ -363,7 +363,9 @@ class SmallBus:
         return [event for event in self.ring if event.id > last_id]
 
     @asynccontextmanager
-    async def stream(self, name: str, *, takeover: bool = False) -> AsyncIterator["SmallStream"]:
+    async def stream(
+        self, name: str, *, takeover: bool = False, receipts: bool = False
+    ) -> AsyncIterator["SmallStream"]:
         resident = self.node.agents.resident(name)
         if resident.info.kind != "attached":
             raise InvalidTransition(f"agent {name!r} is a WebAssembly agent; nobody can attach as it")
