@@ -237,7 +237,7 @@ class Scheduler:
     def refilled(self, port_id: int) -> bool:
         """The answer to EVENT_REFILL is over; whether more is wanted already."""
     def take_backlog(self, port_id: int, segment: int, records: bytes) -> list[Envelope]:
-        """Messages of the port's backlog that lie in this segment, when nobody will handle them: settle or bury them."""
+        """Messages of the port's backlog that lie in this segment, when nobody will handle it: settle or bury them."""
 
     # -- events and records --
     def drain(self) -> list[tuple[int, int, Any, Any]]:

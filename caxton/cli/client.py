@@ -92,9 +92,7 @@ class Client:
             raise ServerFailure(what, answer.status, found if isinstance(found, dict) else {})
         return found
 
-    def download(
-        self, path: str, file: IO[bytes], *, what: str, query: Mapping[str, object] | None = None
-    ) -> None:
+    def download(self, path: str, file: IO[bytes], *, what: str, query: Mapping[str, object] | None = None) -> None:
         """Write what is at *path* to *file*, all of it."""
         with self._open("GET", path, what=what, headers={}, query=query) as answer:
             if answer.status >= 400:

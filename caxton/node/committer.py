@@ -1,7 +1,7 @@
 """Writes what the ledger read, one transaction after the other; whoever waits for a commit is told here.
 
-Rule 1: a transaction holds whole turns: the segment with what they accepted and handled, their agents' state and timers,
-        dead letters, and the steps of agents' lives.
+Rule 1: a transaction holds whole turns: the segment with what they accepted and handled, their agents' state and
+        timers, dead letters, and the steps of agents' lives.
 Rule 2: while one is on its way the next one fills. So many messages share one commit when there are many, and one
         message does not wait for others.
 Rule 3: what cannot be written is kept and tried again. Until it is written, messages that have to be kept are refused,

@@ -25,7 +25,7 @@ def token(number: int, sender: int = 0) -> str:
 
 
 def stream(name: str, receiver: str, total: int, *, sender: int = 0, batch: int = 10, pause_us: int = -1) -> Module:
-    """Sends *total* tokens to *receiver* when it gets its first message; sleeps before each turn, unless it is below 0."""
+    """Sends *total* tokens to *receiver* when it gets its first message; sleeps before each turn unless below 0."""
     message = json.dumps({"performative": "inform", "receiver": receiver, "content": token(0, sender)})
     again = json.dumps({"performative": "inform", "receiver": name})
     return guest(

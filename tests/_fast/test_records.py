@@ -3,7 +3,8 @@
 from collections import defaultdict
 
 from caxton._fast import scheduler as native
-from tests._fast.probe import Probe, poke, probe as guest_of_probe, step
+from tests._fast.probe import Probe, poke, step
+from tests._fast.probe import probe as guest_of_probe
 from tests._fast.scheduling import Stage, open_stage
 
 KEY, VALUE = 0x100, 0x200

@@ -13,8 +13,8 @@ import caxton
 from caxton.core.errors import AgentAlreadyExists, CaxtonError, DataDirLocked, InvalidConfig, StoreError
 from caxton.core.views import EventFilter
 from caxton.node import Node, open_node
-from caxton.node import node as composition
 from caxton.node import committer as committing
+from caxton.node import node as composition
 from caxton.store import open_store
 from tests.node.opened import PATIENCE, config, config_of, deploy, log, open_a_node, states, tell
 from tests.node.wat import example, guest, message

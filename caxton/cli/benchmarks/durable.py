@@ -1,10 +1,11 @@
 """Messages that are on the disk before their sender is told, against bare inserts of the same bytes into SQLite.
 
-A batch is BATCH messages that are posted together and acknowledged together, after the fsync; TASKS post one batch after
-the other, so commits overlap with posting. The baseline inserts the same JSON texts as rows, BATCH in a transaction, with
-the same settings of the same SQLite (WAL, synchronous=FULL). `accept_p50_ms` is from posting to the acknowledgement while
-OFFERED messages come each second. A hop is between two guests on one thread: `hop` compares its median with and without
-durability. Restart and memory are those of an agent that is away while QUEUED (MANY) messages come.
+A batch is BATCH messages that are posted together and acknowledged together, after the fsync; TASKS post one batch
+after the other, so commits overlap with posting. The baseline inserts the same JSON texts as rows, BATCH in a
+transaction, with the same settings of the same SQLite (WAL, synchronous=FULL). `accept_p50_ms` is from posting to the
+acknowledgement while OFFERED messages come each second. A hop is between two guests on one thread: `hop` compares its
+median with and without durability. Restart and memory are those of an agent that is away while QUEUED (MANY) messages
+come.
 """
 
 import statistics
@@ -12,7 +13,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import apsw
 import trio
 
 from caxton._fast.wasm.module import wat2wasm
@@ -54,7 +54,9 @@ def measure() -> Result:
 async def _measure(folder: Path) -> Result:
     durable, bare = [], []
     async with open_node(_config(folder / "node")) as node:
-        await node.agents.deploy(wat2wasm(SINK), parse_agent_config({"name": "sink"}, defaults=node.limits.agent_defaults))
+        await node.agents.deploy(
+            wat2wasm(SINK), parse_agent_config({"name": "sink"}, defaults=node.limits.agent_defaults)
+        )
         for _ in range(ROUNDS):
             durable.append(await _accepted(node))
             bare.append(await trio.to_thread.run_sync(_inserted, folder / "bare.db"))
