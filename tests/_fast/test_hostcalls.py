@@ -173,6 +173,7 @@ def test_timers_are_numbered_and_told_when_the_turn_is_done() -> None:
         agent = Probe(stage, next_timer=7)
         before = time.time() * 1e6
         assert agent.do(step("set_timer", 0), step("set_timer", 1_000_000), step("cancel_timer", 7)) == [7, 8, 0]
+        stage.wait_for(native.EVENT_TIMER, agent.port, 3)  # told when the turn is done, and that is after its answer
         (first, second, third) = stage.of(native.EVENT_TIMER, agent.port)
         assert (first[0], second[0], third) == (7, 8, (7, 0))
         assert before <= first[1] <= second[1] - 1_000_000 <= time.time() * 1e6
@@ -231,6 +232,7 @@ def test_what_a_turn_stores_it_loads_and_the_platform_is_told() -> None:
             b"\0\xff" + bytes(5),
         ]
         assert agent.do(poke(HERE, "older"), step("delete_data", HERE, 5), load(b"older")[:])[:2] == [0, NOT_FOUND]
+        stage.wait_for(native.EVENT_STATE, agent.port, 2)
         assert [b for _, b in stage.of(native.EVENT_STATE, agent.port)] == [[(b"new", b"\0\xff")], [(b"older", None)]]
         assert agent.do(poke(HERE, "older"), step("delete_data", HERE, 5)) == [NOT_FOUND]
         assert stage.scheduler.statistics(agent.port).state_bytes == len(b"old1new") + 2
