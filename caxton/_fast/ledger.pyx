@@ -684,7 +684,7 @@ cdef class Ledger:
         if n < self.live_room:
             memmove(self.live_in, self.live_in + n, (self.live_room - n) * sizeof(uint32_t))
             memset(self.live_in + self.live_room - n, 0, n * sizeof(uint32_t))
-        else:
+        elif self.live_room:
             memset(self.live_in, 0, self.live_room * sizeof(uint32_t))
         self.oldest += n
 
@@ -928,7 +928,8 @@ cdef class Ledger:
         cdef Backlog backlog
         cdef uint64_t k
         cdef list backlogs = [Backlog() for _ in self.found_owners]
-        qsort(self.found, self.found_count, sizeof(found_t), by_order)
+        if self.found_count:
+            qsort(self.found, self.found_count, sizeof(found_t), by_order)
         for k in range(self.found_count):
             if not self.found[k].gone:
                 backlog = backlogs[self.found[k].owner]
