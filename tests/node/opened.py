@@ -67,8 +67,8 @@ def states(node: Node) -> dict[str, str]:
     return {info.name: info.status for info in node.agents.list(None, 1000, 0)[0]}
 
 
-async def tell(node: Node, name: str, lines: int) -> list[str]:
+async def tell(node: Node, name: str, lines: int, **fields: object) -> list[str]:
     """One message, and what the agent has written when there are so many lines of it."""
-    node.bus.post(message(name))
+    node.bus.post(message(name, **fields))
     await until(node, lambda: len(log(node, name, "out")) >= lines)
     return log(node, name, "out")

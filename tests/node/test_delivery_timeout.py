@@ -13,7 +13,7 @@ from tests.node.opened import config, open_a_node
 from tests.node.wat import message
 
 HOUR = "messaging.delivery_timeout=1h"  # the tests say when it has passed
-TWICE = "messaging.retry_attempts=1"
+TWICE = "messaging.retry_attempts=2"
 
 
 def pass_time(node: Node, hours: float = 1.01) -> None:

@@ -184,7 +184,7 @@ async def test_what_the_disk_refuses_is_kept_and_written_later(tmp_path: Path, m
             await node.agents._committer.wait_written()
             disk.failing.add("write")
             for count in range(1, 4):
-                await tell(node, "a", count)
+                await tell(node, "a", count, delivery="volatile")  # one that has to be kept is refused
             await failure(node)
             is_ready, said = node.ready()
             assert (is_ready, "the disk" in said["checks"]["store"]) == (False, True)
