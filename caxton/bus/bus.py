@@ -109,7 +109,14 @@ class Bus:
 
     def patience(self) -> float:
         """Seconds until the records should be looked at again, though nothing happens."""
-        return HELD_SECONDS if self.mail.is_holding else WATCHED_SECONDS if self.receipts.is_watching else inf
+        if self.mail.is_holding:
+            return HELD_SECONDS
+        return WATCHED_SECONDS if self.receipts.is_watching or self.events.wants("message.sent") else inf
+
+    def looked(self) -> None:
+        """The records were looked at."""
+        self.receipts.look()
+        self.show_messages()
 
     def committed(self) -> None:
         """Something has come to the disk: mail and receipts that waited for it may leave."""

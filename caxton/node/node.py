@@ -100,7 +100,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                 )
                 committer.on_commit = bus.committed
                 committer.patience = bus.patience
-                committer.on_read = bus.receipts.look
+                committer.on_read = bus.looked
                 bus.mail.on_hold = bus.receipts.on_watch = committer.look
                 bus.receipts.mark, bus.receipts.is_written = committer.mark, committer.is_written
                 node = Node(config, store, scheduler, bus, committer)

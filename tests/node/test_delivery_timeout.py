@@ -31,7 +31,7 @@ async def has_nothing(session: Session) -> bool:
 
 
 async def test_what_is_overdue_comes_again_marked(tmp_path: Path) -> None:
-    async with open_a_node(tmp_path, HOUR) as node:
+    async with open_a_node(tmp_path, HOUR, "messaging.retry_attempts=4") as node:
         await node.agents.attach(config("rita"))
         async with node.bus.stream("rita") as rita:
             node.bus.post(message("rita", 1))
