@@ -42,6 +42,7 @@ AT_START = {"migration-middle": 1}  # points that only a server over a new folde
 UNDER_LOAD = ("commit-before", "commit-after", "checkpoint-middle")  # the others have tests of their own
 PASSES = 40  # another failpoint fires at a random pass up to this one
 POINT_MESSAGES = 2000  # that a failpoint has to come within, at least; else the server is killed by a signal
+NOTICED = 5.0  # seconds that clients have for noticing that the server is dead
 STALLED = 30.0  # s without an acknowledgement: the server lives and does nothing
 POLL = 0.25
 
@@ -196,6 +197,8 @@ class _Run:
             yield
             server.kill()
             await server.process.wait()
+            # one that was in the middle of a WebSocket's handshake may hear nothing
+            nursery.cancel_scope.deadline = trio.current_time() + NOTICED
 
     async def _until(self, server: Server, target: int) -> None:
         """Until so many are acknowledged, or the server is dead."""
