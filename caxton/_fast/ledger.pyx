@@ -46,7 +46,7 @@ from caxton._fast.journal cimport (
     SPILLED,
 )
 from caxton._fast.message_frame cimport FRAME_HEADER, frame_accepted_us, frame_message_id
-from caxton._fast.platform cimport cx_load_u64, cx_peek_i32, cx_store_u64
+from caxton._fast.platform cimport cx_load_u64, cx_peek_i32, cx_prefetch, cx_store_u64
 from caxton._fast.router cimport port_t, Router
 from caxton._fast.state cimport changes_to_list
 from caxton._fast.wasm.instance cimport EVENT_STATE, EVENT_TIMER
@@ -61,6 +61,7 @@ cdef enum:
 
     E_OUTSIDE = 1           # flag: a client sent it
 
+    AHEAD = 4096                # bytes
     HEADER = 8
     ENTRY = 16
     STRANGERS = 0x40000000  # numbers from here on are of owners without a port
@@ -289,10 +290,14 @@ cdef class Ledger:
         return 0
 
     cdef int _tell_ring(self, ring_t* ring, reading_t* reading, list events) except -1:
-        cdef uint64_t at = max(ring.head, reading.told), end = at, tail = cx_load_u64(&ring.tail)
+        cdef uint64_t at = max(ring.head, reading.told), end = at, tail = cx_load_u64(&ring.tail), ahead = at
         cdef record_t* record
         cdef int found = 0
         while end < tail:
+            # another core has written all this: by the time it is looked at, it is here
+            while ahead < end + AHEAD and ahead < tail:
+                cx_prefetch(ring.bytes + (ahead & (ring.capacity - 1)))
+                ahead += 64
             record = <record_t*>(ring.bytes + (end & (ring.capacity - 1)))
             end += record.size
             if record.kind == RECORD_SKIP or record.flags & IN_TURN:

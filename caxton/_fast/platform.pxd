@@ -49,6 +49,7 @@ cdef extern from *:
         memset(memory, 0, size);
         return memory;
     }
+    #define cx_prefetch(p) __builtin_prefetch(p)
     static inline int64_t cx_monotonic_ns(void) {
         struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
         return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
@@ -187,6 +188,7 @@ cdef extern from *:
     void cx_fence() nogil
 
     void* cx_alloc_lines(size_t) nogil
+    void cx_prefetch(const void*) nogil
     int64_t cx_monotonic_ns() nogil
     int64_t cx_realtime_us() nogil
     int cx_cond_init(pthread_cond_t*) nogil
