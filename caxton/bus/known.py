@@ -5,6 +5,7 @@ The window is one of time and of number; the oldest go first. After a restart it
 """
 
 import time
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -19,7 +20,8 @@ class Known:
         self._seconds = seconds
         self._number = number if seconds else 0
         self._clock = clock
-        self.receipts: dict[bytes, Receipt] = {}  # by the 16 bytes of the id, in the order of acceptance
+        self.receipts: dict[bytes, Receipt] = {}  # by the 16 bytes of the id
+        self._order: deque[tuple[bytes, Receipt]] = deque()  # a dict finds its first item slowly when many have gone
 
     @property
     def is_kept(self) -> bool:
@@ -35,15 +37,18 @@ class Known:
         """It was accepted."""
         if not self._number:
             return
-        receipts = self.receipts
-        receipts.pop(message_id, None)
+        receipts, order = self.receipts, self._order
         receipts[message_id] = receipt
+        order.append((message_id, receipt))
         oldest = self.oldest
         for _ in range(EVICTED_AT_ONCE):
-            first = next(iter(receipts))
-            if len(receipts) <= self._number and receipts[first].accepted_at >= oldest:
+            first, accepted = order[0]
+            is_current = receipts.get(first) is accepted  # else a later one with this id stands behind
+            if is_current and len(receipts) <= self._number and accepted.accepted_at >= oldest:
                 break
-            del receipts[first]
+            order.popleft()
+            if is_current:
+                del receipts[first]
 
     def is_recent(self, receipt: Receipt) -> bool:
         return receipt.accepted_at >= self.oldest

@@ -64,8 +64,8 @@ async def _measure(folder: Path) -> Result:
     durable_rate, bare_rate = statistics.median(durable), statistics.median(bare)
     kept = await _hop(folder / "hop", durable=True)
     plain = await _hop(folder / "plain", durable=False)
-    restart, _ = await _away(folder / "restart", QUEUED)
-    _, growth = await _away(folder / "many", MANY)
+    restart, _ = await _away(folder / "restart", QUEUED, warm=0)
+    _, growth = await _away(folder / "many", MANY, warm=WARM)
     single = await trio.to_thread.run_sync(measure_single, 32)
     return {
         "figures": {
@@ -170,13 +170,13 @@ async def _hop(folder: Path, *, durable: bool) -> tuple[float, float]:
     return p50, rate
 
 
-async def _away(folder: Path, count: int) -> tuple[float, int]:
+async def _away(folder: Path, count: int, *, warm: int) -> tuple[float, int]:
     """Seconds from opening the folder to a node that is ready, and bytes that so many waiting messages cost."""
-    config = _config(folder, f"messaging.offline_queue_size={2 * (count + WARM)}")
+    config = _config(folder, f"messaging.offline_queue_size={2 * (count + warm)}")
     async with open_node(config) as node:
         agent = parse_agent_config({"name": "sink"}, defaults=node.limits.agent_defaults)
         await node.agents.attach(agent)
-        await _fill(node, WARM)  # the recent messages, and a full mailbox: memory that any traffic takes
+        await _fill(node, warm)  # the recent messages, and a full mailbox: memory that any traffic takes
         before = resident_bytes()
         await _fill(node, count)
         growth = resident_bytes() - before
