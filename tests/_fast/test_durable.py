@@ -320,6 +320,7 @@ def test_a_large_state_and_its_turn_are_one_batch() -> None:
             port = life.keep("a", reporter(write))
             life.send("a", 1)
             state = life.wait_for(native.EVENT_STATE, port)[1]
+            handled_by(life, "a", 1)  # of a group that is longer than the ring the state is told before its end
             life.commit()
             assert life.ledger.live == 0
             assert [is_last for _, _, is_last in life.state].count(True) == 1

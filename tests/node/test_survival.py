@@ -125,7 +125,7 @@ async def test_what_was_stopped_stays_stopped(tmp_path: Path) -> None:
 async def test_a_failed_agent_is_tried_again(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("crash"), supervision={"max_restarts": 0})
-        node.bus.post(message("a"))
+        node.bus.post(message("a", delivery="volatile"))  # a kept one would be there again
         await until(node, lambda: states(node)["a"] == "failed")
     async with open_a_node(tmp_path) as node:
         assert states(node) == {"a": "running"}

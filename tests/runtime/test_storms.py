@@ -11,7 +11,7 @@ import trio.testing
 from caxton.core.agent import TRANSITIONS, AgentState
 from caxton.core.errors import AgentNotFound, DeploymentFailed, InvalidTransition
 from caxton.runtime.replica import AgentChange
-from tests.runtime.rig import Rig, open_rig
+from tests.runtime.rig import PATIENCE, Rig, open_rig
 
 RUNNING, STOPPED, FAILED = AgentState.RUNNING, AgentState.STOPPED, AgentState.FAILED
 
@@ -99,9 +99,13 @@ async def test_whatever_operators_and_guests_do_lives_are_legal_and_the_end_is_q
 @pytest.mark.slow
 async def test_a_stop_or_deletion_that_nobody_waits_for_any_more_leaves_the_agent_in_order() -> None:
     async with open_rig() as rig:
-        for verb in (partial(rig.runtime.stop, grace=30.0), partial(rig.runtime.delete, grace=30.0)):
-            await rig.start("spin", "spin")
+        # the message of the instance that was stopped is for the next one, and that of the next one waits behind it
+        for left, verb in enumerate((partial(rig.runtime.stop, grace=30.0), partial(rig.runtime.delete, grace=30.0))):
+            port = (await rig.start("spin", "spin")).replicas[0].port
             rig.send("spin")
+            with trio.fail_after(PATIENCE):
+                while (found := rig.scheduler.statistics(port)).waiting + found.retrying > left:
+                    await trio.lowlevel.checkpoint()  # to stop would come before a message that waits
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(verb, "spin")
                 await trio.testing.wait_all_tasks_blocked()
