@@ -32,6 +32,7 @@ from caxton.bus.logs import LogRing
 from caxton.bus.posting import Poster
 from caxton.bus.receipts import Receipts
 from caxton.bus.replies import Replies
+from caxton.bus.reserved import Reserved
 from caxton.bus.streams import Patience, Session, Streams
 from caxton.bus.subscriptions import subscribe
 from caxton.core.errors import CaxtonError, InvalidTransition, ReplyTimeout
@@ -64,6 +65,7 @@ class Bus:
         self._poster = Poster(scheduler, Known(0, 0) if known is None else known)
         self.mail = HeldMail(scheduler)
         self._replies = Replies(scheduler, self.mail)
+        self.reserved = Reserved(scheduler, self.mail, self._poster)
         self._tapped = 0  # number of the last message that watchers were shown
         self.events = EventLog()
         self.logs = LogRing()
@@ -127,7 +129,7 @@ class Bus:
     def _arrived(self, port: int) -> None:
         if port == self._replies.port:
             self._replies.mail()
-        else:
+        elif not self.reserved.arrived(port):
             self.streams.mail(port)
 
     async def request(self, data: bytes, *, timeout: float) -> Envelope:  # noqa: ASYNC109 (?wait=)

@@ -25,9 +25,9 @@ from caxton._fast.scheduler import (
     SEND_STORE,
     SEND_TOO_LARGE,
 )
+from caxton.core.answer import SILENT
 
 AMS = "ams"
-SILENT = frozenset({"failure", "not-understood"})
 
 UNSENT = 100  # a dead letter's reason for SEND_* codes, which are below zero: 100 - code
 NOT_ACKNOWLEDGED = 200  # an agent outside was given the message again and again

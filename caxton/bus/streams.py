@@ -22,7 +22,8 @@ from caxton.bus.delivery import NOT_ACKNOWLEDGED, UNSENT
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
 from caxton.bus.receipts import Listener, Receipts
-from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition, MailboxFull
+from caxton.core.errors import AgentNotFound, CaxtonError, Forbidden, InvalidTransition, MailboxFull
+from caxton.core.manifest import RESERVED_NAMES
 from caxton.core.views import MessageState, Receipt
 
 WINDOW = 16_384
@@ -242,6 +243,11 @@ class Streams:
     async def attach(self, name: str, *, takeover: bool, receipts: bool = False) -> AsyncIterator[Session]:
         agent = self._by_name.get(name)
         if agent is None:
+            if name.lower() in RESERVED_NAMES:
+                raise Forbidden(
+                    f"{name!r} is an agent of the platform, and nobody else may be attached as it",
+                    hint="choose another name for the agent outside",
+                )
             if self._scheduler.has_address(name):
                 raise InvalidTransition(
                     f"{name!r} is a WebAssembly agent and runs inside the server; only attached agents have a stream",

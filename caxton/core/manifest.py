@@ -20,7 +20,8 @@ from caxton.core.supervision import RestartType, Strategy
 
 # an optional workspace, then the name; the letters leave out what addresses use for themselves (`:` and `@`)
 NAME = re.compile(r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}\Z", re.ASCII)
-RESERVED_NAMES = frozenset({"ams", "df"})  # FIPA's agent management system and directory facilitator
+# FIPA's agent management system and directory facilitator, and the one that runs contract nets
+RESERVED_NAMES = frozenset({"ams", "df", "cnp"})
 MAX_REPLICAS = 1000
 
 Delivery = Literal["", "durable", "relaxed", "volatile"]  # "": as the server's configuration says
@@ -128,8 +129,8 @@ def check_name(name: str) -> str:
 def _check_name(name: str, problems: list[str]) -> None:
     if not name:
         problems.append("name: missing")
-    elif name in RESERVED_NAMES:
-        problems.append(f"name: {name!r} is reserved for the platform")
+    elif name.lower() in RESERVED_NAMES:
+        problems.append(f"name: {name!r} is reserved for an agent of the platform; choose another name")
     elif not NAME.match(name):
         problems.append(
             f"name: {name!r} is not a name; use up to 127 letters, digits, '_', '-' and '.', beginning with a letter, "

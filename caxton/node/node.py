@@ -113,6 +113,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)
                     tasks.start_soon(bus.streams.run)
+                    tasks.start_soon(bus.reserved.run)
                     await node.agents.restore()
                     node.is_ready = True
                     try:

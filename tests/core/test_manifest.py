@@ -134,7 +134,8 @@ def test_names(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "ams", "df", "-a", ".a", "a b", "a@node", "topic:a", "a/b/c", "/a", "a/", "a" * 128, "ä", "a\n"]
+    "name",
+    ["", "ams", "df", "cnp", "DF", "-a", ".a", "a b", "a@node", "topic:a", "a/b/c", "/a", "a/", "a" * 128, "ä", "a\n"],
 )
 def test_no_names(name: str) -> None:
     assert problems_of({"name": name})[0].startswith("name: ")
