@@ -10,6 +10,8 @@ The last SENDER_ROOM bytes of every block are free for the name of a sender; whi
 tests/oracles/envelope.py says the same in plain Python and is the specification.
 """
 
+# Over 500 lines: half of it is the Python class, one property for each field; it has to stand with the functions it wraps.
+
 # Over 500 lines: the Python face has a property per field of the message.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer

@@ -11,40 +11,25 @@ Rule 2: a *position* is where an accepted message lies: the segment's number << 
 Rule 3: a delivery is *live* from its message's acceptance to the end of its turn. A segment without live deliveries is settled.
 Rule 4: what waits in the store and not in a mailbox is the port's *backlog*: positions, oldest first.
 
-It knows no SQL and no files. All of it runs on the thread that runs Trio, with the interpreter's lock.
+What segments look like is in segment.pxd, what is live in live.pxd, the start in recovery.pxd. It knows no SQL and no files. All of it runs on the thread that runs Trio, with the interpreter's lock.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from caxton._fast.backlog cimport Backlog
 from caxton._fast.envelope cimport envelope_t
 from caxton._fast.history cimport History
 from caxton._fast.journal cimport record_t, ring_t
+from caxton._fast.live cimport Live
+from caxton._fast.recovery cimport Recovery
 from caxton._fast.router cimport Router
+from caxton._fast.segment cimport bytes_t
 
 cdef enum:
     # A sequence number: boot << 48 | n, where n % rings is the number of the ring. A ring's numbers only grow. With 64 threads that accept a million
     # messages a second each, they last for seven weeks; with two, for three years.
     SEQUENCE_BOOT = 48
     BOOTS = 65535           # 1 to 65535, then 1 again: what then still waits has long been carried on, or is expected to be gone
-
-ctypedef struct live_t:
-    uint64_t sequence       # 0: free
-    uint64_t position
-    uint32_t remaining      # deliveries in mailboxes
-    uint32_t port           # of the only receiver; of several: where in `ports` the next one is looked for first
-    uint32_t* ports         # remaining ports of several
-
-ctypedef struct bytes_t:
-    char* bytes
-    uint64_t used
-    uint64_t room
-
-ctypedef struct found_t:
-    uint64_t sequence
-    uint64_t position
-    uint64_t order          # its first position: a message that was carried into a later segment keeps its place among the others
-    uint32_t owner
-    uint32_t gone
 
 ctypedef struct reading_t:
     bytes_t group           # records of a turn whose end was not read yet
@@ -54,16 +39,6 @@ ctypedef struct reading_t:
     uint64_t through        # sequence number of the last message of this ring that was read
     uint64_t taken          # the same when the batch was taken
     uint64_t committed      # and when its commit had returned
-
-cdef class Backlog:
-    cdef uint64_t* items
-    cdef uint64_t head
-    cdef uint64_t count
-    cdef uint64_t room
-    cdef int add(self, uint64_t position) except -1
-    cdef uint64_t pop(self) noexcept
-    cdef uint64_t at(self, uint64_t i) noexcept
-    cdef void put(self, uint64_t i, uint64_t position) noexcept
 
 cdef class Ledger:
     cdef Router router
@@ -81,14 +56,8 @@ cdef class Ledger:
     cdef uint64_t beside                # bytes in these lists
     cdef uint64_t messages
     cdef bint needs_sync
-    # live deliveries
-    cdef live_t* table
-    cdef uint64_t capacity
-    cdef readonly uint64_t entries
-    cdef uint32_t* live_in              # per segment from `oldest` on
-    cdef uint64_t live_room
-    cdef readonly uint64_t oldest       # segments below it are settled
-    cdef readonly uint64_t live
+    cdef Live deliveries
+    cdef Recovery recovery              # while segments are recovered
     # names of ports in the segment being filled
     cdef dict owners                    # port -> owner
     cdef uint64_t* named                # port -> segment in which it was named last
@@ -97,14 +66,6 @@ cdef class Ledger:
     cdef dict waiting                   # owner -> Backlog, before it has a port
     cdef dict strangers                 # owner without a port -> a number for segments
     cdef dict pieces                    # ring -> pieces of a changes block
-    # while segments are recovered
-    cdef found_t* found
-    cdef uint32_t* index                # by hash: place in `found`, and one
-    cdef uint64_t found_count
-    cdef uint64_t found_room
-    cdef uint64_t index_room
-    cdef list found_owners
-    cdef dict owner_numbers
     cdef int open_rings(self, int count) except -1
     cdef int read(self, ring_t** rings, list events) except -1
     cdef bint _has_something(self) noexcept
@@ -123,20 +84,9 @@ cdef class Ledger:
     cdef str _owner(self, uint32_t port)
     cdef Backlog _backlog(self, uint32_t port)
     cdef uint32_t _stranger(self, str owner)
-    cdef void _leave(self, live_t* entry, uint32_t port) noexcept
-    cdef void _settle(self) noexcept
-    cdef int _rehash(self, uint64_t capacity) except -1
-    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order) except -1
-    cdef found_t* _look(self, uint64_t sequence, uint32_t owner) noexcept
-    cdef int _reindex(self, uint64_t room) except -1
     # the next message of the port's backlog, live from now on; `moved` or `not_moved` says what became of it
     cdef envelope_t* next_of(self, uint32_t port_id, uint64_t segment, bytes records) except? NULL
     cdef int moved(self, uint32_t port_id) except -1
     cdef int not_moved(self, uint32_t port_id, uint64_t sequence) except -1
     cdef uint64_t _carry(self, int flags, uint64_t sequence, list numbers, const char* order, const char* frame, uint64_t size) except 0
-    cdef int _add(self, uint64_t sequence, uint64_t position, uint32_t port) except -1
-    cdef live_t* _find(self, uint64_t sequence) noexcept
-    cdef void _remove(self, live_t* entry) noexcept
     cdef int _name(self, uint32_t port) except -1
-    cdef char* _entry(self, int kind, int flags, uint32_t count, uint64_t sequence, uint64_t size) except NULL
-    cdef int _count_live(self, uint64_t segment, int64_t change) except -1

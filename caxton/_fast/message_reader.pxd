@@ -4,6 +4,8 @@ Fields become slices of the text. Escapes are resolved and names are gathered in
 Unknown top-level keys are members of `params`: they are written behind those that it has, so that nothing is dropped.
 """
 
+# Over 500 lines, just: one reader, a function for each field, inlined into one loop.
+
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memchr, memcmp, memcpy, memmove, strlen

@@ -39,6 +39,7 @@ cdef enum:
     SEND_MEMORY = -7
     SEND_LIMIT = -8
     SEND_STORE = -9         # the store takes nothing now: its disk is full or fails
+    UNSENT = 100            # a dead letter's reason for one of them: 100 - code
 
 ctypedef struct port_t:
     uint32_t id

@@ -67,6 +67,7 @@ SEND_TOO_LARGE: Final[int]
 SEND_STOPPED: Final[int]
 SEND_HOPS: Final[int]
 SEND_MEMORY: Final[int]
+UNSENT: Final[int]  # a dead letter's reason for one of them: UNSENT - code
 SEND_STORE: Final[int]  # the message has to be kept, and the store takes nothing now
 
 class Receipt:

@@ -82,6 +82,7 @@ from caxton._fast.router cimport (
     SEND_TOO_LARGE,
     targets_free,
     targets_t,
+    UNSENT,
 )
 from caxton._fast.state cimport state_bytes, state_restore
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
@@ -131,6 +132,7 @@ globals().update({
     "EXIT_KILLED": EXIT_KILLED, "EXIT_MEMORY": EXIT_MEMORY, "EXIT_REFUSED": EXIT_REFUSED, "EXIT_EXPIRED": EXIT_EXPIRED, "EXIT_LATE": EXIT_LATE,
     "SEND_INVALID": SEND_INVALID, "SEND_NO_RECEIVER": SEND_NO_RECEIVER, "SEND_MAILBOX_FULL": SEND_MAILBOX_FULL,
     "SEND_TOO_LARGE": SEND_TOO_LARGE, "SEND_STOPPED": SEND_STOPPED, "SEND_HOPS": SEND_HOPS, "SEND_STORE": SEND_STORE, "SEND_MEMORY": SEND_MEMORY,
+    "UNSENT": UNSENT,
 })  # fmt: skip
 
 
@@ -454,7 +456,7 @@ cdef class Scheduler:
         self._loosen(port_id)
         for message in left:
             try:
-                self.bury(port_id, message, 100 - SEND_NO_RECEIVER)
+                self.bury(port_id, message, UNSENT - SEND_NO_RECEIVER)
             except MailboxFull:
                 break       # the store is away: after a restart they are found to be for nobody
         return left

@@ -8,6 +8,8 @@ may still shrink. `state_restore` does not ask it: what was committed once is th
 Rule 4: a function that fails for want of memory has changed nothing.
 """
 
+# Over 500 lines, just: one table, whose hashing, quota and commit touch every pair's two values.
+
 import os
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

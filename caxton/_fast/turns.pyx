@@ -1,5 +1,7 @@
 """See turns.pxd."""
 
+# Over 500 lines: a turn's end sends and a message sent begins a turn; apart, each hop would cross two modules by function pointers.
+
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
@@ -73,6 +75,7 @@ from caxton._fast.router cimport (
     SEND_MAILBOX_FULL,
     SEND_MEMORY,
     targets_t,
+    UNSENT,
 )
 from caxton._fast.state cimport state_bytes, state_commit
 from caxton._fast.wasm.c_api cimport wasmtime_engine_increment_epoch, wasmtime_memory_data_size
@@ -82,7 +85,6 @@ from caxton._fast.workers cimport IDLE, PARKED, pool_push, pool_push_at, pool_t,
 cdef enum:
     STATE_PIECE = 65536
     RETRY_AT_MOST_NS = 300_000_000_000
-    UNSENT = 100                # a dead letter's reason for SEND_* codes: 100 - code
     MAX_PENDING = 256           # events of one guest that Trio has not read: it is not scheduled beyond
     PENDING_PAUSE_NS = 2_000_000
     WINDOW_NS = 100_000_000     # the CPU budget is averaged over this
@@ -505,7 +507,7 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
         wait_for_room(pool, &worker.ring, out.envelope.size)
         outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, port, now)
         if outcome < 0:
-            bury(pool, worker, &worker.ring, NULL, out.envelope, -outcome + UNSENT, NULL, 0, True)
+            bury(pool, worker, &worker.ring, NULL, out.envelope, UNSENT - outcome, NULL, 0, True)
             undelivered(pool, port, outcome, out.envelope, NULL, 0)
         if out.target != NULL:
             port_release(pool.router, out.target)

@@ -1,5 +1,7 @@
 """See workers.pxd for the rules."""
 
+# Over 500 lines, just: threads, queues and the ticker wake each other, and are read together for a lost wake-up.
+
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
