@@ -24,12 +24,12 @@ from caxton._fast.scheduler import (
     SEND_STOPPED,
     SEND_STORE,
     SEND_TOO_LARGE,
+    UNSENT,
 )
 from caxton.core.answer import SILENT
 
 AMS = "ams"
 
-UNSENT = 100  # a dead letter's reason for SEND_* codes, which are below zero: 100 - code
 NOT_ACKNOWLEDGED = 200  # an agent outside was given the message again and again
 
 # code of EVENT_UNDELIVERED: FIPA's word for the reason, and a sentence

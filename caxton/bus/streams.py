@@ -17,8 +17,8 @@ import attrs
 import trio
 
 from caxton._fast.envelope import Envelope
-from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
-from caxton.bus.delivery import NOT_ACKNOWLEDGED, UNSENT
+from caxton._fast.scheduler import SEND_NO_RECEIVER, UNSENT, Scheduler
+from caxton.bus.delivery import NOT_ACKNOWLEDGED
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
 from caxton.bus.receipts import Listener, Receipts

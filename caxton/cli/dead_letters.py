@@ -38,7 +38,19 @@ def filter_options(function: F) -> F:
     return function
 
 
-def _query(agent: str | None, reason: str | None, since: str | None) -> dict[str, object]:
+def choice_options(function: F) -> F:
+    """One letter by its id, those that the options choose, or all."""
+    for option in (
+        output_option,
+        click.option("--all", "everything", is_flag=True, help="All of them, when nothing else says which."),
+        filter_options,
+        click.argument("letter", metavar="[ID]", type=click.IntRange(min=1), required=False),
+    ):
+        function = option(function)
+    return function
+
+
+def _query(*, agent: str | None, reason: str | None, since: str | None) -> dict[str, object]:
     return {"agent": agent, "reason": reason, "since": parse_since(since, time.time()) if since else None}
 
 
@@ -58,7 +70,7 @@ def list_letters(
     output: str,
 ) -> None:
     """List dead letters, newest first."""
-    query = _query(agent, reason, since) | {"limit": limit, "cursor": cursor}
+    query = _query(agent=agent, reason=reason, since=since) | {"limit": limit, "cursor": cursor}
     found = settings.client().request("GET", LETTERS, what="Dead letters cannot be listed", query=query)
     if output == "json":
         print_json(found)
@@ -93,24 +105,12 @@ def show(settings: Settings, letter: int, output: str) -> None:
 
 
 @dead_letters.command()
-@click.argument("letter", metavar="[ID]", type=click.IntRange(min=1), required=False)
-@filter_options
-@click.option("--all", "everything", is_flag=True, help="All of them, when nothing else says which.")
-@output_option
+@choice_options
 @pass_settings
-def retry(
-    settings: Settings,
-    letter: int | None,
-    agent: str | None,
-    reason: str | None,
-    since: str | None,
-    everything: bool,
-    output: str,
-) -> None:
+def retry(settings: Settings, /, letter: int | None, everything: bool, output: str, **chosen: str | None) -> None:
     """Send a dead letter again, or all that the options choose."""
     what = "Nothing was sent again"
-    query = _query(agent, reason, since)
-    _check_chosen(letter, query, everything, what)
+    query = _chosen(letter, everything, what, **chosen)
     client = settings.client()
     if letter is not None:
         found = client.request("POST", f"{LETTERS}/{letter}/retry", what=what)
@@ -119,10 +119,7 @@ def retry(
         with progress("Sending dead letters again"):
             found = client.request("POST", f"{LETTERS}/retry", what=what, query=query, timeout=MANY_TIMEOUT)
         text = f"{found['retried']} sent again"
-    if output == "json":
-        print_json(found)
-    else:
-        print_done(text)
+    _say(found, text, output)
     if found.get("failed"):
         for number, error in found["errors"].items():
             click.echo(f"  {number}: {error}", err=True)
@@ -130,24 +127,12 @@ def retry(
 
 
 @dead_letters.command()
-@click.argument("letter", metavar="[ID]", type=click.IntRange(min=1), required=False)
-@filter_options
-@click.option("--all", "everything", is_flag=True, help="All of them, when nothing else says which.")
-@output_option
+@choice_options
 @pass_settings
-def purge(
-    settings: Settings,
-    letter: int | None,
-    agent: str | None,
-    reason: str | None,
-    since: str | None,
-    everything: bool,
-    output: str,
-) -> None:
+def purge(settings: Settings, /, letter: int | None, everything: bool, output: str, **chosen: str | None) -> None:
     """Forget a dead letter, or all that the options choose."""
     what = "Nothing was purged"
-    query = _query(agent, reason, since)
-    _check_chosen(letter, query, everything, what)
+    query = _chosen(letter, everything, what, **chosen)
     client = settings.client()
     if letter is not None:
         found = client.request("DELETE", f"{LETTERS}/{letter}", what=what)
@@ -156,10 +141,7 @@ def purge(
         with progress("Purging dead letters"):
             found = client.request("POST", f"{LETTERS}/purge", what=what, query=query, timeout=MANY_TIMEOUT)
         text = f"{found['purged']} purged"
-    if output == "json":
-        print_json(found)
-    else:
-        print_done(text)
+    _say(found, text, output)
 
 
 @dead_letters.command()
@@ -169,7 +151,7 @@ def purge(
 def export(settings: Settings, file: Path | None, agent: str | None, reason: str | None, since: str | None) -> None:
     """Write dead letters with their messages, one JSON object a line, to FILE or standard output, oldest first."""
     what = "Nothing was exported"
-    query = _query(agent, reason, since)
+    query = _query(agent=agent, reason=reason, since=since)
     client = settings.client()
     if file is None:
         client.download(f"{LETTERS}/export", sys.stdout.buffer, what=what, query=query)
@@ -187,7 +169,17 @@ def export(settings: Settings, file: Path | None, agent: str | None, reason: str
     print_done(f"{lines} dead letters written to {file}")
 
 
-def _check_chosen(letter: int | None, query: dict[str, object], everything: bool, what: str) -> None:
+# Any: an answer of the server
+def _say(found: Any, text: str, output: str) -> None:
+    if output == "json":
+        print_json(found)
+    else:
+        print_done(text)
+
+
+def _chosen(letter: int | None, everything: bool, what: str, **chosen: str | None) -> dict[str, object]:
+    """The query for those that are meant, which has to be said in one way."""
+    query = _query(**chosen)
     is_filtered = any(value is not None for value in query.values())
     if (letter is not None) + is_filtered + everything != 1:
         raise Failure(
@@ -196,3 +188,4 @@ def _check_chosen(letter: int | None, query: dict[str, object], everything: bool
             fix="name one by its ID, choose with --agent, --reason or --since, or say --all",
             code=USAGE,
         )
+    return query

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 import trio
 
 from caxton._fast.envelope import Envelope
-from caxton._fast.scheduler import SEND_NO_RECEIVER, Scheduler
-from caxton.bus.delivery import UNSENT
+from caxton._fast.scheduler import SEND_NO_RECEIVER, UNSENT, Scheduler
 from caxton.bus.known import Known
 from caxton.core.errors import CaxtonError, StoreError
 from caxton.node.committer import Committer

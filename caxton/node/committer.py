@@ -103,7 +103,6 @@ class Committer:
         self.on_commit: Callable[[], None] = lambda: None  # mail that waited for it may leave
         self.on_written: Callable[[Batch], None] = lambda batch: None  # it is in the store: count it, tell it
         self.fault = ""  # why the last attempt failed; empty when it did not
-        self.commits = 0
 
     # -- what happened --
 
@@ -177,7 +176,6 @@ class Committer:
             self.fault = ""
             self._set_refusing()
         self._written = work.number
-        self.commits += 1
         if work.batch is not None:
             self._ledger.committed()
             if work.batch.segment:
@@ -230,7 +228,7 @@ class Committer:
     async def wait_written(self) -> None:
         """Until everything that was handed in before is in the store. Raises StoreError when an attempt fails."""
         self._scheduler.read_records()
-        wanted = self._started + self._has_more()
+        wanted = self.mark()
         await trio.lowlevel.checkpoint()
         while self._written < wanted:
             self.look()

@@ -14,7 +14,6 @@ import hashlib
 import os
 import re
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import IO
 import msgspec
 
 from caxton.core.errors import StoreError
-from caxton.store.files import make_folder, sync, sync_folder
+from caxton.store.files import make_folder, replacing, sync
 
 FORMAT = 1
 DATABASE = "local.db"
@@ -72,22 +71,11 @@ def write_archive(
     target: Path, files: Iterable[tuple[str, Path]], *, version: str, created_at: float, facts: Facts
 ) -> Manifest:
     """Make *target* of (name, path) pairs; it appears whole, or not at all."""
-    make_folder(target.parent)
-    descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                members = tuple(_add(tar, name, path, created_at) for name, path in files)
-                manifest = Manifest(format=FORMAT, caxton=version, created_at=created_at, facts=facts, members=members)
-                text = msgspec.json.format(msgspec.json.encode(manifest))
-                tar.addfile(_info(MANIFEST, len(text), created_at), BytesIO(text))
-            file.flush()
-            sync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    sync_folder(target.parent)
+    with replacing(target) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        members = tuple(_add(tar, name, path, created_at) for name, path in files)
+        manifest = Manifest(format=FORMAT, caxton=version, created_at=created_at, facts=facts, members=members)
+        text = msgspec.json.format(msgspec.json.encode(manifest))
+        tar.addfile(_info(MANIFEST, len(text), created_at), BytesIO(text))
     return manifest
 
 

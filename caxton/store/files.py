@@ -6,8 +6,10 @@ Everything here blocks: call it through `trio.to_thread`. OSError rises to the c
 import fcntl
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 
 def make_folder(path: Path) -> None:
@@ -21,12 +23,19 @@ def make_folder(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Put *data* at *path*: readers see the old file or the new one, and so does whoever comes after a power cut."""
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """What the block writes is at *path* after it: readers see the old file or the new one, and so does whoever comes
+    after a power cut."""
     make_folder(path.parent)
     descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             sync(file.fileno())
         os.replace(temporary, path)
