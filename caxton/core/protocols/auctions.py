@@ -1,0 +1,66 @@
+"""One sells, many bid: the English and the Dutch auction. The initiator is the auctioneer.
+
+Sources: XC00031F, XC00032F; both are experimental and were never made standards.
+"""
+
+from caxton.core.performatives import Performative as Act
+from caxton.core.protocols.contract_net import NO_BID
+from caxton.core.protocols.protocol import START, I, P, Protocol
+
+_CALL = {(I, Act.CFP): "CALLED", (I, Act.INFORM): "ENDED"}
+_ROUNDS = ("OPEN", "CALLED", NO_BID)
+
+ENGLISH_AUCTION = Protocol(
+    name="fipa-auction-english",
+    title="English Auction",
+    source="XC00031F",
+    aliases=("fipa-english-auction",),
+    table={
+        START: {(I, Act.INFORM): "OPEN"},
+        "OPEN": _CALL,
+        "CALLED": {(P, Act.PROPOSE): "BID", **_CALL},
+        "BID": {(I, Act.ACCEPT_PROPOSAL): "LEADING", (I, Act.REJECT_PROPOSAL): "OPEN"},
+        "LEADING": _CALL,
+        NO_BID: _CALL,
+        "ENDED": {},
+    },
+    many=True,
+    awaited=frozenset({"CALLED"}),
+    expiry={"CALLED": NO_BID},
+    late={(NO_BID, Act.PROPOSE): Act.REJECT_PROPOSAL},
+    rounds=frozenset((state, I, Act.CFP) for state in (*_ROUNDS, "LEADING")),
+    remarks=(
+        "Each `cfp` calls a higher price. Who does not bid is not out: the next `cfp` may come before its time is over "
+        "(another has bid), or after (NO_BID), and the auction goes on.",
+        "LEADING: this bidder's price was accepted last. The `inform` at the end says who has won.",
+        "When the price reached is not below the reserve, the auctioneer asks the winner to buy by a `request`: the "
+        "standard draws it into the same diagram; here it is a fipa-request of its own, whose `conversation_id` may be "
+        "the same.",
+    ),
+)
+
+DUTCH_AUCTION = Protocol(
+    name="fipa-auction-dutch",
+    title="Dutch Auction",
+    source="XC00032F",
+    aliases=("fipa-dutch-auction",),
+    table={
+        START: {(I, Act.INFORM): "OPEN"},
+        "OPEN": _CALL,
+        "CALLED": {(P, Act.PROPOSE): "BID", **_CALL},
+        "BID": {(I, Act.ACCEPT_PROPOSAL): "WON", (I, Act.REJECT_PROPOSAL): "OPEN"},
+        "WON": _CALL,
+        NO_BID: _CALL,
+        "ENDED": {},
+    },
+    many=True,
+    awaited=frozenset({"CALLED"}),
+    expiry={"CALLED": NO_BID},
+    late={(NO_BID, Act.PROPOSE): Act.REJECT_PROPOSAL},
+    rounds=frozenset((state, I, Act.CFP) for state in (*_ROUNDS, "WON")),
+    remarks=(
+        "Each `cfp` calls a lower price, and the first proposal wins. Of several equal goods the next one is called "
+        "the same way, also to who has won before.",
+        "The `inform` at the end says that all is sold, or that the price fell below the reserve without a bid.",
+    ),
+)
