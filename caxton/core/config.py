@@ -4,30 +4,32 @@ Rule 1: flags bind more than the environment, the environment more than files, f
         files, a profile more than the file, the file more than what it extends. Tables are merged key by key,
         everything else is replaced.
 Rule 2: `${NAME}` and `${NAME:-default}` inside a file are replaced; `$${` is a plain `${`. A variable that is not
-        set is a mistake where its value is read, and stays as it stands where the value is only kept.
-Rule 3: all mistakes are told at once, but a file that cannot be read at all is told alone.
-Rule 4: the keys themselves are in `core/config_keys.py`.
+        set is a mistake where its value is read, and stays as it stands where the key is inactive.
+Rule 3: all mistakes are told at once, each with the file and line, the variable or the flag that holds it; but a file
+        that cannot be read at all is told alone.
+Rule 4: the keys themselves are in `core/config_keys.py`, the languages of files in `core/config_text.py`.
 """
 
+import difflib
+import os
 import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from caxton.core.config_keys import (
     Config,
-    DiskConfig,
-    HostConfig,
+    Keys,
     LoggingConfig,
     MessagingConfig,
     RuntimeConfig,
     ServerConfig,
     check,
-    split,
 )
+from caxton.core.config_text import Place, Tree, decode, decode_placed
+from caxton.core.config_tree import elsewhere, leaf_at, leaves, set_keys
 from caxton.core.errors import InvalidConfig
 from caxton.core.settings import join, raise_problems, read
 
@@ -39,6 +41,7 @@ __all__ = [
     "ServerConfig",
     "build_config",
     "decode",
+    "load",
     "load_config",
     "read_table",
 ]
@@ -47,21 +50,37 @@ DEFAULT_PATH = Path("/etc/caxton/config.yaml")
 PROFILE_NAMES = {"development": "dev", "production": "prod"}  # --env's long names
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 
-ENVIRONMENT: dict[str, str] = {
-    "CAXTON_DATA_DIR": "resources.disk.data_dir",
-    "CAXTON_HOST": "server.host",
-    "CAXTON_PORT": "server.port",
-    "CAXTON_METRICS_PORT": "server.metrics_port",
-    "CAXTON_GRPC_PORT": "server.grpc_port",
-    "CAXTON_LOG_LEVEL": "observability.logging.level",
-    "CAXTON_AUTH_ENABLED": "security.authentication.enabled",
-    "CAXTON_TLS_ENABLED": "server.tls.enabled",
+# variables that are ours and no keys
+OTHER_VARIABLES = frozenset({"CAXTON_CONFIG_PATH", "CAXTON_ENV", "CAXTON_SERVER", "CAXTON_FAILPOINTS"})
+# of the guide; a server that asked for a database and got none would look as if it had one
+REFUSED_VARIABLES = {
+    f"CAXTON_DB_{part}": "there is no database server to name: all state is SQLite in the data folder, CAXTON_DATA_DIR"
+    for part in ("HOST", "PORT", "NAME", "USER", "PASSWORD")
 }
 
 _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MAX_EXTENDS = 16
 
-Tree = dict[str, Any]  # Any: a decoded file
+
+class Layer(NamedTuple):
+    """One source: a file, a variable or a flag."""
+
+    name: str  # as people are told of it
+    tree: Tree
+    places: Mapping[str, Place]
+    file: str = ""  # its absolute path, if it is one
+
+
+class Loaded(NamedTuple):
+    """A configuration, and all that was said about it."""
+
+    config: Config
+    layers: Sequence[Layer]  # the least binding first
+    notes: Sequence[str]  # what is no mistake, but looks like one
+
+    def origin(self, key: str) -> str:
+        """Who says what *key* is: `config.yaml:3`, `CAXTON_PORT`; "" is nobody."""
+        return find_origin(self.layers, key)[1]
 
 
 def load_config(
@@ -72,36 +91,83 @@ def load_config(
     environ: Mapping[str, str],
 ) -> Config:
     """The configuration of a server that is started with these flags in this environment. Raises InvalidConfig."""
-    sources: list[str] = []
-    data: Tree = {}
+    return load(path, profile=profile, sets=sets, environ=environ).config
+
+
+def load(
+    path: str | None = None,
+    *,
+    profile: str | None = None,
+    sets: Sequence[str] = (),
+    environ: Mapping[str, str],
+) -> Loaded:
+    """The same, with the sources."""
+    layers: list[Layer] = []
     for file in _files(path, profile or environ.get("CAXTON_ENV") or None, environ, required=profile is not None):
-        data = merge(data, _load(file, sources))
-    for variable, key in ENVIRONMENT.items():
-        if environ.get(variable):
-            data = merge(data, _nested(key, environ[variable]))
-    for text in sets:
-        key, equals, value = text.partition("=")
-        if not equals or not all(key.split(".")):
-            raise InvalidConfig(f"--set {text!r} is not KEY=VALUE", hint="write --set server.port=9000")
-        data = merge(data, _nested(key, _flag_value(value)))
-    return build_config(data, environ, sources=sources)
-
-
-def build_config(data: Tree, environ: Mapping[str, str], *, sources: Sequence[str] = ()) -> Config:
-    """The configuration in a decoded tree, its variables not replaced yet."""
+        layers += _load(file)
     problems: list[str] = []
-    served, kept = split(problems, data)
-    served = substitute(served, environ, problems)
-    config = read(problems, Config, served)
-    if config is not None:
-        check(problems, config)
-    raise_problems(problems, f"configuration {', '.join(sources)}".rstrip())
-    assert config is not None
-    config = msgspec.structs.replace(config, other=substitute(kept, environ, None), sources=tuple(sources))
+    layers += _environment(environ, problems)
+    layers += [_flag(text) for text in sets]
+    return Loaded(build(layers, environ, problems), layers, tuple(_notes(environ)))
+
+
+def build(layers: Sequence[Layer], environ: Mapping[str, str], problems: list[str] | None = None) -> Config:
+    """The configuration that these layers make together."""
+    sources = [layer.file for layer in layers if layer.file]
+    config = build_config(merged(layers), environ, sources=sources, layers=layers, problems=problems or [])
     if not config.data_dir:
-        disk = DiskConfig(data_dir=default_data_dir(environ))
-        config = msgspec.structs.replace(config, resources=HostConfig(disk=disk))
+        disk = msgspec.structs.replace(config.resources.disk, data_dir=default_data_dir(environ))
+        config = msgspec.structs.replace(config, resources=msgspec.structs.replace(config.resources, disk=disk))
     return config
+
+
+def merged(layers: Sequence[Layer]) -> Tree:
+    data: Tree = {}
+    for layer in layers:
+        data = merge(data, layer.tree)
+    return data
+
+
+def build_config(
+    data: Tree,
+    environ: Mapping[str, str],
+    *,
+    sources: Sequence[str] = (),
+    layers: Sequence[Layer] = (),
+    problems: Sequence[str] = (),
+) -> Config:
+    """The configuration in a decoded tree, its variables not replaced yet."""
+    found = list(problems)
+    unset: list[str] = []
+    tree = substitute(data, environ, unset)
+    for problem in unset:
+        leaf = leaf_at(problem.partition(": ")[0])
+        if leaf is not None and leaf.key.inactive:
+            _remove(tree, leaf.name)
+        else:
+            found.append(problem)
+    keys = read(found, Keys, tree, elsewhere=elsewhere())
+    assert keys is not None, "every key has a default"
+    unserved = [key for key in inactive_keys(data) if _asks(tree, key)]
+    config = Config(
+        **{name: getattr(keys, name) for name in Keys.__struct_fields__},
+        sources=tuple(sources),
+        unserved=tuple(unserved),
+    )
+    check(found, config)
+    raise_problems(located(found, layers), f"configuration {', '.join(sources)}".rstrip())
+    return config
+
+
+def inactive_keys(data: Tree) -> list[str]:
+    """The keys in a decoded tree that have no effect in this version."""
+    return sorted(key for key in set_keys(data) if key in leaves() and leaves()[key].key.inactive)
+
+
+def _asks(tree: Tree, key: str) -> bool:
+    """Whether the value of an inactive key asks for anything: `enabled: false`, and what stands beside it, does not."""
+    table, _, _ = key.rpartition(".")
+    return _raw(tree, key) not in (False, 0, "false", "0") and _raw(tree, f"{table}.enabled") is not False
 
 
 def default_data_dir(environ: Mapping[str, str]) -> str:
@@ -113,49 +179,63 @@ def default_data_dir(environ: Mapping[str, str]) -> str:
 def read_table(path: str | Path, environ: Mapping[str, str]) -> Tree:
     """A YAML, TOML or JSON file as a table: what it extends merged in, variables replaced."""
     problems: list[str] = []
-    tree = substitute(_load(Path(path), []), environ, problems)
-    raise_problems(problems, f"file {path}")
+    layers = _load(Path(path))
+    tree = substitute(merged(layers), environ, problems)
+    raise_problems(located(problems, layers), f"file {path}")
     return tree
 
 
-def decode(text: str, name: str) -> Tree:
-    """The table in *text*; the ending of *name* says in which language."""
-    try:
-        if name.endswith(".toml"):
-            tree: object = tomllib.loads(text)
-        elif name.endswith(".json"):
-            tree = msgspec.json.decode(text)
-        else:
-            tree = _decode_yaml(text)
-    except (tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
-        raise InvalidConfig(f"{name}: {error}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise InvalidConfig(f"{name}: expected a table of keys, found {type(tree).__name__}")
-    return tree
+# -- who says what --
 
 
-def _decode_yaml(text: str) -> object:
-    import yaml  # here, because most commands read no YAML and it takes 20 ms to import
+def find_origin(layers: Sequence[Layer], key: str) -> tuple[int, str, Place | None]:
+    """The number of the layer that says what *key* is, its name with the line, and the place in it."""
+    asked = key
+    while key:
+        for index in range(len(layers) - 1, -1, -1):
+            layer = layers[index]
+            if (place := layer.places.get(key)) is not None:
+                return index, f"{layer.name}:{place.line}", place
+            raw = None if layer.file else _raw(layer.tree, key)
+            if raw is not None and (not isinstance(raw, dict) or key == asked):
+                return index, layer.name, None
+        key = key[: max(key.rfind("."), key.rfind("["), 0)]
+    return len(layers), "", None
 
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that stands twice, which YAML forbids and PyYAML lets pass."""
 
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen: set[object] = set()
-            for key_node, _ in node.value:
-                if isinstance(key_node, yaml.ScalarNode) and key_node.value != "<<":
-                    if key_node.value in seen:
-                        line = key_node.start_mark.line + 1
-                        raise yaml.constructor.ConstructorError(None, None, f"line {line}: {key_node.value!r} twice")
-                    seen.add(key_node.value)
-            return super().construct_mapping(node, deep)
+def located(problems: Sequence[str], layers: Sequence[Layer]) -> list[str]:
+    """The problems with their places, in the order of the places."""
+    rows = []
+    for problem in problems:
+        key = problem.partition(": ")[0]
+        index, origin, place = find_origin(layers, key)
+        raw = _raw(layers[index].tree, key) if index < len(layers) else None
+        if isinstance(raw, str) and "${" in raw and raw not in problem:
+            problem += f" (written {raw})"
+        text = problem if origin in ("", key) else f"{origin}: {problem}".replace(f"--set {key}: {key}", f"--set {key}")
+        rows.append(((index, place.line if place else 0), text))
+    return [text for _, text in sorted(rows, key=lambda row: row[0])]
 
-    try:
-        return yaml.load(text, Loader)
-    except yaml.YAMLError as error:
-        raise InvalidConfig(f"not YAML: {error}") from None
+
+def _raw(tree: Tree, key: str) -> object:
+    value: object = tree
+    for part in key.partition("[")[0].split("."):
+        if not isinstance(value, dict) or part not in value:
+            return None
+        value = value[part]
+    return value
+
+
+def _remove(tree: Tree, key: str) -> None:
+    *tables, last = key.split(".")
+    held: Any = tree
+    for table in tables:
+        held = held.get(table) if isinstance(held, dict) else None
+    if isinstance(held, dict):
+        held.pop(last, None)
+
+
+# -- trees --
 
 
 def merge(below: Tree, above: Tree) -> Tree:
@@ -195,6 +275,69 @@ def substitute(tree: Tree, environ: Mapping[str, str], problems: list[str] | Non
     return {key: walk(item, join(path, key)) for key, item in tree.items()}
 
 
+# -- sources --
+
+
+def _environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[Layer]:
+    """A layer for each variable that sets a key."""
+    for leaf in leaves().values():
+        for name in leaf.key.env.split():
+            text = environ.get(name)
+            if not text:
+                continue
+            if name == "RUST_LOG" and text.lower() not in leaf.allowed:
+                continue  # a filter by module, for some other program; `_notes` says so
+            if text.startswith("tcp://"):
+                problems.append(
+                    f"{name}: {text!r} is what Kubernetes sets for a service named caxton; set enableServiceLinks: "
+                    "false for the pod, or give the service another name"
+                )
+                continue
+            # what stands in a variable is meant as it stands
+            yield Layer(name, nested(leaf.name, text.replace("${", "$${")), {})
+            break
+    problems += [f"{name}: {text}" for name, text in REFUSED_VARIABLES.items() if environ.get(name)]
+
+
+def _notes(environ: Mapping[str, str]) -> Iterator[str]:
+    known = {name for leaf in leaves().values() for name in leaf.key.env.split()} | OTHER_VARIABLES
+    for name in sorted(environ):
+        if name.startswith("CAXTON_") and name not in known and name not in REFUSED_VARIABLES and environ[name]:
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+            # Kubernetes names the services of a namespace in every container
+            if close and not re.search(r"_SERVICE_|_PORT_\d|_TCP", name):
+                yield f"the variable {name} sets nothing; did you mean {close[0]}?"
+    level = environ.get("RUST_LOG", "")
+    if level and "CAXTON_LOG_LEVEL" not in environ and level.lower() not in ("trace", "debug", "info", "warn", "error"):
+        yield f"the variable RUST_LOG={level} is no level by itself and sets nothing; write CAXTON_LOG_LEVEL=debug"
+
+
+def _flag(text: str) -> Layer:
+    key, equals, value = text.partition("=")
+    key = key.strip()
+    if not equals or not all(key.split(".")):
+        raise InvalidConfig(f"--set {text!r} is not KEY=VALUE", hint="write --set server.port=9000")
+    return Layer(f"--set {key}", nested(key, flag_value(value)), {})
+
+
+def nested(key: str, value: object) -> Tree:
+    """A tree in which *key* is *value*."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def flag_value(text: str) -> object:
+    """Lists, tables and quoted text are JSON; the rest is text, which the reader turns into what the key wants."""
+    if text[:1] in ("[", "{", '"'):
+        try:
+            return msgspec.json.decode(text)
+        except msgspec.DecodeError as error:
+            raise InvalidConfig(f"{text!r} is not JSON: {error}", hint='a list is ["a", "b"]') from None
+    return text
+
+
 def _files(path: str | None, profile: str | None, environ: Mapping[str, str], *, required: bool) -> list[Path]:
     """The file, then its profile `<file>-<profile>.yaml` beside it."""
     named = path or environ.get("CAXTON_CONFIG_PATH")
@@ -219,48 +362,28 @@ def _files(path: str | None, profile: str | None, environ: Mapping[str, str], *,
     return files
 
 
-def _load(file: Path, sources: list[str], seen: tuple[Path, ...] = ()) -> Tree:
-    file = file.resolve()
-    if file in seen or len(seen) >= _MAX_EXTENDS:
-        chain = " -> ".join(str(step) for step in (*seen, file))
+def _load(file: Path, seen: tuple[Path, ...] = ()) -> list[Layer]:
+    """The file's own layer, and before it those of the files that it extends."""
+    whole, shown = file.resolve(), os.path.normpath(file)
+    if whole in seen or len(seen) >= _MAX_EXTENDS:
+        chain = " -> ".join(str(step) for step in (*seen, whole))
         raise InvalidConfig(f"files extend each other in a circle: {chain}")
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
         hint = f"{seen[-1]} extends it" if seen else "give another with --config or CAXTON_CONFIG_PATH"
-        raise InvalidConfig(
-            f"cannot read the file {file}: {error.strerror or error}",
-            hint=hint,
-        ) from None
+        raise InvalidConfig(f"cannot read the file {shown}: {error.strerror or error}", hint=hint) from None
     except UnicodeDecodeError as error:
-        raise InvalidConfig(f"{file} is not UTF-8 text: {error}") from None
-    try:
-        tree = decode(text, file.name)
-    except InvalidConfig as error:
-        raise InvalidConfig(f"{file}: {error}") from None
-    below: Tree = {}
+        raise InvalidConfig(
+            f"{shown} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}"
+        ) from None
+    tree, places = decode_placed(text, shown)
+    layers: list[Layer] = []
     extends = tree.pop("extends", [])
     names = extends if isinstance(extends, list) else [extends]
     if not all(isinstance(name, str) for name in names):
-        raise InvalidConfig(f"{file}: extends names a file, or a list of files")
+        line = places["extends"].line if "extends" in places else 1
+        raise InvalidConfig(f"{shown}:{line}: extends names a file, or a list of files")
     for name in names:
-        below = merge(below, _load(file.parent / name, sources, (*seen, file)))
-    sources.append(str(file))
-    return merge(below, tree)
-
-
-def _nested(key: str, value: object) -> Tree:
-    for part in reversed(key.split(".")):
-        value = {part: value}
-    assert isinstance(value, dict)
-    return value
-
-
-def _flag_value(text: str) -> object:
-    """Lists, tables and quoted text are JSON; the rest is text, which the reader turns into what the key wants."""
-    if text[:1] in ("[", "{", '"'):
-        try:
-            return msgspec.json.decode(text)
-        except msgspec.DecodeError as error:
-            raise InvalidConfig(f"--set: {text!r} is not JSON: {error}") from None
-    return text
+        layers += _load(file.parent / name, (*seen, whole))
+    return [*layers, Layer(shown, tree, places, str(whole))]

@@ -1,119 +1,319 @@
-"""The keys of the server's configuration: which there are, their bounds, and their defaults.
+"""The keys of the server's configuration: which there are, their bounds, their defaults, and what each means.
 
-Rule 1: keys, units and defaults are those of the configuration guide. Two differ: the server listens on 127.0.0.1
-        until told otherwise, and an agent may have a whole core (1000m).
-Rule 2: keys of the guide that nothing reads yet are accepted and kept in `Config.other`; `Config.unserved` names
-        those that were set, so that the server can say so once. Keys that are in neither are mistakes.
-Rule 3: a protection that was asked for is never quietly left out: `unmet_protections` lists it, and the server
+Rule 1: keys, units and defaults are those of the configuration guide. Some differ: the server listens on 127.0.0.1
+        until told otherwise, an agent may have a whole core (1000m), what is not built is off, and what bounds the
+        machine as a whole (`resources`) leaves room for `max_agents`.
+Rule 2: a key is one line here: `name: Annotated[Type, Key("what it means")] = default`. The documents and the schema
+        are made from it (`docs/make_configuration.py`). Parts that are not built yet are in `core/config_later.py`.
+Rule 3: a key without effect says so (`inactive`), and what has the effect instead; `Config.unserved` names those that
+        were set, so that the server can say so once. Keys that are nowhere here are mistakes.
+Rule 4: a protection that was asked for is never quietly left out: `unmet_protections` lists it, and the server
         refuses to start.
-Rule 4: where the values come from (files, environment, flags) is the business of `core/config.py`.
+Rule 5: a `dynamic` key has its part in `node/settings.py`, or the test of that file fails.
+Rule 6: where the values come from (files, environment, flags) is the business of `core/config.py`.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from caxton.core.config_later import (
+    FREE_TABLE,
+    ClusterConfig,
+    CorsConfig,
+    ExperimentalConfig,
+    IntegrationsConfig,
+    MetricsConfig,
+    OAuth2Config,
+    PartitionConfig,
+    RateLimitConfig,
+    StorageConfig,
+    StrategiesConfig,
+    TokenConfig,
+    TracingConfig,
+)
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, Resources
-from caxton.core.settings import Bytes, Count, Millicores, Port, Positive, Seconds, hints, join, nearest
+from caxton.core.settings import Bytes, Count, Key, Millicores, Percent, Port, Positive, Seconds
 
 PAGE = 65536  # of WebAssembly memory
+DATA_DIR = "everything is in resources.disk.data_dir"
+NO_TLS = "there is no TLS yet: let a proxy in front of the server do it"
+NO_LOGIN = "there is no authentication yet: let a proxy in front of the server do it"
+LATER = "not built yet"
+TO_STDERR = "the log goes to standard error: let the service manager keep and rotate it"
+
+Stack = Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})]
+Fiber = Annotated[int, Meta(ge=64 << 10, le=256 << 20, extra={"unit": "bytes"})]
+AgentMemory = Annotated[int, Meta(ge=PAGE, le=1 << 32, extra={"unit": "bytes"})]
+SomeTime = Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})]
 
 
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: bool = False
+    enabled: Annotated[bool, Key("true refuses to start: there is none yet", env="CAXTON_TLS_ENABLED")] = False
+    cert_path: Annotated[str, Key("certificate", inactive=NO_TLS)] = "/etc/caxton/tls/cert.pem"
+    key_path: Annotated[str, Key("its key", inactive=NO_TLS)] = "/etc/caxton/tls/key.pem"
+    ca_path: Annotated[str, Key("who signs clients' certificates", inactive=NO_TLS)] = "/etc/caxton/tls/ca.pem"
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    host: str = "127.0.0.1"
-    port: Port = 8080
-    metrics_port: Port = 9090  # 0: no such listener
-    grpc_port: Port = 50051  # 0: no such listener
+    host: Annotated[
+        str, Key("address to listen on; `0.0.0.0` for all (see [security](security.md))", env="CAXTON_HOST")
+    ] = "127.0.0.1"
+    port: Annotated[Port, Key("REST, WebSocket, SSE; 0 takes a free one", env="CAXTON_PORT")] = 8080
+    metrics_port: Annotated[
+        Port,
+        Key(
+            "listener for metrics; 0 is none",
+            env="CAXTON_METRICS_PORT",
+            inactive="there is no such listener yet: GET /api/v1/metrics/system on server.port has metrics",
+        ),
+    ] = 9090
+    grpc_port: Annotated[
+        Port,
+        Key("listener for gRPC; 0 is none", env="CAXTON_GRPC_PORT", inactive="there is no such listener yet: use REST"),
+    ] = 50051
     tls: TlsConfig = TlsConfig()
 
 
 class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    max_agents: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
-    max_memory_per_agent: Annotated[int, Meta(ge=PAGE, le=1 << 32, extra={"unit": "bytes"})] = 100 << 20
-    max_cpu_per_agent: Millicores = 1000
-    default_agent_timeout: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})] = 30.0
-    scheduler_threads: Annotated[int, Meta(ge=0, le=256)] = 0  # 0: as many as cores
-    pool_slots: Count = 0  # 0: max_agents and a few more for restarts
-    memory_reservation: Bytes = 4 << 30  # address space per agent; less where there is little of it
-    max_wasm_stack: Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})] = 64 << 10
-    async_stack_size: Annotated[int, Meta(ge=64 << 10, le=256 << 20, extra={"unit": "bytes"})] = 256 << 10
-    keep_resident: Bytes = 64 << 10  # of a freed slot's memory, so that the next agent starts faster
-    max_module_size: Bytes = 50 << 20
-    compile_timeout: Annotated[float, Meta(ge=0.1, extra={"unit": "duration"})] = 30.0
-    compile_memory: Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})] = 1 << 30
-    max_table_elements: Count = 10_000
-    state_quota: Bytes = 1 << 20  # an agent's key-value state, keys and values together
-    log_lines_per_second: Positive = 1000
+    max_agents: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)], Key("more are refused")] = 1000
+    max_memory_per_agent: Annotated[AgentMemory, Key("default and maximum of `resources.memory`")] = 100 << 20
+    max_cpu_per_agent: Annotated[Millicores, Key("default and maximum of `resources.cpu`")] = 1000
+    default_agent_timeout: Annotated[SomeTime, Key("default of `resources.timeout`")] = 30.0
+    agent_pool_size: Annotated[
+        Count,
+        Key(
+            "instances that are made before they are needed",
+            inactive="an instance is made in some 10 µs when it is needed; runtime.keep_resident makes that faster",
+        ),
+    ] = 10
+    enable_hot_reload: Annotated[
+        bool,
+        Key(
+            "a running agent may get another module", inactive="it always may; an update drains the old instance first"
+        ),
+    ] = True
+    scheduler_threads: Annotated[
+        Annotated[int, Meta(ge=0, le=256)], Key("native threads that run agents; 0 is one a core")
+    ] = 0
+    pool_slots: Annotated[Count, Key("instances there is room for; 0 is `max_agents` and a few more for restarts")] = 0
+    memory_reservation: Annotated[
+        Bytes, Key("address space per instance; the server takes less, with a warning, where there is little")
+    ] = 4 << 30
+    max_wasm_stack: Annotated[Stack, Key("stack of an agent")] = 64 << 10
+    async_stack_size: Annotated[Fiber, Key("stack of the fiber it runs on; twice the former at least")] = 256 << 10
+    keep_resident: Annotated[Bytes, Key("of a freed instance's memory, so that the next starts faster")] = 64 << 10
+    max_module_size: Annotated[Bytes, Key("of a module that is deployed")] = 50 << 20
+    compile_timeout: Annotated[
+        Annotated[float, Meta(ge=0.1, extra={"unit": "duration"})], Key("of compiling a module")
+    ] = 30.0
+    compile_memory: Annotated[
+        Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})], Key("of compiling a module")
+    ] = 1 << 30
+    max_table_elements: Annotated[Count, Key("of all tables of an agent")] = 10_000
+    state_quota: Annotated[Bytes, Key("of an agent's key-value state, keys and values together")] = 1 << 20
+    log_lines_per_second: Annotated[Positive, Key("of an agent; more are counted and dropped")] = 1000
 
 
 class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    max_message_size: Annotated[int, Meta(ge=1 << 10, le=1 << 30, extra={"unit": "bytes"})] = 1 << 20
-    queue_size: Annotated[int, Meta(ge=10, le=10_000_000)] = 10_000  # of one mailbox; full is full
-    history_messages: Count = 100_000
-    history_bytes: Bytes = 64 << 20
-    enable_persistence: bool = True  # what `delivery` is when neither message nor agent says: durable, else volatile
-    retry_attempts: Annotated[int, Meta(ge=0, le=100)] = 3
-    retry_delay: Annotated[float, Meta(ge=0, le=300, extra={"unit": "duration"})] = 1.0  # doubles with each attempt
-    delivery_timeout: Seconds = 60.0  # an attached agent that does not acknowledge; 0: never again
-    dedup_window: Seconds = 600.0
-    dedup_size: Count = 100_000
-    offline_queue_size: Count = 1_000_000  # this and the next: of one agent
-    offline_queue_bytes: Bytes = 1 << 30
-    offline_total_bytes: Bytes = 4 << 30
-    retention_age: Seconds = 86_400.0  # of handled messages
-    retention_size: Bytes = 1 << 30
-    dead_letter_size: Count = 100_000
-    dead_letter_age: Seconds = 30 * 86_400.0
+    max_message_size: Annotated[
+        Annotated[int, Meta(ge=1 << 10, le=1 << 30, extra={"unit": "bytes"})], Key("JSON text of one message")
+    ] = 1 << 20
+    queue_size: Annotated[
+        Annotated[int, Meta(ge=10, le=10_000_000)], Key("messages in one mailbox; a full one refuses")
+    ] = 10_000
+    history_messages: Annotated[Count, Key("messages that `GET /messages` still knows")] = 100_000
+    history_bytes: Annotated[Bytes, Key("the same, in bytes")] = 64 << 20
+    enable_persistence: Annotated[
+        bool,
+        Key(
+            "messages are [`durable`](api.md#the-message) where neither they nor their receiver say otherwise; "
+            "false: `volatile`"
+        ),
+    ] = True
+    persistence_path: Annotated[
+        str,
+        Key(
+            "folder of the messages",
+            inactive=f"{DATA_DIR}: a message and what became of it are written together",
+        ),
+    ] = "/var/lib/caxton/messages"
+    retry_attempts: Annotated[
+        Annotated[int, Meta(ge=0, le=100)],
+        Key("how often the handling of a message is tried in all (0 is once); then it is a dead letter"),
+    ] = 3
+    retry_delay: Annotated[
+        Annotated[float, Meta(ge=0, le=300, extra={"unit": "duration"})],
+        Key("before the first of these; it doubles, with some chance in it (at most 5m)"),
+    ] = 1.0
+    delivery_timeout: Annotated[
+        Seconds,
+        Key(
+            "an attached agent that has not acknowledged a message in this time gets it again; after `retry_attempts` "
+            "deliveries it is a dead letter. 0 is never"
+        ),
+    ] = 60.0
+    dedup_window: Annotated[
+        Seconds, Key("a `message_id` that came before is not delivered twice in this time; 0 is off")
+    ] = 600.0
+    dedup_size: Annotated[Count, Key("how many of these ids are remembered")] = 100_000
+    offline_queue_size: Annotated[Count, Key("messages that wait on the disk for one agent; more are refused")] = (
+        1_000_000
+    )
+    offline_queue_bytes: Annotated[Bytes, Key("the same, in bytes")] = 1 << 30
+    offline_total_bytes: Annotated[Bytes, Key("the same, of all agents together")] = 4 << 30
+    retention_age: Annotated[Seconds, Key("how long handled messages stay on the disk")] = 86_400.0
+    retention_size: Annotated[Bytes, Key("of handled messages on the disk; the oldest go first")] = 1 << 30
+    dead_letter_size: Annotated[Count, Key("dead letters that are kept; the oldest go first")] = 100_000
+    dead_letter_age: Annotated[Seconds, Key("how long they are kept")] = 30 * 86_400.0
+
+
+class LocalStateConfig(msgspec.Struct, frozen=True, kw_only=True):
+    type: Annotated[Literal["sqlite"], Key("of the database: it is always this")] = "sqlite"
+    path: Annotated[str, Key("file of the database", inactive=DATA_DIR)] = "/var/lib/caxton/local.db"
+    journal_mode: Annotated[Literal["wal"], Key("of the database: it is always WAL")] = "wal"
+
+
+class CoordinationConfig(msgspec.Struct, frozen=True, kw_only=True):
+    local_state: LocalStateConfig = LocalStateConfig()
+    cluster: Annotated[ClusterConfig, Key("other servers", inactive="clusters are not built yet")] = ClusterConfig()
+    partition: Annotated[
+        PartitionConfig, Key("when other servers cannot be reached", inactive="clusters are not built yet")
+    ] = PartitionConfig()
 
 
 class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    strategies: Annotated[
+        StrategiesConfig,
+        Key("how a new version comes in", inactive="strategies are not built yet: a deployment is always direct"),
+    ] = StrategiesConfig()
     health_checks: HealthCheck = HealthCheck()
 
 
+class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
+    reserve_system: Annotated[Percent, Key("of the processors, kept from agents", inactive=LATER)] = 0.2
+    overcommit_ratio: Annotated[float, Key("of what is left, that may be promised to agents", inactive=LATER)] = 1.5
+
+
+class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    reserve_system: Annotated[Bytes, Key("of the machine's memory, kept from agents", inactive=LATER)] = 500 << 20
+    swap_enabled: Annotated[
+        bool, Key("agents may be swapped out", inactive="the operating system decides: swapoff, or memory.swap.max")
+    ] = False
+    oom_kill_disable: Annotated[
+        bool,
+        Key(
+            "spare the server when memory is short",
+            inactive="the operating system decides: OOMScoreAdjust= of the service",
+        ),
+    ] = False
+
+
 class DiskConfig(msgspec.Struct, frozen=True, kw_only=True):
-    data_dir: str = ""  # "": a folder of the user's, chosen when the configuration is loaded
+    data_dir: Annotated[
+        str, Key("the data folder; else `$XDG_DATA_HOME/caxton` or `~/.local/share/caxton`", env="CAXTON_DATA_DIR")
+    ] = ""
+    temp_dir: Annotated[str, Key("folder for what is only needed for a while", inactive=LATER)] = "/tmp/caxton"
+    max_temp_size: Annotated[Bytes, Key("of it", inactive=LATER)] = 10 << 30
+    cleanup_interval: Annotated[Seconds, Key("between two rounds that delete what is not needed", inactive=LATER)] = (
+        3600.0
+    )
 
 
 class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
+    cpu: CpuConfig = CpuConfig()
+    memory: MemoryConfig = MemoryConfig()
     disk: DiskConfig = DiskConfig()
 
 
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    level: Literal["trace", "debug", "info", "warn", "error"] = "info"
-    format: Literal["json", "pretty", "compact"] = "json"
+    level: Annotated[
+        Literal["trace", "debug", "info", "warn", "error"],
+        Key("the least that is logged", env="CAXTON_LOG_LEVEL RUST_LOG"),
+    ] = "info"
+    format: Annotated[Literal["json", "pretty", "compact"], Key("of a line of the log")] = "json"
+    output: Annotated[Literal["stdout", "stderr", "file"], Key("where the log goes", inactive=TO_STDERR)] = "stdout"
+    file_path: Annotated[str, Key("the log's file", inactive=TO_STDERR)] = "/var/log/caxton/caxton.log"
+    max_file_size: Annotated[Bytes, Key("of it, before another is begun", inactive=TO_STDERR)] = 100 << 20
+    max_backups: Annotated[Count, Key("files before it that are kept", inactive=TO_STDERR)] = 10
+    max_age: Annotated[Seconds, Key("how long they are kept", inactive=TO_STDERR)] = 30 * 86_400.0
 
 
 class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     logging: LoggingConfig = LoggingConfig()
+    metrics: Annotated[
+        MetricsConfig,
+        Key("numbers over time", inactive="Prometheus is not built yet: GET /api/v1/metrics/system has metrics"),
+    ] = MetricsConfig()
+    tracing: Annotated[
+        TracingConfig, Key("the way of a message over several servers", inactive="traces are not exported yet")
+    ] = TracingConfig()
 
 
-class SwitchConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: bool = False
+class AuthenticationConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("true refuses to start: there is none yet", env="CAXTON_AUTH_ENABLED")] = False
+    type: Annotated[Literal["token", "oauth2", "mtls"], Key("how callers prove who they are", inactive=NO_LOGIN)] = (
+        "token"
+    )
+    token: Annotated[TokenConfig, Key("type token", inactive=NO_LOGIN)] = TokenConfig()
+    oauth2: Annotated[OAuth2Config, Key("type oauth2", inactive=NO_LOGIN)] = OAuth2Config()
+    tokens_file: Annotated[str, Key("file of tokens", inactive=NO_LOGIN)] = ""
+
+
+class AuthorizationConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("true refuses to start: there is none yet")] = False
+    type: Annotated[Literal["rbac", "abac"], Key("how it is decided who may do what", inactive=NO_LOGIN)] = "rbac"
+    policy_file: Annotated[str, Key("file of what is allowed", inactive=NO_LOGIN)] = "/etc/caxton/policies.yaml"
 
 
 class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
-    authentication: SwitchConfig = SwitchConfig()
-    authorization: SwitchConfig = SwitchConfig()
+    authentication: AuthenticationConfig = AuthenticationConfig()
+    authorization: AuthorizationConfig = AuthorizationConfig()
+    rate_limiting: Annotated[
+        RateLimitConfig,
+        Key("of requests", inactive="it is not built yet: let a proxy in front of the server do it"),
+    ] = RateLimitConfig()
+    cors: Annotated[
+        CorsConfig,
+        Key("browsers from other sites", inactive="it is not built yet: let a proxy in front of the server do it"),
+    ] = CorsConfig()
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it, checked."""
+class Keys(msgspec.Struct, frozen=True, kw_only=True):
+    """The tree of all keys."""
 
     server: ServerConfig = ServerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     messaging: MessagingConfig = MessagingConfig()
-    deployment: DeploymentConfig = DeploymentConfig()
-    resources: HostConfig = HostConfig()
+    coordination: CoordinationConfig = CoordinationConfig()
     observability: ObservabilityConfig = ObservabilityConfig()
     security: SecurityConfig = SecurityConfig()
-    other: dict[str, Any] = {}  # Any: kept as it was written
+    deployment: DeploymentConfig = DeploymentConfig()
+    integrations: IntegrationsConfig = IntegrationsConfig()
+    resources: HostConfig = HostConfig()
+    experimental: Annotated[ExperimentalConfig, Key("what may change", inactive="not built yet")] = ExperimentalConfig()
+    storage: Annotated[
+        StorageConfig,
+        Key(
+            "where the state is",
+            inactive="the state is always SQLite in resources.disk.data_dir; messages that are in memory only are "
+            "messaging.enable_persistence: false",
+        ),
+    ] = StorageConfig()
+    database: Annotated[
+        FREE_TABLE, Key("of a database server", inactive="no database server is needed", secret=True)
+    ] = {}
+    api_keys: Annotated[FREE_TABLE, Key("of other services", inactive="tools are not built yet", secret=True)] = {}
+    credentials: Annotated[FREE_TABLE, Key("for other services", inactive="tools are not built yet", secret=True)] = {}
+
+
+class Config(Keys, frozen=True, kw_only=True):
+    """All of it, checked; and where it came from, which is no key."""
+
     sources: tuple[str, ...] = ()  # files that were read, the least binding first
+    unserved: tuple[str, ...] = ()  # dotted keys that were set and that nothing in this version reads
 
     @property
     def data_dir(self) -> str:
@@ -131,11 +331,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
-    def unserved(self) -> list[str]:
-        """Dotted keys that were set and that nothing in this version reads."""
-        return sorted(_leaves(self.other, ""))
-
-    @property
     def unmet_protections(self) -> list[str]:
         """Dotted keys that ask for a protection which this version does not have."""
         asked = {
@@ -144,80 +339,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "security.authorization.enabled": self.security.authorization.enabled,
         }
         return [key for key, wanted in asked.items() if wanted]
-
-
-# The guide's keys that no Struct above has, by the table they stand in. `*`: anything may stand there.
-OTHER_KEYS: dict[str, str] = {
-    "": "coordination integrations experimental storage database api_keys credentials",
-    "server.tls": "cert_path key_path ca_path",
-    "runtime": "agent_pool_size enable_hot_reload",
-    "messaging": "persistence_path",
-    "coordination": "local_state cluster partition",
-    "coordination.local_state": "type path journal_mode",
-    "coordination.cluster": "enabled bind_addr advertise_addr seeds gossip_interval probe_interval",
-    "coordination.partition": "detection_timeout quorum_size degraded_mode queue_writes max_queue_size",
-    "observability": "metrics tracing",
-    "observability.logging": "output file_path max_file_size max_backups max_age",
-    "observability.metrics": "enabled export_interval histogram_buckets",
-    "observability.tracing": "enabled backend endpoint sample_rate export_timeout",
-    "security": "rate_limiting cors",
-    "security.authentication": "type token oauth2 tokens_file",
-    "security.authentication.token": "header_name tokens_file",
-    "security.authentication.oauth2": "provider client_id client_secret redirect_url",
-    "security.authorization": "type policy_file",
-    "security.rate_limiting": "enabled requests_per_second burst_size",
-    "security.cors": "enabled allowed_origins allowed_methods allowed_headers max_age",
-    "deployment": "strategies",
-    "deployment.strategies": "default canary blue_green",
-    "deployment.strategies.canary": "initial_percentage increment interval error_threshold",
-    "deployment.strategies.blue_green": "warm_up_time switch_delay",
-    "integrations": "mcp webhooks",
-    "integrations.mcp": "enabled servers",
-    "integrations.webhooks": "enabled endpoints",
-    "resources": "cpu memory",
-    "resources.cpu": "reserve_system overcommit_ratio",
-    "resources.memory": "reserve_system swap_enabled oom_kill_disable",
-    "resources.disk": "temp_dir max_temp_size cleanup_interval",
-    "experimental": "enable_gpu_support enable_distributed_mode enable_auto_scaling enable_debug_endpoints",
-    "storage": "type postgres",
-    "storage.postgres": "connection_timeout max_connections",
-    "database": "*",
-    "api_keys": "*",
-    "credentials": "*",
-}
-
-
-def split(problems: list[str], data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the Structs describe, and what is only kept. Unknown keys become problems. Any: a decoded file."""
-    return _split(problems, Config, data, "")
-
-
-def _split(
-    problems: list[str], schema: type[msgspec.Struct] | None, data: dict[str, Any], path: str
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    kinds = hints(schema) if schema is not None else {}
-    if schema is Config:
-        kinds = {key: kind for key, kind in kinds.items() if key not in ("other", "sources")}
-    others = OTHER_KEYS.get(path, "").split()
-    read: dict[str, Any] = {}
-    kept: dict[str, Any] = {}
-    for key, value in data.items():
-        place = join(path, key)
-        inner = kinds.get(key)
-        is_table = isinstance(inner, type) and issubclass(inner, msgspec.Struct)
-        if isinstance(value, dict) and (is_table or (key in others and place in OTHER_KEYS)):
-            below_read, below_kept = _split(problems, inner if is_table else None, value, place)
-            if is_table:
-                read[key] = below_read
-            if below_kept or not is_table:
-                kept[key] = below_kept
-        elif key in kinds:
-            read[key] = value
-        elif key in others or "*" in others:
-            kept[key] = value
-        else:
-            problems.append(f"{place}: unknown key{nearest(str(key), [*kinds, *others])}")
-    return read, kept
 
 
 def check(problems: list[str], config: Config) -> None:
@@ -241,11 +362,3 @@ def check(problems: list[str], config: Config) -> None:
         ports[port] = key
     if not server.host:
         problems.append("server.host: missing; 127.0.0.1 serves this machine, 0.0.0.0 everybody who can reach it")
-
-
-def _leaves(data: dict[str, Any], path: str) -> list[str]:
-    found = []
-    for key, value in data.items():
-        place = join(path, key)
-        found += _leaves(value, place) if isinstance(value, dict) and value else [place]
-    return found

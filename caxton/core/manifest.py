@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from caxton.core.errors import InvalidConfig
 from caxton.core.limits import format_bytes, format_millicores
-from caxton.core.settings import Bytes, Count, Millicores, Positive, Seconds, raise_problems, read
+from caxton.core.settings import Bytes, Count, Key, Millicores, Positive, Seconds, raise_problems, read
 from caxton.core.supervision import RestartType, Strategy
 
 # an optional workspace, then the name; the letters leave out what addresses use for themselves (`:` and `@`)
@@ -48,12 +48,12 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True):
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """How often an agent is asked whether it is well, and how many answers decide."""
 
-    enabled: bool = True
-    initial_delay: Seconds = 5.0
-    interval: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})] = 30.0
-    timeout: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})] = 10.0
-    failure_threshold: Positive = 3
-    success_threshold: Positive = 1
+    enabled: Annotated[bool, Key("see [health checks](supervision.md#health-checks)")] = True
+    initial_delay: Annotated[Seconds, Key("after an agent's start, before the first")] = 5.0
+    interval: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"}), Key("between two of them")] = 30.0
+    timeout: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"}), Key("of an answer")] = 10.0
+    failure_threshold: Annotated[Positive, Key("so many bad answers in a row, and the agent is unhealthy")] = 3
+    success_threshold: Annotated[Positive, Key("so many good ones in a row, and it is healthy again")] = 1
 
 
 class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,8 @@ all mistakes in one go, each with its place and with what would be right.
 Rule 1: the Struct is the schema. A field's type says what may stand there, `Meta` its bounds, and
         `Meta(extra={"unit": ...})` that people write it as an amount of `core/limits.py`.
 Rule 2: an unknown key is a mistake, and the nearest known key is offered.
-Rule 3: nothing here knows a key by name; `core/config.py` and `core/manifest.py` do.
+Rule 3: what is to be known of a key beside its type stands in its type too, as a `Key`.
+Rule 4: nothing here knows a key by name; `core/config_keys.py` and `core/manifest.py` do.
 """
 
 import difflib
@@ -54,16 +55,43 @@ FORMATTERS: dict[str, Callable[[Any], str]] = {
 }
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
 
+# how people write each, for messages: "expected a size such as 100MB"
+AMOUNTS = {
+    "bytes": "a size such as 100MB",
+    "millicores": "a processor share such as 100m",
+    "duration": "a time such as 30s",
+    "percent": "a share such as 5%",
+}
+
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-def read(problems: list[str], schema: type[S], data: object, *, path: str = "", base: S | None = None) -> S | None:
+class Key(msgspec.Struct, frozen=True):
+    """What is to be known of a key; it stands in the `Annotated` type of its field."""
+
+    meaning: str  # one line, for the documents and the schema
+    dynamic: bool = False  # it may change while the server runs
+    inactive: str = ""  # why it does nothing in this version, and what does instead; holds for the keys below as well
+    env: str = ""  # variables that set it, the most binding first
+    secret: bool = False  # its value is shown to nobody
+
+
+def read(
+    problems: list[str],
+    schema: type[S],
+    data: object,
+    *,
+    path: str = "",
+    base: S | None = None,
+    elsewhere: Mapping[str, Sequence[str]] | None = None,
+) -> S | None:
     """The Struct that *data* describes; what it leaves out is taken from *base*, else from the Struct's defaults.
 
     Problems are added to the list, each beginning with its dotted path; a value that is wrong is read as if it were not
-    there, so that the caller can look for more. None: what is wrong has no default.
+    there, so that the caller can look for more. None: what is wrong has no default. *elsewhere* says in which other
+    tables a name is a key.
     """
-    result = _Reader(problems).struct(schema, data, path, base)
+    result = _Reader(problems, elsewhere or {}).struct(schema, data, path, base)
     return result if isinstance(result, schema) else None
 
 
@@ -83,6 +111,40 @@ def nearest(key: str, known: Sequence[str]) -> str:
     if close:
         return f"; did you mean {close[0]!r}?"
     return f"; known here: {', '.join(sorted(known))}" if known else ""
+
+
+def allowed(kind: Any) -> str:  # Any: a type form
+    """What may stand there, in words: `a whole number from 0 to 65535`."""
+    kind, metas = unwrap(kind)
+    unit = unit_of(metas)
+    origin = typing.get_origin(kind)
+    if unit:
+        return AMOUNTS[unit] + _bounds(metas, FORMATTERS[unit])
+    if origin in (Union, types.UnionType):
+        return allowed(next(option for option in typing.get_args(kind) if option is not type(None)))
+    if origin is Literal:
+        return "one of " + _options(typing.get_args(kind))
+    if origin in (list, tuple, frozenset):
+        return "a list"
+    if origin is dict or (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+        return "a table of keys"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "one of " + _options([member.value for member in kind])
+    return WORDS.get(kind, "anything") + _bounds(metas, str)
+
+
+def _bounds(metas: list[Meta], show: Callable[[Any], str]) -> str:
+    least = max((meta.ge for meta in metas if meta.ge is not None), default=None)
+    most = min((meta.le for meta in metas if meta.le is not None), default=None)
+    if least is not None and most is not None:
+        return f" from {show(least)} to {show(most)}"
+    if least:
+        return f" of {show(least)} or more"
+    return f" up to {show(most)}" if most is not None else ""
+
+
+def _options(options: Sequence[object]) -> str:
+    return ", ".join(str(option) for option in options if option != "")  # "" is as if nothing were said
 
 
 def join(path: str, key: object) -> str:
@@ -107,18 +169,25 @@ def plain(value: object) -> Any:
 
 
 def _plain_field(kind: object, value: object) -> Any:
-    unit = _unit(_meta(kind)[1])
+    unit = unit_of(unwrap(kind)[1])
     return FORMATTERS[unit](value) if unit else plain(value)
 
 
-def _meta(kind: Any) -> tuple[Any, list[Meta]]:
+def unwrap(kind: Any) -> tuple[Any, list[Meta]]:  # Any: a type form
+    """A field's type without its annotations, and the bounds among them."""
     if typing.get_origin(kind) is Annotated:
         inner, *extras = typing.get_args(kind)
         return inner, [extra for extra in extras if isinstance(extra, Meta)]
     return kind, []
 
 
-def _unit(metas: list[Meta]) -> str:
+def key_of(kind: Any) -> Key:  # Any: a type form
+    """What is to be known of the key whose field has this type."""
+    extras = typing.get_args(kind)[1:] if typing.get_origin(kind) is Annotated else ()
+    return next((extra for extra in extras if isinstance(extra, Key)), Key(""))
+
+
+def unit_of(metas: list[Meta]) -> str:
     return next((meta.extra["unit"] for meta in metas if meta.extra and "unit" in meta.extra), "")
 
 
@@ -130,12 +199,20 @@ BAD = _Bad()
 
 
 class _Reader:
-    def __init__(self, problems: list[str]) -> None:
+    def __init__(self, problems: list[str], elsewhere: Mapping[str, Sequence[str]]) -> None:
         self.problems = problems
+        self.elsewhere = elsewhere
 
     def problem(self, path: str, text: str) -> _Bad:
         self.problems.append(f"{path}: {text}" if path else text)
         return BAD
+
+    def unknown(self, key: str, path: str, known: Sequence[str]) -> None:
+        hint = nearest(key, known)
+        places = self.elsewhere.get(key, ())
+        if places and not hint.startswith("; did"):
+            hint = f"; did you mean {' or '.join(places)}?"
+        self.problem(join(path, key), f"unknown key{hint}")
 
     def struct(self, schema: type[msgspec.Struct], data: object, path: str, base: msgspec.Struct | None) -> Any:
         if data is None:  # `server:` with nothing under it
@@ -150,7 +227,7 @@ class _Reader:
         sound = True
         for key in data:
             if key not in fields:
-                self.problem(join(path, key), f"unknown key{nearest(str(key), list(fields))}")
+                self.unknown(str(key), path, list(fields))
         for key, field in fields.items():
             held = getattr(base, field.name) if base is not None else None
             value = self.value(kinds[field.name], data[key], join(path, key), held) if key in data else BAD
@@ -165,8 +242,8 @@ class _Reader:
         return schema(**values) if sound else BAD
 
     def value(self, kind: Any, value: object, path: str, held: object = None) -> Any:
-        kind, metas = _meta(kind)
-        unit = _unit(metas)
+        kind, metas = unwrap(kind)
+        unit = unit_of(metas)
         if unit:
             return self.amount(unit, value, path, metas)
         origin = typing.get_origin(kind)
@@ -191,7 +268,9 @@ class _Reader:
         try:
             return self.bounded(PARSERS[unit](value), path, metas)
         except (ValueError, TypeError) as error:
-            text = str(error) if isinstance(error, ValueError) else f"expected an amount, found {_describe(value)}"
+            text = (
+                str(error) if isinstance(error, ValueError) else f"expected {AMOUNTS[unit]}, found {_describe(value)}"
+            )
             return self.problem(path, text)
 
     def optional(self, kind: Any, value: object, path: str, held: object) -> Any:
@@ -204,8 +283,9 @@ class _Reader:
             return value.lower()
         if value in options:
             return value
-        shown = ", ".join(str(option) for option in options if option != "")  # "" is as if nothing were said
-        return self.problem(path, f"{value!r} is not one of {shown}")
+        if isinstance(value, str):
+            return self.problem(path, f"{value!r} is not one of {_options(options)}")
+        return self.problem(path, f"expected one of {_options(options)}; found {_describe(value)}")
 
     def items(self, origin: Any, kind: Any, value: object, path: str) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):
@@ -227,16 +307,16 @@ class _Reader:
             try:
                 value = msgspec.convert(value.strip().lower(), kind, strict=False)
             except msgspec.ValidationError:
-                return self.problem(path, f"expected {WORDS[kind]}, found {_describe(value)}")
+                return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {_describe(value)}")
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            return self.problem(path, f"expected {WORDS[kind]}, found {_describe(value)}")
+            return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {_describe(value)}")
         return self.bounded(value, path, metas)
 
     def bounded(self, value: Any, path: str, metas: list[Meta]) -> Any:
         for meta in metas:
-            unit = _unit([meta])
+            unit = unit_of([meta])
             show = FORMATTERS[unit] if unit else str
             if meta.ge is not None and not value >= meta.ge:
                 return self.problem(path, f"{show(value)} is too small; the least is {show(meta.ge)}")
@@ -254,5 +334,7 @@ def _describe(value: object) -> str:
         return "a table"
     if isinstance(value, list):
         return "a list"
+    if isinstance(value, bool):
+        return "true" if value else "false"  # as it stands in the file
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

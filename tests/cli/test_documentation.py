@@ -2,16 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
-import msgspec
 import pytest
 
 import caxton
 from caxton.cli.main import cli
-from caxton.core.config import Config
-from caxton.core.settings import plain
 
 DOCS = Path(caxton.__file__).parent.parent / "docs"
 UNWRITTEN = {"benchmark", "demo"}  # not of this room
@@ -38,22 +34,3 @@ def test_every_command_and_option_is_documented(path: str, command: click.Comman
         for option in [*parameter.opts, *parameter.secondary_opts] if isinstance(parameter, click.Option) else []:
             assert f"`{option}" in text, f"{option} of {path}"
     assert command.help
-
-
-# Any: a key's value
-def leaves(tree: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{path}{key}.")
-        else:
-            yield path + key, value
-
-
-def test_every_key_is_documented_with_its_default() -> None:
-    text = (DOCS / "configuration.md").read_text()
-    tree = plain(msgspec.structs.replace(Config(), other={}, sources=()))
-    del tree["other"], tree["sources"]
-    for key, value in leaves(tree):
-        shown = str(value).lower() if isinstance(value, bool) else str(value)
-        expected = f"| `{key}` | `{shown}` |" if shown else f"| `{key}` | "
-        assert expected in text, key

@@ -83,9 +83,9 @@ def test_supervision() -> None:
 )
 def test_how_safe_messages_to_an_agent_are(said: str, kept: str) -> None:
     assert parse_agent_config({"name": "a", "delivery": said}).delivery == kept
-    for wrong in (None, 1, True, ["durable"]):
+    for wrong, found in ((None, "nothing"), (1, "1"), (True, "true"), (["durable"], "a list")):
         assert problems_of({"name": "a", "delivery": wrong}) == [
-            f"delivery: {wrong!r} is not one of durable, relaxed, volatile"
+            f"delivery: expected one of durable, relaxed, volatile; found {found}"
         ]
 
 

@@ -1,0 +1,164 @@
+"""Keys of the configuration guide whose parts are not built yet: checked like any other, and without effect.
+
+Rule 1: whoever builds the part moves its Struct to `core/config_keys.py` and takes `inactive` from the table's `Key`.
+Rule 2: a part that is not built is off: `enabled` is false here where the guide has true.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from caxton.core.settings import Count, Key, Percent, Positive, Seconds
+
+Whole = Annotated[int, Meta(ge=0, le=100)]  # percent as a whole number
+Texts = tuple[str, ...]
+
+
+class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("several servers act as one")] = False
+    bind_addr: Annotated[str, Key("address that the members' protocol listens on")] = "0.0.0.0:7946"
+    advertise_addr: Annotated[str, Key("address that other members are told; auto finds it")] = "auto"
+    seeds: Annotated[Texts, Key("members to begin with, host:port")] = ()
+    gossip_interval: Annotated[Seconds, Key("between two rounds of gossip")] = 0.2
+    probe_interval: Annotated[Seconds, Key("between two looks at a member")] = 1.0
+
+
+class PartitionConfig(msgspec.Struct, frozen=True, kw_only=True):
+    detection_timeout: Annotated[Seconds, Key("until a partition is declared")] = 5.0
+    quorum_size: Annotated[Count, Key("members that a write needs; 0 is more than half")] = 0
+    degraded_mode: Annotated[bool, Key("a minority goes on, for reading")] = True
+    queue_writes: Annotated[bool, Key("writes wait while there is a partition")] = True
+    max_queue_size: Annotated[Count, Key("how many of them")] = 10_000
+
+
+class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("collect metrics for Prometheus")] = False
+    export_interval: Annotated[Seconds, Key("between two exports")] = 10.0
+    histogram_buckets: Annotated[tuple[float, ...], Key("upper bounds in seconds")] = (
+        0.001,
+        0.005,
+        0.01,
+        0.05,
+        0.1,
+        0.5,
+        1.0,
+        5.0,
+        10.0,
+    )
+
+
+class TracingConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("send traces")] = False
+    backend: Annotated[Literal["otlp", "jaeger", "zipkin"], Key("what the endpoint speaks")] = "otlp"
+    endpoint: Annotated[str, Key("where traces go", env="OTEL_EXPORTER_OTLP_ENDPOINT")] = "http://localhost:4317"
+    sample_rate: Annotated[Percent, Key("share of the traces that are kept", env="OTEL_TRACES_SAMPLER_ARG")] = 0.1
+    export_timeout: Annotated[Seconds, Key("of one export")] = 10.0
+    service_name: Annotated[str, Key("this server's name in them", env="OTEL_SERVICE_NAME")] = "caxton"
+    resource_attributes: Annotated[
+        str, Key("more about this server: key=value,key=value", env="OTEL_RESOURCE_ATTRIBUTES")
+    ] = ""
+
+
+class TokenConfig(msgspec.Struct, frozen=True, kw_only=True):
+    header_name: Annotated[str, Key("header that carries the token")] = "X-Caxton-Token"
+    tokens_file: Annotated[str, Key("file of tokens")] = "/etc/caxton/tokens.yaml"
+
+
+class OAuth2Config(msgspec.Struct, frozen=True, kw_only=True):
+    provider: Annotated[str, Key("who knows the users")] = "github"
+    client_id: Annotated[str, Key("this server's name there")] = ""
+    client_secret: Annotated[str, Key("and its secret", secret=True)] = ""
+    redirect_url: Annotated[str, Key("where users come back to")] = "http://localhost:8080/auth/callback"
+
+
+class RateLimitConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("bound the requests of one client")] = False
+    requests_per_second: Annotated[Annotated[float, Meta(ge=0.001)], Key("that a client may make")] = 100.0
+    burst_size: Annotated[Positive, Key("that it may make at once")] = 200
+
+
+class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("answer browsers that come from other sites")] = False
+    allowed_origins: Annotated[Texts, Key("sites; * is all")] = ("*",)
+    allowed_methods: Annotated[Texts, Key("HTTP methods")] = ("GET", "POST", "PUT", "DELETE")
+    allowed_headers: Annotated[Texts, Key("HTTP headers; * is all")] = ("*",)
+    max_age: Annotated[Seconds, Key("how long a browser remembers this")] = 3600.0
+
+
+class CanaryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    initial_percentage: Annotated[Whole, Key("of the messages for the new version at first")] = 10
+    increment: Annotated[Whole, Key("more in each step")] = 20
+    interval: Annotated[Seconds, Key("between two steps")] = 300.0
+    error_threshold: Annotated[Percent, Key("share of errors that ends it")] = 0.05
+
+
+class BlueGreenConfig(msgspec.Struct, frozen=True, kw_only=True):
+    warm_up_time: Annotated[Seconds, Key("before the new version is used")] = 30.0
+    switch_delay: Annotated[Seconds, Key("before the old one is stopped")] = 10.0
+
+
+class StrategiesConfig(msgspec.Struct, frozen=True, kw_only=True):
+    default: Annotated[
+        Literal["direct", "rolling", "canary", "blue_green", "shadow"], Key("of a deployment that says none")
+    ] = "direct"
+    canary: CanaryConfig = CanaryConfig()
+    blue_green: BlueGreenConfig = BlueGreenConfig()
+
+
+class McpServer(msgspec.Struct, frozen=True, kw_only=True):
+    name: Annotated[str, Key("as agents call it")]
+    url: Annotated[str, Key("where it answers")]
+    capabilities: Annotated[Texts, Key("tools that it offers")] = ()
+
+
+class McpConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("agents may use tools")] = False
+    servers: Annotated[tuple[McpServer, ...], Key("list of {name, url, capabilities}")] = ()
+
+
+class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    max_attempts: Annotated[Positive, Key("in all")] = 3
+    backoff: Annotated[Literal["exponential", "linear", "constant"], Key("how the wait grows")] = "exponential"
+
+
+class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    url: Annotated[str, Key("that is called")]
+    events: Annotated[Texts, Key("for which events")] = ()
+    retry_policy: RetryPolicy = RetryPolicy()
+
+
+class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enabled: Annotated[bool, Key("tell other servers what happens")] = False
+    endpoints: Annotated[tuple[WebhookEndpoint, ...], Key("list of {url, events, retry_policy}")] = ()
+
+
+class IntegrationsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    mcp: Annotated[McpConfig, Key("tools over the Model Context Protocol", inactive="tools are not built yet")] = (
+        McpConfig()
+    )
+    webhooks: Annotated[
+        WebhooksConfig,
+        Key("calls of other servers", inactive="webhooks are not built yet; GET /api/v1/events tells the same"),
+    ] = WebhooksConfig()
+
+
+class ExperimentalConfig(msgspec.Struct, frozen=True, kw_only=True):
+    enable_gpu_support: Annotated[bool, Key("agents on graphics processors")] = False
+    enable_distributed_mode: Annotated[bool, Key("several servers as one; see coordination.cluster")] = False
+    enable_auto_scaling: Annotated[bool, Key("replicas come and go with the load")] = False
+    enable_debug_endpoints: Annotated[bool, Key("the debugging part of the API; it is always there")] = False
+
+
+class PostgresConfig(msgspec.Struct, frozen=True, kw_only=True):
+    connection_timeout: Annotated[Seconds, Key("of a new connection")] = 30.0
+    max_connections: Annotated[Positive, Key("at a time")] = 10
+
+
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True):
+    type: Annotated[Literal["sqlite", "memory", "postgres"], Key("where the state is")] = "sqlite"
+    postgres: PostgresConfig = PostgresConfig()
+
+
+# Any: what stands there is the operator's own
+FREE_TABLE = dict[str, Any]
