@@ -3,7 +3,7 @@
 """
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset, strlen
 
 from caxton._fast.envelope cimport F_SENDER, FIELD_COUNT, PRIORITY_NORMAL, envelope_error_t, envelope_t
@@ -43,7 +43,7 @@ ctypedef struct names_t:
     const char* text         # names, a NUL behind each
     uint32_t end             # where the next one starts
     uint32_t count
-    uint32_t[NAME_SLOTS] slots      # by hash: where a name starts, plus one; used from FEW_NAMES on
+    uint32_t* slots          # by hash: where a name starts, plus one; from FEW_NAMES on. Not in a frame: the stack of a guest's fiber is cold
 
 
 cdef inline envelope_t* block_allocate(size_t text) noexcept nogil:
@@ -107,23 +107,34 @@ cdef inline envelope_t* block_refuse(envelope_error_t* error, int32_t code, size
     return NULL
 
 
+cdef inline void names_init(names_t* names, const char* text) noexcept nogil:
+    names.text = text
+    names.end = 0
+    names.count = 0
+    names.slots = NULL
+
+
+cdef inline void names_free(names_t* names) noexcept nogil:
+    free(names.slots)
+
+
 cdef inline bint name_joins(names_t* names, uint32_t length) noexcept nogil:
     """Does the NUL-ended name behind the others stand there for the first time? Then it is one of them now."""
     cdef const char* name = names.text + names.end
     cdef uint32_t place = 0
-    if names.count < FEW_NAMES:
+    if names.count == FEW_NAMES and names.slots == NULL:
+        names.slots = <uint32_t*>calloc(NAME_SLOTS, sizeof(uint32_t))       # without memory it goes on, slowly
+        while names.slots != NULL and place < names.end:
+            _enter(names, place, <uint32_t>strlen(names.text + place))
+            place += <uint32_t>strlen(names.text + place) + 1
+        place = 0
+    if names.slots == NULL:
         while place < names.end:
             if memcmp(names.text + place, name, length + 1) == 0:
                 return False
             place += <uint32_t>strlen(names.text + place) + 1
-    else:
-        if names.count == FEW_NAMES:
-            memset(names.slots, 0, sizeof(names.slots))
-            while place < names.end:
-                _enter(names, place, <uint32_t>strlen(names.text + place))
-                place += <uint32_t>strlen(names.text + place) + 1
-        if not _enter(names, names.end, length):
-            return False
+    elif not _enter(names, names.end, length):
+        return False
     names.count += 1
     names.end += length + 1
     return True

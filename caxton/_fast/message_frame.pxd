@@ -42,6 +42,8 @@ from caxton._fast.message_block cimport (
     block_refuse,
     block_text_size,
     name_joins,
+    names_free,
+    names_init,
     names_t,
 )
 from caxton._fast.rfc3339 cimport is_moment
@@ -121,15 +123,15 @@ cdef inline bint _sound_names(envelope_t* block, int field, const envelope_limit
     cdef uint32_t length = block.fields[field].length
     cdef uint32_t limit = min(limits.max_receivers, <uint32_t>MAX_RECEIVERS)
     cdef size_t size
-    names.text = envelope_field(block, field)
-    names.end = 0
-    names.count = 0
-    while length and names.end <= length:
+    cdef bint sound = True
+    names_init(&names, envelope_field(block, field))
+    while sound and length and names.end <= length:
         size = strlen(names.text + names.end)
-        if size == 0 or size > limits.max_name or not name_joins(&names, <uint32_t>size) or names.count > limit:
-            return False
-    count[0] = names.count
-    return True
+        sound = size != 0 and size <= limits.max_name and name_joins(&names, <uint32_t>size) and names.count <= limit
+    names_free(&names)
+    if sound:
+        count[0] = names.count
+    return sound
 
 
 cdef inline bint _sound_field(envelope_t* block, int field, const envelope_limits_t* limits, uint32_t* count) noexcept nogil:

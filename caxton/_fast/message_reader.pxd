@@ -75,6 +75,8 @@ from caxton._fast.message_block cimport (
     MAX_TRACESTATE,
     SENDER_ROOM,
     name_joins,
+    names_free,
+    names_init,
     names_t,
 )
 from caxton._fast.rfc3339 cimport moment_parse
@@ -183,15 +185,10 @@ cdef inline const char* _agent(reader_t* reader, const char* p, int key, slice_t
     return p
 
 
-cdef inline const char* _agents(reader_t* reader, const char* p, int key, uint32_t* count) noexcept nogil:
-    """An array of agents, gathered at its start: names, a NUL between two. A name that comes again is left out (it is a set)."""
-    cdef names_t names
+cdef inline const char* _gather(reader_t* reader, const char* p, int key, names_t* names) noexcept nogil:
     cdef char* start = <char*>p
     cdef uint32_t limit = reader.max_receivers
     cdef slice_t name
-    names.text = start
-    names.end = 0
-    names.count = 0
     p = skip_space(p + 1)
     if p[0] == c']':
         return p + 1
@@ -201,7 +198,7 @@ cdef inline const char* _agents(reader_t* reader, const char* p, int key, uint32
             return NULL
         memmove(start + names.end, <char*>_block(reader) + name.offset, name.length)
         start[names.end + name.length] = 0
-        if name_joins(&names, name.length) and names.count > limit:
+        if name_joins(names, name.length) and names.count > limit:
             return refuse(&reader.scan, E_RECEIVERS, p, key)
         p = skip_space(p)
         if p[0] == c']':
@@ -209,10 +206,20 @@ cdef inline const char* _agents(reader_t* reader, const char* p, int key, uint32
         if p[0] != c',':
             return fail(&reader.scan, E_JSON, p)
         p = skip_space(p + 1)
-    count[0] = names.count
     _block(reader).fields[key].offset = <uint32_t>(sizeof(envelope_t) + (start - reader.text))
     _block(reader).fields[key].length = names.end - 1
     return p + 1
+
+
+cdef inline const char* _agents(reader_t* reader, const char* p, int key, uint32_t* count) noexcept nogil:
+    """An array of agents, gathered at its start: names, a NUL between two. A name that comes again is left out (it is a set)."""
+    cdef names_t names
+    names_init(&names, p)
+    p = _gather(reader, p, key, &names)
+    names_free(&names)
+    if p != NULL and names.count:
+        count[0] = names.count
+    return p
 
 
 cdef inline const char* _named(reader_t* reader, const char* p, int key, uint32_t* count) noexcept nogil:
