@@ -17,6 +17,7 @@ cdef enum:
     FAIRNESS = 16
     LANES = 5               # four priorities, then control
     CONTROL_LANE = 4
+    FEW = 4                 # a power of two
 
 ctypedef struct lane_t:
     envelope_t** items      # ring; NULL until the first message
@@ -25,13 +26,14 @@ ctypedef struct lane_t:
     uint32_t capacity       # a power of two
 
 ctypedef struct mailbox_t:
-    lane_t lanes[LANES]
     uint32_t count          # messages in the four lanes; peeked without the lock
     uint32_t bound
-    uint32_t passed         # messages taken in a row while a lower lane waited
-    int32_t last            # the lane that had the last turn out of order
     uint64_t bytes          # peeked without the lock
     uint64_t byte_bound
+    uint32_t passed         # messages taken in a row while a lower lane waited
+    int32_t last            # the lane that had the last turn out of order
+    lane_t lanes[LANES]
+    envelope_t* few[FEW]    # the first ring of the lane that most messages take: on the port's own lines
 
 cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noexcept nogil
 # releases what waits

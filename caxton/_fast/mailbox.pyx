@@ -11,21 +11,35 @@ from caxton._fast.envelope cimport (
     envelope_t,
     envelope_wrap,
     KIND_MESSAGE,
+    PRIORITY_NORMAL,
 )
 from caxton._fast.platform cimport cx_poke_u32, cx_poke_u64
 
 
-cdef int lane_push(lane_t* lane, envelope_t* envelope) noexcept nogil:
+cdef inline void lane_give_back(mailbox_t* box, lane_t* lane) noexcept nogil:
+    """Its ring, which the messages have left or are about to."""
+    if lane.items != box.few:
+        free(lane.items)
+
+
+cdef inline void use_few(mailbox_t* box) noexcept nogil:
+    if box.lanes[PRIORITY_NORMAL].items == NULL:
+        box.lanes[PRIORITY_NORMAL].items = box.few
+        box.lanes[PRIORITY_NORMAL].capacity = FEW
+        box.lanes[PRIORITY_NORMAL].head = 0
+
+
+cdef int lane_push(mailbox_t* box, lane_t* lane, envelope_t* envelope) noexcept nogil:
     cdef envelope_t** items
     cdef uint32_t i, capacity
     if lane.count == lane.capacity:
-        capacity = lane.capacity * 2 if lane.capacity else 4
+        capacity = lane.capacity * 2 if lane.capacity else FEW
         items = <envelope_t**>malloc(capacity * sizeof(envelope_t*))
         if items == NULL:
             return -1
         for i in range(lane.count):
             items[i] = lane.items[(lane.head + i) & (lane.capacity - 1)]
-        free(lane.items)
+        lane_give_back(box, lane)
         lane.items = items
         lane.head = 0
         lane.capacity = capacity
@@ -34,7 +48,7 @@ cdef int lane_push(lane_t* lane, envelope_t* envelope) noexcept nogil:
     return 0
 
 
-cdef envelope_t* lane_pop(lane_t* lane) noexcept nogil:
+cdef envelope_t* lane_pop(mailbox_t* box, lane_t* lane) noexcept nogil:
     cdef envelope_t* envelope = lane.items[lane.head]
     lane.head = (lane.head + 1) & (lane.capacity - 1)
     lane.count -= 1
@@ -44,6 +58,7 @@ cdef envelope_t* lane_pop(lane_t* lane) noexcept nogil:
         lane.items = NULL
         lane.capacity = 0
         lane.head = 0
+        use_few(box)
     return envelope
 
 
@@ -52,16 +67,18 @@ cdef void mailbox_init(mailbox_t* box, uint32_t bound, uint64_t byte_bound) noex
     box.bound = bound
     box.byte_bound = byte_bound
     box.last = PRIORITY_COUNT
+    use_few(box)
 
 
 cdef void mailbox_clear(mailbox_t* box) noexcept nogil:
     cdef int i
     for i in range(LANES):
         while box.lanes[i].count:
-            envelope_release(lane_pop(&box.lanes[i]))
-        free(box.lanes[i].items)
+            envelope_release(lane_pop(box, &box.lanes[i]))
+        lane_give_back(box, &box.lanes[i])
         box.lanes[i].items = NULL
         box.lanes[i].capacity = 0
+    use_few(box)
     box.count = 0
     box.bytes = 0
 
@@ -72,8 +89,8 @@ cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil:
 
 cdef int mailbox_put(mailbox_t* box, envelope_t* envelope) noexcept nogil:
     if envelope.kind != KIND_MESSAGE:
-        return lane_push(&box.lanes[CONTROL_LANE], envelope)
-    if lane_push(&box.lanes[envelope.priority], envelope):
+        return lane_push(box, &box.lanes[CONTROL_LANE], envelope)
+    if lane_push(box, &box.lanes[envelope.priority], envelope):
         return -1
     cx_poke_u32(&box.count, box.count + 1)
     cx_poke_u64(&box.bytes, box.bytes + envelope.size)
@@ -84,7 +101,7 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
     cdef int highest = -1, lowest = -1, after = -1, i
     cdef envelope_t* envelope
     if box.lanes[CONTROL_LANE].count:
-        return lane_pop(&box.lanes[CONTROL_LANE])
+        return lane_pop(box, &box.lanes[CONTROL_LANE])
     if box.count == 0:
         return NULL
     for i in range(PRIORITY_COUNT):
@@ -102,7 +119,7 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
         highest = box.last = after if after >= 0 else lowest
     else:
         box.passed += 1
-    envelope = lane_pop(&box.lanes[highest])
+    envelope = lane_pop(box, &box.lanes[highest])
     cx_poke_u32(&box.count, box.count - 1)
     cx_poke_u64(&box.bytes, box.bytes - envelope.size)
     return envelope

@@ -19,6 +19,7 @@ How routes are kept is in route_table.pxd. It does not know what a port does wit
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from caxton._fast.ahead cimport ahead_t
 from caxton._fast.content_filter cimport filter_t
 from caxton._fast.envelope cimport envelope_t
 from caxton._fast.mailbox cimport mailbox_t
@@ -41,7 +42,9 @@ cdef enum:
     SEND_STORE = -9         # the store takes nothing now: its disk is full or fails
     UNSENT = 100            # a dead letter's reason for one of them: 100 - code
 
+# What a hop reads and writes stands on the first lines, in the order of its way.
 ctypedef struct port_t:
+    ahead_t ahead
     uint32_t id
     int32_t refs            # atomic: the routes together hold one, each queue entry holds one
     uint8_t kind
@@ -52,20 +55,20 @@ ctypedef struct port_t:
     uint8_t delivery        # DELIVERY_* of messages that do not say it
     uint8_t never_kept      # who receives here is gone when the server is
     uint8_t refilling       # EVENT_REFILL was sent and not yet answered
+    int32_t schedule        # workers.pxd
+    int32_t wanted          # scheduler.pyx: bits of what Python asked for
+    int32_t pending         # atomic: events of its guest that Trio has not read yet
+    uint32_t backlog        # messages that wait in the store; peeked without the lock
+    void* agent             # wasm/instance.pxd agent_t*, or NULL; whether there is one is asked without the lock
+    uint64_t received
+    uint32_t turn_number    # where its last turn was recorded, for the next one (record_t.after_ring)
+    uint16_t turn_ring
     uint16_t name_length
     char* name
     pthread_mutex_t lock    # guards mailbox, schedule and the flags above
     mailbox_t mailbox
     retries_t retries
-    uint32_t backlog        # messages that wait in the store; peeked without the lock
     uint32_t backlog_bound
-    int32_t schedule        # workers.pxd
-    int32_t wanted          # scheduler.pyx: bits of what Python asked for
-    int32_t pending         # atomic: events of its guest that Trio has not read yet
-    void* agent             # wasm/instance.pxd agent_t*, or NULL; whether there is one is asked without the lock
-    uint32_t turn_number    # where its last turn was recorded, for the next one (record_t.after_ring)
-    uint16_t turn_ring
-    uint64_t received
     char pad[64]            # what another thread writes stands on cache lines of its own
     # counters, written by the journal's reader
     uint64_t handled
@@ -73,6 +76,7 @@ ctypedef struct port_t:
     uint64_t sent
     uint64_t turns_ns
     uint64_t waited_ns
+    char pad_after[64]      # the name follows
 
 ctypedef struct member_t:
     port_t* port                # atomic; NULL: has left
@@ -108,6 +112,7 @@ ctypedef struct targets_t:
     port_t** items
     uint32_t count
     uint32_t capacity
+    route_t* route          # the last one that was looked at; not to be followed, it may be gone
 
 ctypedef struct router_t:
     table_t* table

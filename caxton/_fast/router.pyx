@@ -222,7 +222,7 @@ cdef int router_resolve(router_t* router, const char* address, uint32_t length, 
     cdef uint32_t i, since = targets.count
     if starts_with(address, length, TOPIC, 6):
         return resolve_topic(router, address, length, envelope, targets)
-    route = route_of(router, address, length)
+    targets.route = route = route_of(router, address, length)
     if route == NULL:
         return SEND_NO_RECEIVER
     if starts_with(address, length, BROADCAST, 12):

@@ -247,6 +247,7 @@ cdef class Scheduler:
         self.world.router = &self.router.router
         self.world.outbox = &self.outbox
         self.world.engine = engine.handle
+        self.world.memories_stay = engine.memory_reservation != 0
         self.world.limits = DEFAULT_LIMITS
         self.world.limits.max_size = max_message_size
         if outbox_init(&self.outbox):

@@ -5,6 +5,7 @@
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
+from caxton._fast.ahead cimport note_ahead
 from caxton._fast.delivery cimport delivery_for, delivery_of, is_away, is_kept, must_spill, port_refusal
 from caxton._fast.activity cimport (
     DO_ENVELOPE,
@@ -179,6 +180,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     elif port.schedule == IDLE and port.agent != NULL and port_retain(port):
         port.schedule = QUEUED
         queue = True
+        note_ahead(&port.ahead.message, envelope)
     pthread_mutex_unlock(&port.lock)
     if queue:
         pool_push(pool, worker, port)

@@ -6,7 +6,8 @@ Rule 2: a thread pushes to its own queue and takes from it first; one without wo
 Rule 3: a queue has two lanes. In the second stand those whose last run used up a whole slice: it has one run for each slice of time that the first had, so
     however many guests spin, who answers at once waits for one slice of theirs and not for all.
 Rule 4: the ticker moves the epoch only while a thread runs; with nothing to do it waits for the next due time, or for ever.
-Rule 5: each thread publishes the router version at which it held nothing (`seen`), for reclamation.
+Rule 5: of a long queue, a thread asks the memory for what the next run will touch while one goes on (ahead.pxd).
+Rule 6: each thread publishes the router version at which it held nothing (`seen`), for reclamation.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t

@@ -1,5 +1,7 @@
 """See workers.pxd for the rules."""
 
+# Over 500 lines: queues, due times, threads and ticker wake one another, in an order that only shows side by side.
+
 # Over 500 lines, just: threads, queues and the ticker wake each other, and are read together for a lost wake-up.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -7,6 +9,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memset
 
 from caxton._fast.activity cimport DO_IDLE, DO_SCHEDULE, set_activity
+from caxton._fast.ahead cimport fetch_ahead, fetch_lines, PORT_LINES
 from caxton._fast.journal cimport ring_free, ring_init, ring_used
 from caxton._fast.outbox cimport outbox_notify
 from caxton._fast.platform cimport (
@@ -18,6 +21,7 @@ from caxton._fast.platform cimport (
     cx_load_u64,
     cx_monotonic_ns,
     cx_peek_i32,
+    cx_peek_ptr,
     cx_peek_u64,
     cx_poke_i32,
     cx_store_i32,
@@ -38,6 +42,7 @@ cdef enum:
     NOT_LOOKING = 1             # outside of any table: nothing retired is held back
     THREAD_STACK = 1 << 20
     STEAL_AT_MOST = 64
+    FAR = 4                     # a port is asked for so many runs before its own, and what it points to one run before
     LEVEL_FROM = 8              # fewer are not worth to be carried to another core
     NOTIFY_NS = 3_000_000       # records wait this long before Trio is woken for them alone
     STOPPING_SLICE_NS = 1_000_000
@@ -74,6 +79,11 @@ cdef port_t* queue_take(queue_t* queue) noexcept nogil:
     queue.head = (queue.head + 1) & (queue.capacity - 1)
     cx_store_i32(&queue.count, queue.count - 1)
     return port
+
+
+cdef inline port_t* look(const queue_t* queue, int32_t at) noexcept nogil:
+    """Under the worker's lock: who is so far behind the first; NULL: nobody."""
+    return queue.items[(queue.head + <uint32_t>at) & (queue.capacity - 1)] if at < queue.count else NULL
 
 
 cdef inline int32_t waiting(const worker_t* worker) noexcept nogil:
@@ -328,6 +338,8 @@ cdef void* work(void* argument) noexcept nogil:
     cdef worker_t* worker = <worker_t*>argument
     cdef pool_t* pool = worker.pool
     cdef port_t* port
+    cdef port_t* following
+    cdef port_t* later
     set_activity(&worker.activity, DO_SCHEDULE)
     while not cx_load_i32(&pool.stopping):
         cx_store_u64(&worker.seen, cx_load_u64(&pool.router.version))
@@ -336,7 +348,13 @@ cdef void* work(void* argument) noexcept nogil:
             level(pool, worker)
         pthread_mutex_lock(&worker.lock)
         port = take_next(worker)
+        following = look(&worker.lanes[PROMPT], 0)
+        later = look(&worker.lanes[PROMPT], FAR)
         pthread_mutex_unlock(&worker.lock)
+        if later != NULL:
+            # Many wait: what they need is in no cache. No port is freed before this thread looks again
+            fetch_lines(later, 0, 2 + PORT_LINES)
+            fetch_ahead(&following.ahead, cx_peek_ptr(&following.agent))
         if port == NULL and pool.count > 1:
             port = steal(pool, worker)
         if port == NULL:

@@ -361,6 +361,7 @@ cdef extern from * nogil:
     # -- handles into a store: plain values, no ownership; dead with their store --
     ctypedef struct wasmtime_func_t:
         uint64_t store_id    # 0: the null function
+        void* private_       # of the engine; fetched ahead and never followed
 
     ctypedef struct wasmtime_instance_t:
         uint64_t store_id

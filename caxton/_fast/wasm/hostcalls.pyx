@@ -7,6 +7,7 @@ from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from caxton._fast.activity cimport DO_GUEST, DO_HOST, DO_ROUTER, set_activity
+from caxton._fast.ahead cimport note_ahead
 from caxton._fast.outbox cimport event_new, event_t, outbox_push
 from caxton._fast.platform cimport (
     cx_load_i32,
@@ -472,6 +473,7 @@ cdef wasm_trap_t* observed(void* env, wasmtime_caller_t* caller, wasmtime_val_ra
     cdef agent_t* agent = agent_of(caller)
     cdef wasm_trap_t* trap
     set_activity(agent.activity, DO_HOST)
+    note_ahead(&agent.port.ahead.stack, values)
     trap = (<wasmtime_func_unchecked_callback_t>env)(NULL, caller, values, count)
     set_activity(agent.activity, DO_GUEST)
     return trap

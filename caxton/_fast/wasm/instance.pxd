@@ -6,7 +6,7 @@ only when the turn is done: the scheduler commits it, or forgets it after a cras
 
 Rule 1: one thread at a time touches an agent; the port's `schedule` says which.
 Rule 2: after a crash the instance is never called again.
-Rule 3: every pointer and length of the guest goes through `guest_bytes`.
+Rule 3: every pointer and length of the guest goes through `guest_bytes`, which knows the memory's bounds from the last time when they cannot have shrunk or moved.
 Rule 4: host functions run on the guest's small stack: no recursion on input, no large frames, no Python.
 
 It does not know queues, threads or who receives: that is the scheduler's.
@@ -101,6 +101,7 @@ ctypedef struct world_t:
     router_t* router
     outbox_t* outbox
     wasm_engine_t* engine
+    bint memories_stay          # a memory that grows does not move
     envelope_limits_t limits
 
 ctypedef struct blueprint_t:
@@ -133,6 +134,8 @@ ctypedef struct agent_t:
     wasmtime_context_t* context
     wasmtime_instance_t instance
     wasmtime_memory_t memory
+    uint8_t* bytes              # of its memory, where it stays; a memory only grows. NULL: not asked for yet
+    uint64_t bytes_size
     wasmtime_func_t functions[FN_COUNT]
     # the call that runs
     wasmtime_call_future_t* future
@@ -219,6 +222,12 @@ cdef state_t* agent_state(agent_t* agent) noexcept nogil
 
 # the bytes at a guest's pointer, or NULL when they are not all inside its memory
 cdef inline uint8_t* guest_bytes(agent_t* agent, uint32_t pointer, uint32_t length) noexcept nogil:
-    if <uint64_t>pointer + length > wasmtime_memory_data_size(agent.context, &agent.memory):
-        return NULL
-    return wasmtime_memory_data(agent.context, &agent.memory) + pointer
+    cdef uint64_t end = <uint64_t>pointer + length
+    if agent.bytes == NULL or end > agent.bytes_size:
+        if end > wasmtime_memory_data_size(agent.context, &agent.memory):
+            return NULL
+        if not agent.world.memories_stay:
+            return wasmtime_memory_data(agent.context, &agent.memory) + pointer
+        agent.bytes = wasmtime_memory_data(agent.context, &agent.memory)
+        agent.bytes_size = wasmtime_memory_data_size(agent.context, &agent.memory)
+    return agent.bytes + pointer

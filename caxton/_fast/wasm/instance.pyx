@@ -17,6 +17,7 @@ from caxton._fast.activity cimport (
     DO_ROUTER,
     set_activity,
 )
+from caxton._fast.ahead cimport note_ahead
 from caxton._fast.delivery cimport delivery_of, port_refusal
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
@@ -238,6 +239,7 @@ cdef int queue(agent_t* agent, envelope_t* envelope, port_t* target) noexcept no
             outcome = SEND_MEMORY
         else:
             agent.outgoing = larger
+            note_ahead(&agent.port.ahead.outgoing, larger)
             agent.outgoing_room = room
     if outcome == 0 and target != NULL and not port_retain(target):
         outcome = SEND_NO_RECEIVER
@@ -280,6 +282,9 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
     outcome = router_resolve_all(agent.world.router, envelope, &agent.targets)
     if outcome == 0 and agent.targets.count == 1:
         target = agent.targets.items[0]
+        note_ahead(&agent.port.ahead.target, target)
+        note_ahead(&agent.port.ahead.route, agent.targets.route)
+        note_ahead(&agent.port.ahead.found, agent.targets.items)
         outcome = port_refusal(agent.world.router, target, delivery_of(agent.world.router, envelope, target))
     if outcome:
         envelope_release(envelope)
@@ -299,6 +304,7 @@ cdef int invalid(agent_t* agent, const envelope_error_t* error) noexcept nogil:
 cdef int agent_send(agent_t* agent, const char* json, uint32_t length) noexcept nogil:
     cdef envelope_error_t error
     cdef envelope_t* envelope = parse_own(agent, json, length, &error)
+    note_ahead(&agent.port.ahead.sent, json)
     if envelope == NULL:
         return invalid(agent, &error)
     return route_own(agent, envelope)
@@ -530,6 +536,7 @@ cdef int start_phase(agent_t* agent) noexcept nogil:
             if at == NULL:
                 return crash(agent, EXIT_MEMORY, b"the message buffer lies outside the guest's memory")
             set_activity(agent.activity, DO_ENVELOPE)
+            note_ahead(&agent.port.ahead.inbox, at)
             envelope_write_json(agent.turn, <char*>at)
             set_activity(agent.activity, DO_GUEST)
             return call(agent, FN_HANDLE_MESSAGE, <int32_t>agent.inbox, <int32_t>agent.wanted, 2)
@@ -693,6 +700,8 @@ cdef int look_up(agent_t* agent) noexcept nogil:
         ) or item.kind != EXTERN_FUNC:
             return crash(agent, EXIT_INIT, b"an exported function is missing")
         agent.functions[i] = item.of.func
+    note_ahead(&agent.port.ahead.store, agent.context)
+    note_ahead(&agent.port.ahead.instance, agent.functions[FN_HANDLE_MESSAGE].private_)
     return next_phase(agent, PHASE_INITIALIZE)
 
 
@@ -720,6 +729,7 @@ cdef class Instance:
         self.world.router = &self.router.router
         self.world.outbox = &self.outbox
         self.world.engine = engine.handle
+        self.world.memories_stay = engine.memory_reservation != 0
         self.world.limits = DEFAULT_LIMITS
         self.port.name = b"instance"
         self.port.name_length = 8

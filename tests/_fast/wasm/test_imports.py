@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from caxton._fast.scheduler import EVENT_EXITED, EVENT_STARTED, EXIT_TRAP, Scheduler
+from caxton._fast.scheduler import EVENT_EXITED, EVENT_LOG, EVENT_STARTED, EXIT_TRAP, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 from caxton.core.wasm_abi import ABI_IMPORTS, AgentLimits, check
@@ -108,3 +108,25 @@ def test_a_memory_grows_up_to_its_limit_and_not_beyond(kind: str) -> None:
         _, reason, said = opened.wait_for(EVENT_EXITED)
         assert reason == EXIT_TRAP
         assert "out of bounds memory access" in said
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_host_functions_see_what_the_guest_has_grown_to(kind: str) -> None:
+    # the second page is the inbox: the guest exports no allocator
+    body = """
+      (i64.store (i32.const 0) (i64.const 0x3161)) (call $log (i32.const 0) (i32.const 2))
+      (call $log (i32.const 131072) (i32.const 1))
+      (drop (memory.grow (i32.const 1)))
+      (i64.store (i32.const 131072) (i64.const 0x3262)) (call $log (i32.const 131072) (i32.const 2))
+      (call $log (i32.const 196607) (i32.const 2))
+      (i64.store (i32.const 0) (i64.const 0x3363)) (call $log (i32.const 0) (i32.const 2))
+      (i32.const 0)"""
+    fields = '(import "caxton" "console_log" (func $log (param i32 i32)))'
+    with house(kind, guest(body, fields)) as opened:
+        opened.wait_for(EVENT_STARTED)
+        opened.send()
+        said = ""
+        while not said.endswith("c3"):
+            assert select.select([opened.scheduler.wake_fd], [], [], 10)[0], said
+            said += "".join(what[0] for event, _, _, what in opened.scheduler.drain() if event == EVENT_LOG)
+        assert said == "a1b2c3"
