@@ -24,8 +24,7 @@ import msgspec
 import trio
 
 from caxton._fast.envelope import Envelope
-from caxton._fast.scheduler import SEND_MAILBOX_FULL, Scheduler
-from caxton.bus.delivery import UNSENT
+from caxton._fast.scheduler import SEND_MAILBOX_FULL, UNSENT, Scheduler
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
 from caxton.core.answer import SILENT, Answer, Unanswered
