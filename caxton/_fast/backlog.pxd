@@ -7,6 +7,7 @@ cdef class Backlog:
     cdef uint64_t head
     cdef uint64_t count
     cdef uint64_t room
+    cdef uint64_t found_bytes           # frames of those that were found at start, until the port that counts them is there
     cdef int add(self, uint64_t position) except -1
     cdef uint64_t pop(self) noexcept
     cdef uint64_t at(self, uint64_t i) noexcept

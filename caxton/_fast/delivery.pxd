@@ -4,11 +4,11 @@ A *kept* message (durable or relaxed) waits for its receiver as long as it takes
 when the agent is away or its mailbox is full.
 """
 
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from caxton._fast.envelope cimport DELIVERY_DURABLE, DELIVERY_VOLATILE, envelope_t
+from caxton._fast.envelope cimport DELIVERY_DURABLE, DELIVERY_VOLATILE, envelope_frame_size, envelope_t
 from caxton._fast.mailbox cimport mailbox_is_full
-from caxton._fast.platform cimport cx_load_ptr, cx_peek_i32, cx_peek_u32, cx_peek_u8
+from caxton._fast.platform cimport cx_add_u64, cx_load_ptr, cx_peek_i32, cx_peek_u32, cx_peek_u64, cx_peek_u8, cx_poke_u32, cx_poke_u64
 from caxton._fast.router cimport PORT_HOST, port_t, router_t, SEND_MAILBOX_FULL, SEND_STOPPED, SEND_STORE
 
 cdef inline uint8_t delivery_of(const router_t* router, const envelope_t* envelope, const port_t* target) noexcept nogil:
@@ -38,15 +38,37 @@ cdef inline bint is_queued(const port_t* port, uint8_t delivery) noexcept nogil:
     """What was accepted for the port waits until somebody is back, or behind what does."""
     return is_away(port) or (is_kept(delivery) and must_spill(port))
 
-cdef inline int port_refusal(const router_t* router, const port_t* port, uint8_t delivery) noexcept nogil:
-    """0, or the SEND_* code that a message of this class would get now; without the port's lock it may be otherwise in a moment."""
+cdef inline bint backlog_is_full(const router_t* router, const port_t* port, uint64_t size) noexcept nogil:
+    """Whether the store is not to have another message of *size* for the port. Threads that ask at once may go beyond the bound of all by one message each."""
+    return (
+        cx_peek_u32(&port.backlog) >= cx_peek_u32(&port.backlog_bound)
+        or cx_peek_u64(&port.backlog_bytes) + size > cx_peek_u64(&port.backlog_byte_bound)
+        or cx_peek_u64(&router.backlog_bytes) + size > router.backlog_byte_bound
+    )
+
+cdef inline void backlog_grows(router_t* router, port_t* port, uint32_t count, uint64_t size) noexcept nogil:
+    """Under the port's lock: so many more messages wait in the store, of *size* bytes together."""
+    cx_poke_u32(&port.backlog, port.backlog + count)
+    cx_poke_u64(&port.backlog_bytes, port.backlog_bytes + size)
+    cx_add_u64(&router.backlog_bytes, size)
+
+cdef inline void backlog_shrinks(router_t* router, port_t* port, uint32_t count, uint64_t size) noexcept nogil:
+    """The same backwards. What cannot be read any more has an unknown size: where no message is left, no byte is."""
+    cx_poke_u32(&port.backlog, port.backlog - count)
+    if port.backlog == 0 or size > port.backlog_bytes:
+        size = port.backlog_bytes
+    cx_poke_u64(&port.backlog_bytes, port.backlog_bytes - size)
+    cx_add_u64(&router.backlog_bytes, -size)
+
+cdef inline int port_refusal(const router_t* router, const port_t* port, const envelope_t* envelope, uint8_t delivery) noexcept nogil:
+    """0, or the SEND_* code that the message would get now; without the port's lock it may be otherwise in a moment."""
     if cx_peek_u8(&port.closed):
         return SEND_STOPPED
     if is_kept(delivery):
         if cx_peek_i32(&router.refusing):
             return SEND_STORE
         if must_spill(port):
-            return SEND_MAILBOX_FULL if cx_peek_u32(&port.backlog) >= cx_peek_u32(&port.backlog_bound) else 0
+            return SEND_MAILBOX_FULL if backlog_is_full(router, port, envelope_frame_size(envelope)) else 0
     elif not cx_peek_u8(&port.accepting):
         return SEND_STOPPED
     return SEND_MAILBOX_FULL if mailbox_is_full(&port.mailbox) else 0

@@ -39,6 +39,7 @@ cdef class History:
     cdef uint64_t _oldest       # sequence number of the oldest message that is kept
     cdef uint64_t _next         # sequence number of the next message
     cdef uint64_t _hops[BUCKETS]
+    cdef uint32_t rings             # how many there are
     cdef uint64_t* _places[RINGS]   # of each ring that was heard of: count of a message % room -> its number
     cdef uint64_t* _index           # by hash of the message's id: its number; 0: free
     cdef uint64_t _index_room

@@ -14,15 +14,9 @@ from caxton._fast.envelope cimport (
     F_CONVERSATION_ID,
     KIND_MESSAGE,
 )
-from caxton._fast.journal cimport block_copy, IN_TURN, OUTSIDE, record_t, SPILLED
+from caxton._fast.journal cimport block_copy, IN_TURN, number_of, OUTSIDE, record_t, SEQUENCE_BOOT, SPILLED
 from caxton._fast.platform cimport cx_monotonic_ns, cx_realtime_us
 from caxton._fast.router cimport port_t, Router
-
-cdef enum:
-    # as in ledger.pxd, which knows this file
-    SEQUENCE_BOOT = 44
-    SEQUENCE_RING = 34
-
 
 cdef inline uint64_t hash_of_id(const uint8_t* message_id) noexcept nogil:
     cdef uint64_t high, low
@@ -31,9 +25,9 @@ cdef inline uint64_t hash_of_id(const uint8_t* message_id) noexcept nogil:
     return ((high ^ (low << 32 | low >> 32)) * <uint64_t>0x9E3779B97F4A7C15) >> 20
 
 
-cdef inline uint64_t place_of(uint64_t sequence, uint64_t room) noexcept nogil:
+cdef inline uint64_t place_of(uint64_t sequence, uint32_t rings, uint64_t room) noexcept nogil:
     """Of messages of one ring that follow one another the places follow one another; those of an earlier boot are elsewhere."""
-    return ((sequence & ((<uint64_t>1 << SEQUENCE_RING) - 1)) + (sequence >> SEQUENCE_BOOT) * <uint64_t>0x9E3779B1) % room
+    return (number_of(sequence) // rings + (sequence >> SEQUENCE_BOOT) * <uint64_t>0x9E3779B1) % room
 
 
 cdef inline uint32_t bucket_of(uint64_t ns) noexcept nogil:
@@ -58,6 +52,7 @@ cdef class History:
     def __cinit__(self, Router router, uint64_t messages, uint64_t size):
         self.router = router
         self._room = max(messages, 1)
+        self.rings = 1
         self._capacity = max(size, 4096) & ~<uint64_t>7
         # untouched pages cost nothing: the memory is used as messages come
         self._bytes = <char*>malloc(self._capacity)
@@ -138,12 +133,12 @@ cdef class History:
         return self._entry(sequence) != NULL
 
     cdef entry_t* _entry(self, uint64_t sequence) noexcept:
-        cdef uint64_t* places = self._places[sequence >> SEQUENCE_RING & (RINGS - 1)]
+        cdef uint64_t* places = self._places[number_of(sequence) % self.rings % RINGS]
         cdef uint64_t number
         cdef entry_t* entry
         if places == NULL or sequence == 0:
             return NULL
-        number = places[place_of(sequence, self._room)]
+        number = places[place_of(sequence, self.rings, self._room)]
         if number < self._oldest or number >= self._next:
             return NULL
         entry = &self._entries[number % self._room]
@@ -176,11 +171,11 @@ cdef class History:
         entry.changed_us = 0
         entry.sequence = sequence
         if sequence:
-            ring = <uint32_t>(sequence >> SEQUENCE_RING & (RINGS - 1))
+            ring = <uint32_t>(number_of(sequence) % self.rings % RINGS)
             if self._places[ring] == NULL:
                 self._places[ring] = <uint64_t*>calloc(self._room, sizeof(uint64_t))     # untouched pages cost nothing
             if self._places[ring] != NULL:
-                self._places[ring][place_of(sequence, self._room)] = self._next
+                self._places[ring][place_of(sequence, self.rings, self._room)] = self._next
         self._next += 1
 
     def accept(self, Envelope envelope not None):

@@ -14,7 +14,7 @@ Rule 4: what waits in the store and not in a mailbox is the port's *backlog*: po
 What segments look like is in segment.pxd, what is live in live.pxd, the start in recovery.pxd. It knows no SQL and no files. All of it runs on the thread that runs Trio, with the interpreter's lock.
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from caxton._fast.backlog cimport Backlog
 from caxton._fast.envelope cimport envelope_t
@@ -24,12 +24,6 @@ from caxton._fast.live cimport Live
 from caxton._fast.recovery cimport Recovery
 from caxton._fast.router cimport Router
 from caxton._fast.segment cimport bytes_t
-
-cdef enum:
-    # A sequence number: boot << 48 | n, where n % rings is the number of the ring. A ring's numbers only grow. With 64 threads that accept a million
-    # messages a second each, they last for seven weeks; with two, for three years.
-    SEQUENCE_BOOT = 48
-    BOOTS = 65535           # 1 to 65535, then 1 again: what then still waits has long been carried on, or is expected to be gone
 
 ctypedef struct reading_t:
     bytes_t group           # records of a turn whose end was not read yet
@@ -66,6 +60,7 @@ cdef class Ledger:
     cdef dict waiting                   # owner -> Backlog, before it has a port
     cdef dict strangers                 # owner without a port -> a number for segments
     cdef dict pieces                    # ring -> pieces of a changes block
+    cdef int32_t fail_recorded          # passes of the failpoint `turn-recorded` that are left, 0: it is not armed
     cdef int open_rings(self, int count) except -1
     cdef int read(self, ring_t** rings, list events) except -1
     cdef bint _has_something(self) noexcept

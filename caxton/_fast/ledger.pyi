@@ -44,8 +44,8 @@ class Ledger:
         """Take the live deliveries of an old segment into the one that is being filled; how many there were."""
 
     # -- backlogs --
-    def name(self, port_id: int, owner: str) -> int:
-        """Whose port it is, in the segments; gives back how many messages waited for this owner to have one."""
+    def name(self, port_id: int, owner: str) -> tuple[int, int]:
+        """Whose port it is, in the segments; how many messages waited for this owner to have one, and their bytes."""
     def forget(self, port_id: int) -> None:
         """The port is closed."""
     def backlog(self, port_id: int) -> int:

@@ -21,6 +21,7 @@ from caxton._fast.history cimport History
 from caxton._fast.journal cimport (
     IN_TURN,
     LAST,
+    number_of,
     OUTSIDE,
     receiver_t,
     RECORD_ACCEPTED,
@@ -33,10 +34,11 @@ from caxton._fast.journal cimport (
     record_more,
     record_t,
     ring_t,
+    SEQUENCE_BOOT,
     SPILLED,
 )
 from caxton._fast.live cimport holds, Live, live_t
-from caxton._fast.platform cimport cx_load_u64, cx_peek_i32, cx_prefetch, cx_store_u64
+from caxton._fast.platform cimport cx_add_u64, cx_load_u64, cx_pass_failpoint, cx_peek_i32, cx_prefetch, cx_store_u64
 from caxton._fast.recovery cimport Recovery
 from caxton._fast.router cimport port_t, Router
 from caxton._fast.segment cimport (
@@ -109,6 +111,7 @@ cdef class Ledger:
         if self.rings == NULL:
             raise MemoryError
         self.ring_count = count
+        self.history.rings = count
         return 0
 
     @property
@@ -154,7 +157,7 @@ cdef class Ledger:
 
     cdef bint _is_read(self, uint64_t sequence) noexcept:
         """Whether the record that accepted the message was read; of an earlier life, a backlog says it."""
-        cdef uint64_t n = sequence & ((<uint64_t>1 << SEQUENCE_BOOT) - 1)
+        cdef uint64_t n = number_of(sequence)
         return sequence >> SEQUENCE_BOOT != self.boot or self.rings[n % <uint64_t>self.ring_count].through >= sequence
 
     cdef int _tell_all(self, ring_t** rings, list events) except -1:
@@ -224,12 +227,14 @@ cdef class Ledger:
                 self._tell_all(rings, events)       # it has come since
                 if end > reading.told:
                     return found
-            if self.keeps and is_kept(last.delivery) and (last.kind == RECORD_TURN or last.kind == RECORD_DEAD) and not self._is_read(last.sequence):
+            if (last.kind == RECORD_TURN or last.kind == RECORD_DEAD) and not self._is_read(last.sequence):
                 return found
             if last.kind == RECORD_TURN and last.after_ring and <int32_t>(self.rings[last.after_ring - 1].turns - last.receiver) < 0:
                 return found
             if self.filling.used and self.filling.used + reading.group.used + (end - at) > SEGMENT_FULL:
                 return found
+            if self.fail_recorded and last.kind == RECORD_TURN and last.turn == KIND_MESSAGE and not last.flags & OUTSIDE:
+                cx_pass_failpoint(&self.fail_recorded)
             found = 1
             self._apply_aside(reading)
             while at < end:
@@ -476,7 +481,7 @@ cdef class Ledger:
 
     def is_committed(self, uint64_t sequence):
         """Whether everything up to this message of its ring is on the disk."""
-        cdef uint64_t n = sequence & ((<uint64_t>1 << SEQUENCE_BOOT) - 1)
+        cdef uint64_t n = number_of(sequence)
         if sequence == 0 or not self.keeps or sequence >> SEQUENCE_BOOT != self.boot or self.ring_count == 0:
             return True
         return self.rings[n % <uint64_t>self.ring_count].committed >= sequence
@@ -484,15 +489,15 @@ cdef class Ledger:
     # -- owners and backlogs ----------------------------------------------------------------------------------------
 
     def name(self, uint32_t port_id, str owner not None):
-        """Whose port it is; gives back how many messages waited for this owner to have one."""
+        """Whose port it is; gives back how many messages waited for this owner to have one, and the bytes of their frames."""
         cdef Backlog waiting, since
         cdef uint64_t i
         self.owners[port_id] = owner
         waiting = self.waiting.pop(owner, None)
         if waiting is None:
-            return 0
+            return 0, 0
         since = self.backlogs.get(port_id)
-        found = len(waiting)
+        found = len(waiting), waiting.found_bytes
         if since is not None:
             for i in range(since.count):
                 waiting.add(since.at(i))
@@ -580,6 +585,8 @@ cdef class Ledger:
     def recovered(self):
         """After the last `recover`: how many deliveries each owner has."""
         self.waiting = self.recovery.finish(self.deliveries)
+        for waiting in self.waiting.values():
+            cx_add_u64(&self.router.router.backlog_bytes, (<Backlog>waiting).found_bytes)
         self.recovery = None
         self.deliveries.settle(self.next_segment)
         return {owner: len(backlog) for owner, backlog in self.waiting.items()}

@@ -86,6 +86,10 @@ cdef extern from *:
         struct timespec t = { ns / 1000000000, ns % 1000000000 };
         nanosleep(&t, NULL);
     }
+    /* one pass of an armed failpoint (caxton/telemetry/failpoints.py); the last one kills the process */
+    static inline void cx_pass_failpoint(int32_t *left) {
+        if (cx_add(left, -1) == 0) kill(getpid(), SIGKILL);
+    }
     /* a native thread takes no signals: they belong to Python's main thread */
     static inline int cx_thread_start(pthread_t *thread, void *(*body)(void *), void *argument, size_t stack) {
         sigset_t all, before;
@@ -196,6 +200,7 @@ cdef extern from *:
     int cx_cond_init(pthread_cond_t*) nogil
     void cx_cond_wait_ns(pthread_cond_t*, pthread_mutex_t*, int64_t) nogil
     void cx_sleep_ns(int64_t) nogil
+    void cx_pass_failpoint(int32_t*) nogil
     int cx_thread_start(pthread_t*, void* (*)(void*) noexcept nogil, void*, size_t) nogil
     int cx_random(void*, size_t) nogil
     int cx_wake_open(int*) nogil

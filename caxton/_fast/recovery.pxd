@@ -9,7 +9,7 @@ ctypedef struct found_t:
     uint64_t position
     uint64_t order          # its first position: a message that was carried into a later segment keeps its place among the others
     uint32_t owner
-    uint32_t gone
+    uint32_t size           # of its frame; 0: handled or dead
 
 cdef class Recovery:
     cdef found_t* found
@@ -23,6 +23,6 @@ cdef class Recovery:
     cdef int read(self, uint64_t segment, bytes records) except -1
     # after the last: owner -> Backlog; each delivery in them counts as live
     cdef dict finish(self, Live live)
-    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order) except -1
+    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order, uint32_t size) except -1
     cdef found_t* _look(self, uint64_t sequence, uint32_t owner) noexcept
     cdef int _reindex(self, uint64_t room) except -1

@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from caxton._fast.backlog cimport Backlog
 from caxton._fast.live cimport Live
-from caxton._fast.segment cimport check_header, E_ACCEPTED, E_DEAD, E_HANDLED, E_NAME, ENTRY, entry_size, HEADER, OFFSET_BITS
+from caxton._fast.segment cimport check_header, E_ACCEPTED, E_DEAD, E_HANDLED, E_NAME, ENTRY, entry_size, frame_size_of, HEADER, OFFSET_BITS
 from caxton._fast.segment import damaged
 
 
@@ -34,7 +34,7 @@ cdef class Recovery:
     cdef int read(self, uint64_t segment, bytes records) except -1:
         cdef const char* bytes = records
         cdef uint64_t length = <uint64_t>len(records), at = HEADER, size, sequence = 0, order = 0
-        cdef uint32_t number = 0, name_length = 0
+        cdef uint32_t number = 0, name_length = 0, frame_size
         cdef uint16_t count = 0
         cdef found_t* found
         cdef dict names = {}
@@ -60,15 +60,16 @@ cdef class Recovery:
                 names[sequence] = self.owner_numbers[owner]
             elif kind == E_ACCEPTED and count and size >= ENTRY + 8 + 4 * <uint64_t>count:
                 memcpy(&order, bytes + at + ENTRY, 8)
+                frame_size = frame_size_of(bytes + at, size, count)
                 for i in range(count):
                     memcpy(&number, bytes + at + ENTRY + 8 + 4 * i, 4)
                     if number not in names:
                         raise damaged(segment, at)
-                    self._found(sequence, names[number], segment << OFFSET_BITS | at >> 3, order)
+                    self._found(sequence, names[number], segment << OFFSET_BITS | at >> 3, order, frame_size)
             elif (kind == E_HANDLED or kind == E_DEAD) and size >= ENTRY + 8 and number in names:
                 found = self._look(sequence, names[number])
                 if found != NULL:
-                    found.gone = True
+                    found.size = 0
             else:
                 raise damaged(segment, at)
             at += size
@@ -84,7 +85,7 @@ cdef class Recovery:
             i = (i + 1) & (self.index_room - 1)
         return NULL
 
-    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order) except -1:
+    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order, uint32_t size) except -1:
         cdef found_t* found = self._look(sequence, owner)
         cdef found_t* larger
         cdef uint64_t i
@@ -107,7 +108,7 @@ cdef class Recovery:
             self.index[i] = <uint32_t>self.found_count
         found.position = position
         found.order = order
-        found.gone = False
+        found.size = size
         return 0
 
     cdef int _reindex(self, uint64_t room) except -1:
@@ -132,8 +133,9 @@ cdef class Recovery:
         if self.found_count:
             qsort(self.found, self.found_count, sizeof(found_t), by_order)
         for k in range(self.found_count):
-            if not self.found[k].gone:
+            if self.found[k].size:
                 backlog = backlogs[self.found[k].owner]
                 backlog.add(self.found[k].position)
+                backlog.found_bytes += self.found[k].size
                 live.count(self.found[k].position >> OFFSET_BITS, 1)
         return {owner: backlog for owner, backlog in zip(self.owners, backlogs) if len(backlog)}

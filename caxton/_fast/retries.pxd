@@ -2,7 +2,7 @@
 
 Rule 1: a message whose turn failed waits for its due time. Later messages of its conversation wait behind it, in their order; other conversations go on.
 Rule 2: a message without a conversation holds nobody back.
-Rule 3: with COUNT messages here the port's mailbox waits as a whole: what is here is bounded.
+Rule 3: what is here is bounded by number and by bytes: when it is full, the port's mailbox waits as a whole. What failed is always taken back.
 
 It knows no lock: the port that holds it has one. `tests/oracles/retries.py` is the specification.
 """
@@ -13,6 +13,7 @@ from caxton._fast.envelope cimport envelope_t
 
 cdef enum:
     RETRIES_AT_MOST = 1000
+    RETRIES_BYTES_AT_MOST = 16 << 20
     NO_RETRY_DUE = 0x7FFFFFFFFFFFFFFF
 
 ctypedef struct retry_t:
@@ -26,7 +27,11 @@ ctypedef struct retries_t:
     retry_t* first
     retry_t* last
     uint32_t count
+    uint64_t bytes          # of the messages
     int64_t due_ns          # of the first that is due, NO_RETRY_DUE when there is none
+
+cdef inline bint retries_is_full(const retries_t* retries) noexcept nogil:
+    return retries.count >= RETRIES_AT_MOST or retries.bytes >= RETRIES_BYTES_AT_MOST
 
 cdef void retries_init(retries_t* retries) noexcept nogil
 cdef void retries_clear(retries_t* retries) noexcept nogil

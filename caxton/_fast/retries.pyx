@@ -30,6 +30,7 @@ cdef uint64_t conversation_of(const envelope_t* envelope) noexcept nogil:
 cdef void retries_init(retries_t* retries) noexcept nogil:
     retries.first = retries.last = NULL
     retries.count = 0
+    retries.bytes = 0
     retries.due_ns = NO_RETRY_DUE
 
 
@@ -80,6 +81,7 @@ cdef int retries_put(retries_t* retries, envelope_t* envelope, int64_t due_ns) n
     if retries.last == NULL:
         retries.last = retry
     retries.count += 1
+    retries.bytes += envelope.size
     look_due(retries)
     return 0
 
@@ -98,6 +100,7 @@ cdef envelope_t* unlink(retries_t* retries, retry_t** link, retry_t* before) noe
     if retries.last == retry:
         retries.last = before
     retries.count -= 1
+    retries.bytes -= envelope.size
     free(retry)
     look_due(retries)
     return envelope
@@ -142,6 +145,7 @@ cdef bint retries_hold(retries_t* retries, envelope_t* envelope) noexcept nogil:
         retries.first = retry
     retries.last = retry
     retries.count += 1
+    retries.bytes += envelope.size
     return True
 
 
@@ -175,6 +179,10 @@ cdef class Retries:
 
     def due(self):
         return None if self.retries.due_ns == NO_RETRY_DUE else self.retries.due_ns
+
+    @property
+    def is_full(self):
+        return retries_is_full(&self.retries)
 
     def __len__(self):
         return self.retries.count

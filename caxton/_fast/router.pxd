@@ -69,6 +69,8 @@ ctypedef struct port_t:
     mailbox_t mailbox
     retries_t retries
     uint32_t backlog_bound
+    uint64_t backlog_bytes  # frames of what waits in the store; asked when something more is to wait there
+    uint64_t backlog_byte_bound
     char pad[64]            # what another thread writes stands on cache lines of its own
     # counters, written by the journal's reader
     uint64_t handled
@@ -126,6 +128,8 @@ ctypedef struct router_t:
     bint keeps              # there is a store behind the ledger
     uint8_t delivery        # DELIVERY_* of those for several receivers, and of ports that do not say it
     int32_t refusing        # atomic: the store takes nothing now
+    uint64_t backlog_bytes  # atomic: of all ports, and of owners that have none yet
+    uint64_t backlog_byte_bound
 
 cdef int router_init(router_t* router) noexcept nogil
 cdef void router_free(router_t* router) noexcept nogil

@@ -89,6 +89,7 @@ class PortStatistics:
     waited_ns: int
     waiting: int  # in the mailbox
     backlog: int  # in the store
+    backlog_bytes: int
     retrying: int  # for another attempt, or behind one that does
     mailbox_bytes: int
     memory_bytes: int
@@ -119,6 +120,7 @@ class Scheduler:
         delivery: int = 1,
         retry_attempts: int = 0,
         retry_delay_ns: int = 1_000_000_000,
+        backlog_bytes: int = 4 << 30,
     ) -> None:
         """*threads* 0: one per core.
 
@@ -142,10 +144,13 @@ class Scheduler:
         """Make an address. Raises AgentAlreadyExists when another port has the name."""
     def open_replica(self, name: str, *, queue_size: int = 10_000, queue_bytes: int = 1 << 26) -> int:
         """Another port behind the same name; conversations stick to one replica."""
-    def keep_port(self, port_id: int, owner: str, *, backlog: int = 1_000_000) -> None:
+    backlog_bytes: int  # of all ports and owners together
+    def set_failpoints(self, released: int, recorded: int) -> None:
+        """SIGKILL to the own process at the pass of this number; 0: never (telemetry.failpoints)."""
+    def keep_port(self, port_id: int, owner: str, *, backlog: int = 1_000_000, backlog_bytes: int = 1 << 30) -> None:
         """Whose port it is: what waits in the store for this owner is for this port, and the other way round.
 
-        *backlog*: how many may wait there before senders are told SEND_MAILBOX_FULL.
+        *backlog*, *backlog_bytes*: how many may wait there before senders are told SEND_MAILBOX_FULL.
         """
     def set_delivery(self, port_id: int, delivery: int) -> None:
         """DELIVERY_* of messages to the port that do not say it themselves; 0: as the node's default."""

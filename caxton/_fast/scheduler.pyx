@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
-from caxton._fast.delivery cimport is_kept, is_queued
+from caxton._fast.delivery cimport backlog_grows, backlog_shrinks, is_kept, is_queued
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     DELIVERY_DURABLE,
@@ -21,6 +21,7 @@ from caxton._fast.envelope cimport (
     envelope_control,
     envelope_error_t,
     envelope_error_text,
+    envelope_frame_size,
     envelope_parse,
     envelope_release,
     envelope_retain,
@@ -35,8 +36,20 @@ from caxton._fast.envelope cimport (
     KIND_TIMER,
 )
 from caxton._fast.history cimport History
-from caxton._fast.journal cimport OUTSIDE, RECORD_DEAD, record_t, RECORD_TURN, ring_append, ring_free, ring_init, ring_t, ring_used
-from caxton._fast.ledger cimport BOOTS, Ledger, SEQUENCE_BOOT
+from caxton._fast.journal cimport (
+    BOOTS,
+    OUTSIDE,
+    RECORD_DEAD,
+    record_t,
+    RECORD_TURN,
+    ring_append,
+    ring_free,
+    ring_init,
+    ring_t,
+    ring_used,
+    SEQUENCE_BOOT,
+)
+from caxton._fast.ledger cimport Ledger
 from caxton._fast.mailbox cimport mailbox_is_empty, mailbox_pop, mailbox_push, mailbox_put
 from caxton._fast.outbox cimport (
     event_free,
@@ -51,12 +64,14 @@ from caxton._fast.outbox cimport (
 )
 from caxton._fast.platform cimport (
     cx_add_i32,
+    cx_add_u64,
     cx_load_ptr,
     cx_monotonic_ns,
     cx_peek_i32,
     cx_peek_u32,
     cx_peek_u64,
     cx_poke_u32,
+    cx_poke_u64,
     cx_poke_u8,
     cx_realtime_us,
     cx_store_i32,
@@ -176,7 +191,7 @@ cdef class PortStatistics:
     """Counters of one port since it was opened; times in ns, sizes in bytes."""
 
     cdef readonly uint64_t received, handled, failed, sent, turns_ns, waited_ns, waiting, mailbox_bytes, memory_bytes, state_bytes
-    cdef readonly uint64_t backlog, retrying
+    cdef readonly uint64_t backlog, backlog_bytes, retrying
     cdef readonly str state
 
 
@@ -210,7 +225,7 @@ cdef class Scheduler:
     def __cinit__(
         self, Engine engine not None, *, int threads=0, uint32_t max_message_size=1 << 20, uint64_t journal_bytes=0,
         uint64_t history_messages=100_000, uint64_t history_bytes=64 << 20, int64_t slice_us=1000, str node="", bint records=True,
-        uint64_t boot=0, int delivery=DELIVERY_DURABLE, int retry_attempts=0, int64_t retry_delay_ns=1_000_000_000
+        uint64_t boot=0, int delivery=DELIVERY_DURABLE, int retry_attempts=0, int64_t retry_delay_ns=1_000_000_000, uint64_t backlog_bytes=4 << 30
     ):
         cdef int i
         boot = (boot - 1) % BOOTS + 1 if boot else 0
@@ -244,6 +259,7 @@ cdef class Scheduler:
         self.pool.retry_delay_ns = retry_delay_ns
         self.router.router.keeps = boot != 0
         self.router.router.delivery = <uint8_t>delivery
+        self.router.router.backlog_byte_bound = backlog_bytes
         self.world.router = &self.router.router
         self.world.outbox = &self.outbox
         self.world.engine = engine.handle
@@ -292,6 +308,11 @@ cdef class Scheduler:
         """Number of scheduler threads."""
         return self.pool.count
 
+    def set_failpoints(self, int released, int recorded):
+        """SIGKILL to the own process at the pass of this number: between a turn's sending and its record, and when that is to be read; 0: never."""
+        self.pool.fail_released = released
+        self.ledger.fail_recorded = recorded
+
     def start(self):
         """Start the threads."""
         if self.pool.started or self.stopped:
@@ -333,14 +354,19 @@ cdef class Scheduler:
         """Another port behind the same name; conversations stick to one replica."""
         return self.router.open_port(name, queue_size=queue_size, queue_bytes=queue_bytes, replica=True)
 
-    def keep_port(self, uint32_t port_id, str owner not None, *, uint32_t backlog=1_000_000):
+    def keep_port(self, uint32_t port_id, str owner not None, *, uint32_t backlog=1_000_000, uint64_t backlog_bytes=1 << 30):
         """Whose port it is: what waits for this owner in the store is for this port, and the other way round."""
         cdef port_t* port = self.router.port(port_id)
-        cdef uint32_t waiting = self.ledger.name(port_id, owner)
+        cdef uint32_t waiting
+        cdef uint64_t waiting_bytes
         cdef bint refill
+        waiting, waiting_bytes = self.ledger.name(port_id, owner)
         pthread_mutex_lock(&port.lock)
-        port.backlog_bound = backlog
-        cx_poke_u32(&port.backlog, port.backlog + waiting)
+        cx_poke_u32(&port.backlog_bound, backlog)
+        cx_poke_u64(&port.backlog_byte_bound, backlog_bytes)
+        # they are counted among all already, since they were found
+        cx_add_u64(&self.router.router.backlog_bytes, -waiting_bytes)
+        backlog_grows(&self.router.router, port, waiting, waiting_bytes)
         refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
         if refill:
@@ -368,6 +394,11 @@ cdef class Scheduler:
         if refill:
             outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
 
+    @property
+    def backlog_bytes(self):
+        """Frames that wait in the store, for all owners together."""
+        return cx_peek_u64(&self.router.router.backlog_bytes)
+
     def set_refusing(self, bint refusing):
         """Whether messages that have to be kept are refused: the store takes nothing now."""
         cx_store_i32(&self.router.router.refusing, refusing)
@@ -379,17 +410,19 @@ cdef class Scheduler:
         """
         cdef port_t* port = self.router.port(port_id)
         cdef envelope_t* envelope
+        cdef uint64_t size
         cdef int moved = 0
         while port.mailbox.count < min(port.mailbox.bound, <uint32_t>REFILL_WINDOW) and port.mailbox.bytes < port.mailbox.byte_bound:
             envelope = self.ledger.next_of(port_id, segment, records)
             if envelope == NULL:
                 break
+            size = envelope_frame_size(envelope)
             if envelope.sequence >> SEQUENCE_BOOT != self.ledger.boot:
                 # nobody knows whether it was handled before the server ended
                 envelope.delivery_attempt = max(envelope.delivery_attempt + 1, <uint32_t>2)
             envelope.kept = DELIVERY_DURABLE
             envelope.queued_ns = cx_monotonic_ns()
-            self._put_back(port, envelope)
+            self._put_back(port, envelope, size)
             self.ledger.moved(port_id)
             moved += 1
         return moved
@@ -406,8 +439,8 @@ cdef class Scheduler:
         pthread_mutex_unlock(&port.lock)
         return more
 
-    cdef int _put_back(self, port_t* port, envelope_t* envelope) except -1:
-        """Out of the backlog into the mailbox, which is allowed to be full. Takes over the reference."""
+    cdef int _put_back(self, port_t* port, envelope_t* envelope, uint64_t size) except -1:
+        """Out of the backlog, where it had *size* bytes, into the mailbox, which is allowed to be full. Takes over the reference."""
         cdef bint queue = False, announce = False
         cdef uint64_t sequence = envelope.sequence
         pthread_mutex_lock(&port.lock)
@@ -416,7 +449,7 @@ cdef class Scheduler:
             envelope_release(envelope)
             self.ledger.not_moved(port.id, sequence)
             raise MemoryError
-        cx_poke_u32(&port.backlog, port.backlog - 1)
+        backlog_shrinks(&self.router.router, port, 1, size)
         if port.kind == PORT_HOST:
             announce = not port.announced
             port.announced = 1
@@ -452,6 +485,7 @@ cdef class Scheduler:
                 left.append(envelope_wrap(envelope))
             else:
                 envelope_release(envelope)
+        backlog_shrinks(&self.router.router, port, port.backlog, port.backlog_bytes)     # whoever closes it gives it up
         pthread_mutex_unlock(&port.lock)
         self.router.close_port(port_id)
         self._loosen(port_id)
@@ -683,12 +717,12 @@ cdef class Scheduler:
             pool_push(&self.pool, NULL, port)
 
     def drain_port(self, uint32_t port_id):
-        """Refuse new messages, handle what waits; EVENT_DRAINED."""
+        """Refuse new messages, handle what waits, also to be tried again; EVENT_DRAINED."""
         cdef port_t* port = self.router.port(port_id)
         cdef bint drained
         pthread_mutex_lock(&port.lock)
         cx_poke_u8(&port.accepting, 0)
-        drained = port.schedule == IDLE and (mailbox_is_empty(&port.mailbox) or port.agent == NULL)
+        drained = port.schedule == IDLE and (port.agent == NULL or (mailbox_is_empty(&port.mailbox) and port.retries.count == 0))
         if not drained:
             port.wanted |= WANT_DRAINED
         pthread_mutex_unlock(&port.lock)
@@ -920,6 +954,7 @@ cdef class Scheduler:
         s.waited_ns = port.waited_ns
         s.waiting = port.mailbox.count
         s.backlog = port.backlog
+        s.backlog_bytes = port.backlog_bytes
         s.retrying = port.retries.count
         s.mailbox_bytes = port.mailbox.bytes
         s.state = ("idle", "queued", "running", "waiting")[port.schedule]

@@ -45,5 +45,7 @@ cdef inline uint64_t receivers_size(uint64_t count) noexcept nogil:
 cdef int check_header(uint64_t segment, bytes records) except -1
 # bytes of the entry at this place; 0: there is no whole one
 cdef uint64_t entry_size(const char* bytes, uint64_t length, uint64_t at) noexcept nogil
+# bytes that an `accepted` entry has for its frame, or that the frame says it has when these are fewer: 1 at least
+cdef uint32_t frame_size_of(const char* entry, uint64_t size, uint32_t count) noexcept nogil
 # the message of an `accepted` entry; NULL: it is none
 cdef envelope_t* frame_of(const char* entry, uint64_t size, uint32_t count, envelope_error_t* error) noexcept nogil

@@ -72,6 +72,15 @@ cdef uint64_t entry_size(const char* bytes, uint64_t length, uint64_t at) noexce
     return size if size >= ENTRY and size % 8 == 0 and size <= length - at else 0
 
 
+cdef uint32_t frame_size_of(const char* entry, uint64_t size, uint32_t count) noexcept nogil:
+    cdef uint64_t start = ENTRY + receivers_size(count)
+    cdef uint32_t length = 0
+    if start + 8 > size:
+        return 1
+    memcpy(&length, entry + start + 4, 4)
+    return max(<uint32_t>min(<uint64_t>length, size - start), <uint32_t>1)
+
+
 cdef envelope_t* frame_of(const char* entry, uint64_t size, uint32_t count, envelope_error_t* error) noexcept nogil:
     cdef uint64_t start = ENTRY + receivers_size(count)
     cdef uint32_t length = 0

@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from caxton._fast.ahead cimport note_ahead
-from caxton._fast.delivery cimport delivery_for, delivery_of, is_away, is_kept, must_spill, port_refusal
+from caxton._fast.delivery cimport backlog_grows, delivery_for, delivery_of, is_away, is_kept, must_spill, port_refusal
 from caxton._fast.activity cimport (
     DO_ENVELOPE,
     DO_HOST,
@@ -19,6 +19,7 @@ from caxton._fast.activity cimport (
 from caxton._fast.envelope cimport (
     DELIVERY_UNSAID,
     DELIVERY_VOLATILE,
+    envelope_frame_size,
     envelope_release,
     envelope_retain,
     envelope_stamp,
@@ -54,10 +55,10 @@ from caxton._fast.platform cimport (
     cx_load_i32,
     cx_load_u64,
     cx_monotonic_ns,
+    cx_pass_failpoint,
     cx_peek_i32,
     cx_peek_u32,
     cx_peek_u8,
-    cx_poke_u32,
     cx_realtime_us,
     cx_sleep_ns,
     cx_store_i32,
@@ -66,7 +67,7 @@ from caxton._fast.platform cimport (
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
-from caxton._fast.retries cimport RETRIES_AT_MOST, retries_hold, retries_put, retries_take
+from caxton._fast.retries cimport retries_hold, retries_is_full, retries_put, retries_take
 from caxton._fast.router cimport (
     PORT_HOST,
     port_release,
@@ -143,7 +144,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     cdef record_t spilled
     cdef int outcome
     pthread_mutex_lock(&port.lock)
-    outcome = port_refusal(pool.router, port, delivery)
+    outcome = port_refusal(pool.router, port, envelope, delivery)
     if outcome:
         pthread_mutex_unlock(&port.lock)
         return outcome
@@ -162,7 +163,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
             spilled.port = port.id
             spilled.sequence = envelope.sequence
             ring_append(ring, &spilled, NULL)
-        cx_poke_u32(&port.backlog, port.backlog + 1)
+        backlog_grows(pool.router, port, 1, envelope_frame_size(envelope))
         port.received += 1
         announce = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
@@ -210,7 +211,7 @@ cdef int send_to_many(
     if envelope.kept == DELIVERY_UNSAID:
         envelope.kept = delivery_of(pool.router, envelope, NULL)
     for i in range(targets.count):
-        outcome = port_refusal(pool.router, targets.items[i], delivery_for(envelope, targets.items[i]))
+        outcome = port_refusal(pool.router, targets.items[i], envelope, delivery_for(envelope, targets.items[i]))
         if outcome == 0:
             # who refuses goes behind those who take it
             targets.items[i], targets.items[kept] = targets.items[kept], targets.items[i]
@@ -249,7 +250,7 @@ cdef int send_to_many(
         envelope_retain(envelope)
         if i >= kept:
             # no record names it: whatever it would say now, it has refused
-            outcome = port_refusal(pool.router, targets.items[i], delivery_for(envelope, targets.items[i])) or first
+            outcome = port_refusal(pool.router, targets.items[i], envelope, delivery_for(envelope, targets.items[i])) or first
         else:
             if worker != NULL:
                 wait_for_room(pool, ring, sizeof(record_t))     # it may be left to the store
@@ -516,6 +517,8 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     agent.outgoing_count = 0
     agent.outgoing_bytes = 0
     agent.effects_count = agent.effects_bytes = 0
+    if pool.fail_released and agent.turn.kind == KIND_MESSAGE:
+        cx_pass_failpoint(&pool.fail_released)
     # last: it ends the group, which is one transaction of the store
     record_turn(worker, agent, EXIT_REFUSED if agent.refused else 0, now)
     set_activity(&worker.activity, DO_SCHEDULE)
@@ -635,13 +638,13 @@ cdef envelope_t* next_turn(port_t* port, int64_t now) noexcept nogil:
         turn = retries_take(&port.retries, now)
         if turn != NULL:
             return turn
-        if port.retries.count >= RETRIES_AT_MOST:
+        if retries_is_full(&port.retries):
             return NULL
     while True:
         turn = mailbox_pop(&port.mailbox)
         if turn == NULL or turn.kind != KIND_MESSAGE or not retries_hold(&port.retries, turn):
             return turn
-        if port.retries.count >= RETRIES_AT_MOST:
+        if retries_is_full(&port.retries):
             return NULL
 
 
@@ -702,8 +705,10 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
                     now = cx_monotonic_ns()
                     continue
                 port.schedule = IDLE
-                drained = port.wanted & WANT_DRAINED
-                port.wanted &= ~WANT_DRAINED
+                # what waits to be tried again is handled as well: whoever asked says how long that may take
+                drained = port.wanted & WANT_DRAINED and port.retries.count == 0
+                if drained:
+                    port.wanted &= ~WANT_DRAINED
                 pthread_mutex_unlock(&port.lock)
                 if drained:
                     outbox_push(pool.outbox, event_new(EVENT_DRAINED, port.id, NULL, 0, NULL, 0))

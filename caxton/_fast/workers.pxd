@@ -81,6 +81,7 @@ ctypedef struct pool_t:
     int32_t retry_attempts  # turns of one message after the first, before it is dead
     int64_t retry_delay_ns  # before the first of them; it doubles with each
     bint unrecorded         # no record is written: only to measure what they cost
+    int32_t fail_released   # atomic: passes of the failpoint `turn-released` that are left, 0: it is not armed
     int32_t turn            # atomic: whose queue the next outside push goes to
     bint started
     bint ticking

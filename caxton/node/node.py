@@ -41,6 +41,7 @@ from caxton.runtime.modules import CompileLimits, ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
 from caxton.store import Store, open_store
+from caxton.telemetry.failpoints import passes_left
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,9 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
             delivery=DURABLE if config.messaging.enable_persistence else VOLATILE,
             retry_attempts=max(config.messaging.retry_attempts - 1, 0),
             retry_delay_ns=int(config.messaging.retry_delay * 1e9),
+            backlog_bytes=config.messaging.offline_total_bytes,
         )
+        scheduler.set_failpoints(passes_left("turn-released"), passes_left("turn-recorded"))
         scheduler.start()
         node: Node | None = None
         try:

@@ -84,6 +84,7 @@ class RuntimeLimits:
 
     queue_size: int = 10_000
     offline_queue_size: int = 1_000_000
+    offline_queue_bytes: int = 1 << 30
     log_lines_per_second: int = 1000
     state_quota: int = 1 << 20
     health_check: HealthCheck = attrs.field(factory=HealthCheck)
@@ -93,6 +94,7 @@ class RuntimeLimits:
         return cls(
             queue_size=config.messaging.queue_size,
             offline_queue_size=config.messaging.offline_queue_size,
+            offline_queue_bytes=config.messaging.offline_queue_bytes,
             log_lines_per_second=config.runtime.log_lines_per_second,
             state_quota=config.runtime.state_quota,
             health_check=config.deployment.health_checks,

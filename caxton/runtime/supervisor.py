@@ -460,7 +460,9 @@ class Runtime:
             port = self._scheduler.open_replica(name, queue_size=queue_size)
         self._scheduler.set_accepting(port, False)  # until its life begins
         replica = Replica(agent, number, owner_of(name, number), port)
-        self._scheduler.keep_port(port, replica.owner, backlog=self._limits.offline_queue_size)
+        self._scheduler.keep_port(
+            port, replica.owner, backlog=self._limits.offline_queue_size, backlog_bytes=self._limits.offline_queue_bytes
+        )
         self._by_port[port] = self._by_owner[replica.owner] = replica
         return replica
 

@@ -18,6 +18,8 @@ POINTS: Final = {
     "commit-before": "a transaction has written everything and has not committed",
     "commit-after": "COMMIT has returned, nobody has been told",
     "checkpoint-middle": "the database file is about to get its next page from the WAL",
+    "turn-released": "what a turn sent is in mailboxes, that it ended is not recorded",
+    "turn-recorded": "a turn is in its thread's ring, and about to be read out of it",
     "migration-middle": "a step of the schema is done, its number is not written",
     "retention-middle": "a segment of history is deleted, nothing is committed",
     "backup-middle": "some pages of the database are in the copy",
@@ -43,6 +45,11 @@ def failpoint(name: str) -> None:
     """The process passes the point *name*."""
     if name == armed:
         _pass()
+
+
+def passes_left(name: str) -> int:
+    """For native code, which counts passes itself: at which pass of *name* it ends the process; 0: at none."""
+    return _passes_left if name == armed else 0
 
 
 def _pass() -> None:

@@ -129,6 +129,7 @@ class Lives:
         life = Life(self, **options)
         assert life.recovered == {owner: len(waiting) for owner, waiting in self.twin.waiting().items()}
         assert life.ledger.live == len(self.twin.live)
+        assert life.scheduler.backlog_bytes == self.twin.waiting_bytes()
         life.scheduler.start()
         try:
             yield life

@@ -8,7 +8,9 @@ import pytest
 from caxton._fast import scheduler as native
 from caxton.core.errors import InvalidTransition, MailboxFull, StorageFull
 from tests._fast.lives import Life, Lives, dead_letters, reporter
+from tests._fast.probe import Probe
 from tests._fast.scheduling import guest, open_stage, quoted
+from tests._fast.test_sending import sends
 
 REFUSE = "(return (i32.const 7))"
 PAST, FUTURE = "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
@@ -228,6 +230,84 @@ def test_the_backlog_has_a_bound() -> None:
         # said once more, it counts nothing twice
         life.scheduler.keep_port(port, "off", backlog=10)
         assert life.scheduler.statistics(port).backlog == 3
+
+
+def test_a_port_is_drained_when_nothing_waits_to_be_tried_again() -> None:
+    with Lives().begin(retry_attempts=3, retry_delay_ns=50_000_000) as life:
+        port = life.keep("a", reporter(first_calls(1, REFUSE)))
+        life.send("a", 1)
+        life.watch(lambda: life.scheduler.statistics(port).retrying == 1)
+        life.scheduler.drain_port(port)
+        life.wait_for(native.EVENT_DRAINED, port)
+        counters = life.scheduler.statistics(port)
+        assert (counters.retrying, counters.handled) == (0, 1)
+
+
+def fill(life: Life, name: str, **fields: object) -> int:
+    """How many messages were taken until the port was full."""
+    for taken in range(1000):
+        try:
+            life.send(name, taken, **fields)
+        except MailboxFull:
+            return taken
+    raise AssertionError("it is never full")
+
+
+def test_the_backlog_has_a_bound_in_bytes() -> None:
+    """Counted over a restart, given back by a refill, and asked before a message comes: it is never exceeded."""
+    past = Lives()
+    with past.begin() as life:
+        port = life.keep("off")
+        life.send("off", 0)
+        one = life.scheduler.statistics(port).backlog_bytes
+        assert one > 100
+        life.scheduler.keep_port(port, "off", backlog_bytes=5 * one)
+        assert fill(life, "off") == 4
+        assert life.scheduler.statistics(port).backlog_bytes == 5 * one
+        life.commit()
+    with past.begin() as life:
+        port = life.keep("off")
+        assert life.scheduler.statistics(port).backlog_bytes == 5 * one == life.scheduler.backlog_bytes
+        life.scheduler.keep_port(port, "off", backlog_bytes=5 * one)
+        assert fill(life, "off") == 0
+        life.scheduler.set_accepting(port, True)
+        life.start(port, reporter())
+        life.go_on()
+        assert life.scheduler.statistics(port).backlog_bytes == 0
+        life.send("off", "again")
+
+
+def test_all_backlogs_together_have_a_bound() -> None:
+    """Also those of owners that have no port yet; closing a port gives its part back."""
+    past = Lives()
+    with past.begin() as life:
+        one = life.keep("one")
+        life.keep("two")
+        life.send("one", 0)
+        size = life.scheduler.backlog_bytes
+        life.send("two", 0)
+        life.commit()
+    with past.begin(backlog_bytes=6 * size) as life:
+        assert life.scheduler.backlog_bytes == 2 * size
+        one = life.keep("one")
+        assert fill(life, "one") == 4
+        two = life.keep("two")
+        assert fill(life, "two") == 0
+        life.scheduler.close_port(one)
+        assert fill(life, "two") == 5
+        life.scheduler.close_port(two)
+        assert life.scheduler.backlog_bytes == 0
+
+
+def test_a_guest_is_told_that_the_backlog_has_no_room() -> None:
+    with Lives().begin() as life:
+        port = life.keep("off")
+        life.send("off", 0)
+        life.scheduler.keep_port(port, "off", backlog_bytes=life.scheduler.backlog_bytes)
+        agent = Probe(life)
+        assert agent.do(sends({"performative": "inform", "receiver": "off", "content": 1})) == [
+            native.SEND_MAILBOX_FULL
+        ]
 
 
 def test_the_only_one_of_several_who_takes_it_keeps_it() -> None:

@@ -121,6 +121,8 @@ def test_what_was_committed_is_handled_in_some_life(seed: int) -> None:
                 chance.act(number := number + 1)
         life.events += life.scheduler.drain()
         check_order(life)
+        each = [life.scheduler.statistics(port).backlog_bytes for port in life.ports.values()]
+        assert life.scheduler.backlog_bytes == sum(each)  # every owner has a port here
     with past.begin(threads=2) as life:
         chance = Chance(rng, life)
         for name in AGENTS:
@@ -134,6 +136,7 @@ def test_what_was_committed_is_handled_in_some_life(seed: int) -> None:
         check_order(life)
         assert past.twin.live == {}
         assert all(life.scheduler.statistics(port).backlog == 0 for port in life.ports.values())
+        assert life.scheduler.backlog_bytes == 0
         life.send("a", "the end")
         life.go_on()
         assert life.ledger.oldest >= life.ledger.next_segment - 1

@@ -130,6 +130,19 @@ def test_who_was_held_is_due_when_the_one_before_has_gone(make: Made) -> None:
     assert number_of(retries.take(0)) == 2
 
 
+@both
+@pytest.mark.parametrize(("length", "number"), [(10, 1000), (1 << 19, 32)])
+def test_it_is_full_by_number_and_by_bytes(make: Made, length: int, number: int) -> None:
+    envelope = Envelope.make(performative="inform", receiver="a", content=b'"%s"' % (b"x" * length))
+    retries = make()
+    for _ in range(number):
+        assert not retries.is_full
+        retries.put(envelope, 5)
+    assert retries.is_full
+    retries.take(5)
+    assert not retries.is_full
+
+
 def test_retries_that_are_thrown_away_release_what_waits() -> None:
     envelope = message(1, "a")
     for _ in range(100):

@@ -6,6 +6,7 @@ import pytest
 
 from caxton.core.errors import InvalidTransition, MailboxFull
 from caxton.core.views import Receipt
+from caxton.node import Node
 from tests.node.opened import config, deploy, open_a_node
 from tests.node.wat import message
 
@@ -68,3 +69,45 @@ async def test_so_many_wait_for_one_that_is_away_and_no_more(tmp_path: Path) -> 
                 session.ack([str(each.message_id) for each in mail])
                 seen += [int(each.content or b"") for each in mail]
         assert seen == list(range(30))
+
+
+async def taken(node: Node, receiver: str) -> int:
+    """How many messages of about a kilobyte are accepted until there is no room."""
+    outcomes = await node.bus.settle(node.bus.post_many([message(receiver, "x" * 1000) for _ in range(60)]))
+    refused = [outcome for outcome in outcomes if not isinstance(outcome, Receipt)]
+    assert all(isinstance(outcome, MailboxFull) and outcome.status == 429 for outcome in refused)
+    return len(outcomes) - len(refused)
+
+
+async def test_bytes_that_wait_on_the_disk_are_bounded_for_each_agent(tmp_path: Path) -> None:
+    """Mail in memory is not counted; after a restart all of it waits on the disk."""
+    sets = ("messaging.queue_size=10", "messaging.offline_queue_bytes=20KB")
+    async with open_a_node(tmp_path, *sets) as node:
+        await node.agents.attach(config("one"))
+        await node.agents.attach(config("two"))
+        accepted = await taken(node, "one")
+        assert 10 + 14 < accepted < 10 + 20
+        assert await taken(node, "one") == 0
+        assert await taken(node, "two") > 0
+    async with open_a_node(tmp_path, *sets) as node:
+        assert await taken(node, "one") == 0
+        async with node.bus.stream("one") as session:
+            while accepted:
+                mail = await session.receive(100)
+                session.ack([str(each.message_id) for each in mail])
+                accepted -= len(mail)
+        assert await taken(node, "one") > 10 + 14
+
+
+async def test_bytes_that_wait_on_the_disk_are_bounded_for_all_agents_together(tmp_path: Path) -> None:
+    sets = ("messaging.queue_size=10", "messaging.offline_total_bytes=20KB")
+    async with open_a_node(tmp_path, *sets) as node:
+        await node.agents.attach(config("one"))
+        await node.agents.attach(config("two"))
+        assert await taken(node, "one") > 10 + 14
+        assert await taken(node, "two") == 10
+    async with open_a_node(tmp_path, *sets) as node:
+        assert await taken(node, "two") == 0
+        await node.agents.delete("one")
+        assert node.scheduler.backlog_bytes < 20 << 10
+        assert 0 < await taken(node, "two") < 20

@@ -89,6 +89,10 @@ class Ledger:
         """None: nothing is live."""
         return min((delivery.segment for delivery in self.live.values()), default=None)
 
+    def waiting_bytes(self) -> int:
+        """Of all frames that are live: what `messaging.offline_total_bytes` bounds, when mailboxes are empty."""
+        return sum(len(delivery.frame) for delivery in self.live.values())
+
     def waiting(self) -> dict[str, list[bytes]]:
         """The contents of what each owner has not handled, in its order."""
         found: dict[str, list[tuple[int, bytes]]] = {}

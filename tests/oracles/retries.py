@@ -6,9 +6,12 @@ Rule 2: a message without a conversation holds nobody back.
 Rule 3: when a message has gone, the next of its conversation is due at once if it was held, else at its own time. One
 that fails again goes back to where it was: before those of its conversation.
 Rule 4: of several that are due, the one that stands first goes first; who failed last stands before the others.
+Rule 5: it is full with so many messages, or so many bytes of them: then whoever puts in takes nothing new.
 """
 
 from caxton._fast.envelope import Envelope
+
+AT_MOST, BYTES_AT_MOST = 1000, 16 << 20
 
 Waiting = tuple[Envelope, int]  # and when it is due
 
@@ -47,6 +50,11 @@ class Retries:
                 self.waiting.remove(waiting)
                 return waiting[0]
         return None
+
+    @property
+    def is_full(self) -> bool:
+        sizes = sum(envelope.size for envelope, _ in self.waiting)
+        return len(self.waiting) >= AT_MOST or sizes >= BYTES_AT_MOST
 
     def __len__(self) -> int:
         return len(self.waiting)

@@ -31,7 +31,9 @@ def run(point: str, folder: Path, at: int) -> tuple[int, set[bytes]]:
 
 def test_points_and_the_calls_that_pass_them_are_the_same() -> None:
     source = "".join(path.read_text() for path in (ROOT / "caxton").rglob("*.py"))
-    passed = set(re.findall(r'\bfailpoint\("([a-z-]+)"\)', source)) | set(re.findall(r'^POINT = "(.*)"', source, re.M))
+    passed = set(re.findall(r'\b(?:failpoint|passes_left)\("([a-z-]+)"\)', source)) | set(
+        re.findall(r'^POINT = "(.*)"', source, re.M)
+    )
     assert passed == set(POINTS) == set(SCENARIOS)
 
 

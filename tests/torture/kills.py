@@ -39,7 +39,13 @@ EARLY_SHARE = 0.1  # of the lives end before the server is ready, or just after
 EARLY_WITHIN = 1.0  # s
 POINT_SHARE = 0.4  # of the lives end at a failpoint
 AT_START = {"migration-middle": 1}  # points that only a server over a new folder passes, and how often
-UNDER_LOAD = ("commit-before", "commit-after", "checkpoint-middle")  # the others have tests of their own
+UNDER_LOAD = (
+    "commit-before",
+    "commit-after",
+    "turn-released",
+    "turn-recorded",
+    "checkpoint-middle",
+)  # the others have tests of their own
 PASSES = 40  # another failpoint fires at a random pass up to this one
 POINT_MESSAGES = 2000  # that a failpoint has to come within, at least; else the server is killed by a signal
 NOTICED = 5.0  # seconds that clients have for noticing that the server is dead

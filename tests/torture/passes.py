@@ -12,10 +12,22 @@ from pathlib import Path
 import apsw
 import trio
 
+from caxton._fast.wasm.module import wat2wasm
+from caxton.core.config import load_config
+from caxton.core.manifest import parse_agent_config
+from caxton.node import open_node
 from caxton.store import Store, open_store
 from caxton.store.journal import write_segment
 
 OWNER = "witness"
+COUNTER = """(module
+  (import "caxton" "store_data" (func $store (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (global $n (mut i32) (i32.const 48))
+  (func (export "handle_message") (param i32 i32) (result i32)
+    (global.set $n (i32.add (global.get $n) (i32.const 1)))
+    (i32.store8 (i32.const 8) (global.get $n))
+    (call $store (i32.const 8) (i32.const 1) (i32.const 8) (i32.const 1))))"""
 
 
 def say(number: int) -> None:
@@ -51,6 +63,18 @@ async def backup(folder: Path) -> None:
         await store.backups.create()
 
 
+async def turns(folder: Path) -> None:
+    """Each message is a turn that stores one more key."""
+    config = load_config(environ={"CAXTON_DATA_DIR": str(folder)}, sets=["runtime.max_agents=2"])
+    async with open_node(config) as node:
+        await node.agents.deploy(wat2wasm(COUNTER), parse_agent_config({"name": OWNER}))
+        for number in range(1, 6):
+            node.bus.post(b'{"performative":"inform","receiver":"%s","content":0}' % OWNER.encode())
+            while b"%d" % number not in await node.store.state.load(OWNER):
+                await node.agents.inspect(OWNER)  # which waits for a commit
+            say(number)
+
+
 async def keep(store: Store, number: int) -> None:
     def work(connection: apsw.Connection) -> None:
         connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (OWNER, b"%d" % number, b"x" * 20_000))
@@ -63,6 +87,8 @@ SCENARIOS: dict[str, Callable[[Path], Awaitable[None]]] = {
     "commit-before": writes,
     "commit-after": writes,
     "checkpoint-middle": checkpoint,
+    "turn-released": turns,
+    "turn-recorded": turns,
     "migration-middle": writes,
     "retention-middle": retention,
     "backup-middle": backup,

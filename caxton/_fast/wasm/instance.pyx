@@ -285,7 +285,7 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
         note_ahead(&agent.port.ahead.target, target)
         note_ahead(&agent.port.ahead.route, agent.targets.route)
         note_ahead(&agent.port.ahead.found, agent.targets.items)
-        outcome = port_refusal(agent.world.router, target, delivery_of(agent.world.router, envelope, target))
+        outcome = port_refusal(agent.world.router, target, envelope, delivery_of(agent.world.router, envelope, target))
     if outcome:
         envelope_release(envelope)
     else:

@@ -172,7 +172,7 @@ async def _hop(folder: Path, *, durable: bool) -> tuple[float, float]:
 
 async def _away(folder: Path, count: int, *, warm: int) -> tuple[float, int]:
     """Seconds from opening the folder to a node that is ready, and bytes that so many waiting messages cost."""
-    config = _config(folder, f"messaging.offline_queue_size={2 * (count + warm)}")
+    config = _config(folder, f"messaging.offline_queue_size={2 * (count + warm)}", "messaging.offline_queue_bytes=4GB")
     async with open_node(config) as node:
         agent = parse_agent_config({"name": "sink"}, defaults=node.limits.agent_defaults)
         await node.agents.attach(agent)
