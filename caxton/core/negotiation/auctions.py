@@ -2,14 +2,14 @@
 
 Source: FIPA XC00031F and XC00032F, both experimental. What they leave open is decided here:
 
-Rule 1: in an English auction the first proposal at a price is accepted, later ones at the same price are rejected, and
-        the price rises by `step`. Who holds the best price is not called: nobody outbids himself. A call without a
-        proposal ends it. The last accepted bidder wins if its price reaches the reserve, and is asked to buy with a
-        fipa-request in a conversation of its own (`<id>/buy`).
+Rule 1: in an English auction the first proposal of a call is accepted, the others are rejected, and the price rises by
+        `step`. Who holds the best price is not called: nobody outbids himself. A call without a proposal ends it. The
+        last accepted bidder wins if its price reaches the reserve, and is asked to buy with a fipa-request in a
+        conversation of its own (`<id>/buy`).
 Rule 2: in a Dutch auction the price falls by `step` with each call. The first proposals, for as many goods as there
         are, are accepted and are sales; it ends when all is sold, or when the next price would be below the reserve.
-Rule 3: a call lasts `wait` seconds, or until all who were called have answered. In a Dutch auction silence is an
-        answer like any other, so a call with bidders that say nothing lasts its whole time.
+Rule 3: a call lasts `wait` seconds, or until all who were called have answered. The standards let a bidder that is not
+        interested stay silent; a `refuse` is taken as well, and makes the auction faster.
 Rule 4: a proposal may name its price; one that is not the price called is rejected. A `refuse` or `not-understood`
         passes this call; the next call comes to that bidder too. A `failure` leaves the auction.
         Each call has its own reply_with, and a proposal without in_reply_to is rejected: it could mean an older price.
@@ -35,6 +35,7 @@ MAX_CALLS: Final = 10_000
 class BidderState(StrEnum):
     CALLED = "called"
     PASSED = "passed"  # refused, or did not understand, this call
+    BID = "bid"  # proposed in this call, which is not over
     SILENT = "silent"  # did not answer the last call in time
     HOLDER = "holder"  # of the best price; in a Dutch auction a buyer
     LEFT = "left"  # cannot be reached, or said failure
@@ -48,6 +49,7 @@ class Bidder(msgspec.Struct, kw_only=True):
     since: float = 0.0
     asked: list[str] = []  # the reply_with of the last call, and of what came after it
     calls: int = 0
+    answer: str = ""  # the reply_with of its proposal
     late: int = 0  # proposals that were rejected, for they came too late
     reason: str = ""
 
@@ -98,7 +100,7 @@ class Auction(Negotiation, kw_only=True):
             self.note(now, heard.sender, f"sent {heard.performative}, but takes no part")
             return
         if heard.in_reply_to and heard.in_reply_to not in bidder.asked:
-            if heard.act is P.PROPOSE:
+            if heard.act is P.PROPOSE and not self.is_over:
                 self._late(heard, bidder, "late")
             else:
                 text = shown(heard.in_reply_to.encode(errors="replace"))
@@ -108,7 +110,8 @@ class Auction(Negotiation, kw_only=True):
 
     def unreachable(self, message_id: str, name: str, conversation: str, reason: str, now: float) -> None:
         """What was said could not be sent at all."""
-        if (bidder := self.bidders.get(name)) is not None:
+        is_ours = conversation in (self.id, f"{self.id}/buy")
+        if is_ours and (bidder := self.bidders.get(name)) is not None and bidder.state is not B.LEFT:
             self._leave(name, bidder, reason, now)
 
     def tick(self, now: float) -> None:
@@ -159,7 +162,7 @@ class Auction(Negotiation, kw_only=True):
         if act is P.FAILURE and not self.is_over:
             self._leave(heard.sender, bidder, why(heard.content), now)
         elif bidder.state is not B.CALLED or self.is_over:
-            if act is P.PROPOSE and bidder.state is not B.HOLDER:
+            if act is P.PROPOSE and bidder.state is B.SILENT and not self.is_over:
                 self._late(heard, bidder, "late")
             else:
                 self.note(now, heard.sender, f"out of sequence: {heard.performative} while {bidder.state}")
@@ -185,13 +188,15 @@ class Auction(Negotiation, kw_only=True):
         if problem:
             self.note(now, heard.sender, problem)
             bidder.state, bidder.since = B.PASSED, now
-            self._reject(heard, problem)
+            self._reject(heard.sender, heard.reply_with, problem)
             self._answered(now)
             return
-        bidder.state, bidder.since = B.HOLDER, now
-        self._accept(heard, bidder, now)
+        bidder.answer = heard.reply_with
+        bidder.since = now
+        self._take(heard.sender, bidder, now)
 
-    def _accept(self, heard: Heard, bidder: Bidder, now: float) -> None:
+    def _take(self, name: str, bidder: Bidder, now: float) -> None:
+        """A proposal at the price called."""
         raise NotImplementedError
 
     def _answered(self, now: float) -> None:
@@ -210,32 +215,33 @@ class Auction(Negotiation, kw_only=True):
                 bidder.state, bidder.since = B.SILENT, now
         self.waiting = 0
 
-    def _say_accept(self, heard: Heard) -> None:
+    def _accept(self, name: str, bidder: Bidder) -> None:
+        bidder.state = B.HOLDER
         self.say(
             P.ACCEPT_PROPOSAL,
-            heard.sender,
+            name,
             {"action": self.action, "condition": {"price": self.price}},
             conversation=self.id,
             protocol=self.protocol,
-            in_reply_to=heard.reply_with,
+            in_reply_to=bidder.answer,
             expects=False,
         )
 
-    def _reject(self, heard: Heard, reason: str) -> None:
+    def _reject(self, name: str, in_reply_to: str, reason: str) -> None:
         self.say(
             P.REJECT_PROPOSAL,
-            heard.sender,
+            name,
             {"action": {"task_id": self.id}, "condition": {"price": self.price}, "reason": reason},
             conversation=self.id,
             protocol=self.protocol,
-            in_reply_to=heard.reply_with,
+            in_reply_to=in_reply_to,
             expects=False,
         )
 
     def _late(self, heard: Heard, bidder: Bidder, reason: str) -> None:
         bidder.late += 1
         if bidder.late <= bidder.calls:  # one answer for each time it was called, whatever it sends
-            self._reject(heard, reason)
+            self._reject(heard.sender, heard.reply_with, reason)
 
     # Any: JSON
     def _inform(self, name: str, content: dict[str, Any]) -> None:
@@ -258,33 +264,41 @@ class Auction(Negotiation, kw_only=True):
 
 
 class EnglishAuction(Auction, tag="english-auction", kw_only=True):
+    proposed: list[str] = msgspec.field(default_factory=list)  # in this call, in the order of their coming
     best: Sale | None = None
     asked_to_buy: str = ""  # the reply_with of the request
     result: msgspec.Raw = NULL
 
     protocol = ENGLISH
 
-    def _accept(self, heard: Heard, bidder: Bidder, now: float) -> None:
-        """The first at this price; the others of this call come too late."""
-        if self.best is not None and (old := self.bidders.get(self.best.bidder)) is not None and old.state is B.HOLDER:
-            old.state, old.since = B.PASSED, now
-        bidder.state = B.HOLDER
-        self.best = Sale(bidder=heard.sender, price=self.price, at=now)
-        self._say_accept(heard)
+    def _take(self, name: str, bidder: Bidder, now: float) -> None:
+        bidder.state = B.BID
+        self.proposed.append(name)
+        self._answered(now)
+
+    def _close(self, now: float) -> None:
+        if self.asked_to_buy:
+            self._end_sale(Status.FAILED, "the winner did not answer the request to buy in time", now)
+            return
         self._fall_silent(now)
+        proposed = [name for name in self.proposed if self.bidders[name].state is B.BID]
+        self.proposed = []
+        if not proposed:
+            self._sell(now)
+            return
+        if self.best is not None and (before := self.bidders[self.best.bidder]).state is B.HOLDER:
+            before.state, before.since = B.PASSED, now
+        first = proposed[0]
+        self.best = Sale(bidder=first, price=self.price, at=now)
+        self._accept(first, self.bidders[first])
+        for name in proposed[1:]:
+            self.bidders[name].state = B.PASSED
+            self._reject(name, self.bidders[name].answer, f"{first} was first")
         if self.calls >= MAX_CALLS:
             self._sell(now)
             return
         self.price += self.step
         self._call(now)
-
-    def _close(self, now: float) -> None:
-        """Nobody wants it at this price."""
-        if self.asked_to_buy:
-            self._end_sale(Status.FAILED, "the winner did not answer the request to buy in time", now)
-            return
-        self._fall_silent(now)
-        self._sell(now)
 
     def _sell(self, now: float) -> None:
         best = self.best
@@ -349,9 +363,9 @@ class DutchAuction(Auction, tag="dutch-auction", kw_only=True):
 
     protocol = DUTCH
 
-    def _accept(self, heard: Heard, bidder: Bidder, now: float) -> None:
-        self.sales.append(Sale(bidder=heard.sender, price=self.price, at=now))
-        self._say_accept(heard)
+    def _take(self, name: str, bidder: Bidder, now: float) -> None:
+        self.sales.append(Sale(bidder=name, price=self.price, at=now))
+        self._accept(name, bidder)
         if len(self.sales) >= self.goods:
             self._fall_silent(now)
             self._finish(Status.COMPLETED, "", now)

@@ -61,7 +61,7 @@ ENDS: Final = {
 # by state: the acts that are expected; everything else is noted and changes nothing
 EXPECTED: Final = {
     S.CALLED: {P.PROPOSE, P.REFUSE, P.NOT_UNDERSTOOD, P.FAILURE},
-    S.PROPOSED: {P.NOT_UNDERSTOOD, P.FAILURE},
+    S.PROPOSED: {P.NOT_UNDERSTOOD},
     S.AWARDED: {P.INFORM, P.NOT_UNDERSTOOD, P.FAILURE},
     S.NO_BID: {P.PROPOSE},
     S.TIMED_OUT: {P.INFORM, P.FAILURE},
