@@ -16,6 +16,7 @@ from caxton.api.ports import Node
 from caxton.api.sockets import WebsocketConnection
 from caxton.api.stream import stream_blueprint
 from caxton.api.system import system_blueprint
+from caxton.api.tasks import tasks_blueprint
 from caxton.api.tracing import trace_id_of
 from caxton.api.wire import JSON
 from caxton.api.ws import ws_blueprint
@@ -26,6 +27,7 @@ ROOMS = (
     backups_blueprint,
     messages_blueprint,
     dead_letters_blueprint,
+    tasks_blueprint,
     events_blueprint,
     system_blueprint,
     debug_blueprint,

@@ -153,7 +153,28 @@ class DeadLetters(Protocol):
         """How many were forgotten."""
 
 
+class Tasks(Protocol):
+    """Contract nets and auctions. Any: JSON; times in it are seconds since the epoch."""
+
+    async def create(self, body: bytes) -> dict[str, Any]:
+        """Take in what a client describes. Raises InvalidRequest, ResourceLimitExceeded."""
+
+    async def distribute(self, task_id: str, changes: Mapping[str, Any], *, wait: float) -> dict[str, Any]:
+        """Call for proposals, and wait for the award. Raises NotFound, InvalidTransition, InvalidRequest."""
+
+    async def list(self, status: str, limit: int, offset: int) -> tuple[Sequence[dict[str, Any]], int]:
+        """One page, the newest first, and how many there are. Raises InvalidRequest for no status."""
+
+    async def get(self, task_id: str) -> dict[str, Any]:
+        """Raises NotFound."""
+
+    async def cancel(self, task_id: str, reason: str) -> dict[str, Any]:
+        """Raises NotFound, InvalidTransition."""
+
+
 class Node(Protocol):
+    @property
+    def tasks(self) -> Tasks: ...
     @property
     def dead_letters(self) -> DeadLetters: ...
     @property

@@ -28,6 +28,7 @@ COMMANDS = {
     "deploy": Place("caxton.cli.agents:deploy", "Deploy a WebAssembly agent."),
     "agent": Place("caxton.cli.agents:agent", "List, inspect, start, stop and delete agents."),
     "message": Place("caxton.cli.messages:message", "Send and read messages."),
+    "tasks": Place("caxton.cli.tasks:tasks", "Give work to whoever bids best."),
     "dead-letters": Place("caxton.cli.dead_letters:dead_letters", "Handle messages that were given up."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
     "debug": Place("caxton.cli.debug:debug", "Look into a server that is slow."),

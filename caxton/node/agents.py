@@ -223,6 +223,22 @@ class Agents:
     def logs(self, agents: Sequence[str], since: float | None, limit: int) -> Sequence[LogLine]:
         return self._bus.logs.select(agents, since, limit)
 
+    def providers(self, address: str) -> Sequence[str]:
+        """Names of those who have a capability (`capability:x`) or are in a group (`broadcast://g`), in order."""
+        kind, _, wanted = address.partition(":")
+        if kind == "capability":
+            statuses = ((name, self._status(name)) for name in sorted(self._specs))
+            return [name for name, status in statuses if status is not None and wanted in status.capabilities]
+        return [name for name, spec in sorted(self._specs.items()) if spec.config.group == wanted.removeprefix("//")]
+
+    def score(self, name: str) -> float | None:
+        """Which share of its messages the agent has handled well; None: it has had none, or is not here."""
+        if name not in self._specs:
+            return None
+        metrics = self.get(name).metrics
+        ended = metrics.messages_processed + metrics.messages_failed
+        return metrics.messages_processed / ended if ended else None
+
     @property
     def broken(self) -> int:
         """How many there are that could not even be loaded."""

@@ -36,6 +36,7 @@ from caxton.node.dead_letters import DeadLetters
 from caxton.node.housekeeping import Housekeeping
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
+from caxton.node.tasks import Tasks
 from caxton.runtime.hostcalls import answer_call
 from caxton.runtime.modules import CompileLimits, ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
@@ -118,6 +119,8 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(bus.streams.run)
                     tasks.start_soon(bus.reserved.run)
                     await node.agents.restore()
+                    await node.tasks.restore()
+                    tasks.start_soon(node.tasks.run)
                     node.is_ready = True
                     try:
                         yield node
@@ -155,6 +158,7 @@ class Node:
     """What the API, gRPC and the command line talk to."""
 
     agents: Agents
+    tasks: Tasks
     metrics: Metrics
     runtime: Runtime
 
@@ -189,6 +193,13 @@ class Node:
         self.runtime = runtime
         self.agents = Agents(
             self.scheduler, runtime, self.store, modules, self.bus, self._committer, max_agents=limits.max_agents
+        )
+        self.tasks = Tasks(
+            self.store,
+            self.bus,
+            providers=self.agents.providers,
+            score=self.agents.score,
+            retention=self.config.messaging.retention_age,
         )
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
 

@@ -81,6 +81,16 @@ MIGRATIONS = (
     CREATE INDEX dead_letters_by_reason ON dead_letters (reason);
     CREATE INDEX dead_letters_by_time ON dead_letters (at_us);
     """,
+    """
+    CREATE TABLE tasks (
+        id         TEXT    PRIMARY KEY,
+        created_at REAL    NOT NULL,        -- seconds since the epoch
+        status     TEXT    NOT NULL,
+        is_open    INTEGER NOT NULL,        -- 0: it is over
+        record     BLOB    NOT NULL         -- Task as JSON
+    ) STRICT;
+    CREATE INDEX tasks_by_time ON tasks (created_at);
+    """,
 )
 
 

@@ -1,7 +1,7 @@
 """What outlives the process: one folder, one SQLite file in it, and the modules beside.
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
-    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters (and -wal, -shm while open)
+    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, tasks (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
     <data_dir>/backups/      backups that this server was asked for
@@ -36,6 +36,7 @@ from caxton.store.modules import ModuleRoom
 from caxton.store.reserve import Reserve
 from caxton.store.schema import check_version, migrate
 from caxton.store.state import StateRoom
+from caxton.store.tasks import TaskRoom
 from caxton.store.timers import TimerRoom
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class Store:
     lifecycle: LifecycleRoom
     journal: JournalRoom
     dead_letters: DeadLetterRoom
+    tasks: TaskRoom
     backups: BackupRoom
     _database: Database
     _lock: DataDirLock
@@ -107,6 +109,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 lifecycle=LifecycleRoom(database),
                 journal=JournalRoom(database),
                 dead_letters=DeadLetterRoom(database),
+                tasks=TaskRoom(database),
                 backups=BackupRoom(database, data_dir),
                 database=database,
                 lock=lock,

@@ -399,6 +399,8 @@ class ContractNet(Negotiation, tag="contract-net", kw_only=True):
             )
 
     def _out_of_sequence(self, heard: Heard, peer: Peer, is_answer: bool, now: float) -> None:
+        if heard.again:
+            return  # at-least-once delivery explains it
         if is_answer:
             self.note(now, heard.sender, f"out of sequence: {heard.performative} while {peer.state.replace('_', ' ')}")
         else:

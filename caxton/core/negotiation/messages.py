@@ -37,6 +37,7 @@ class Heard(msgspec.Struct, frozen=True, kw_only=True):
     reply_by: float = 0.0
     content: bytes = b"null"
     at: float = 0.0  # when the platform accepted it, where that is earlier than now
+    again: bool = False  # it was delivered before; whether it was heard is not known
 
     @property
     def act(self) -> Performative | None:
@@ -66,12 +67,14 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
             "sender": sender,
             "receiver": self.to,
             "content": self.content,
-            "conversation_id": self.conversation_id,
-            "protocol": self.protocol,
             "language": "json",
             "ontology": ontology,
             "message_id": self.message_id,
         }
+        if self.conversation_id:
+            fields["conversation_id"] = self.conversation_id
+            if self.protocol:
+                fields["protocol"] = self.protocol
         if self.reply_with:
             fields["reply_with"] = self.reply_with
         if self.in_reply_to:

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -181,7 +182,8 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
 @given(steps, st.booleans(), st.integers(1, 3))
 def test_whatever_comes_nothing_breaks(script: list[Any], is_english: bool, goods: int) -> None:
     one: EnglishAuction | DutchAuction = english("a", "b") if is_english else dutch("a", "b", goods=goods)

@@ -5,6 +5,7 @@ from math import inf
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -328,7 +329,8 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=150, deadline=None)
 @given(steps, st.integers(1, 3), st.integers(0, 2), st.integers(1, 3), st.integers(0, 2))
 def test_whatever_comes_nothing_breaks(
     script: list[Any], winners: int, standby: int, max_rounds: int, improvements: int
@@ -368,7 +370,8 @@ def test_whatever_comes_nothing_breaks(
         assert not one.of_state(PeerState.CALLED, PeerState.PROPOSED, PeerState.AWARDED)
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(list(Performative)), st.sampled_from("ab")), max_size=15))
 def test_an_act_out_of_order_changes_nothing_and_is_noted(script: list[tuple[Performative, str]]) -> None:
     one, cfp = called("a", "b")
