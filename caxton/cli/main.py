@@ -25,6 +25,7 @@ Quick start:
 COMMANDS = {
     "serve": Place("caxton.cli.serve:serve", "Run a server in the foreground."),
     "server": Place("caxton.cli.serve:server", "Start, stop and look at a server."),
+    "config": Place("caxton.cli.config:config", "Look at the configuration, check it and change it."),
     "deploy": Place("caxton.cli.agents:deploy", "Deploy a WebAssembly agent."),
     "agent": Place("caxton.cli.agents:agent", "List, inspect, start, stop and delete agents."),
     "message": Place("caxton.cli.messages:message", "Send and read messages."),

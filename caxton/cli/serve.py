@@ -117,12 +117,16 @@ def server() -> None:
 
 @server.command()
 @click.option("--detach", "-d", is_flag=True, help="Start in the background and return when it is ready.")
+@click.option("--dry-run", is_flag=True, help="Only say whether a server would start.")
 @pass_settings
-def start(settings: Settings, detach: bool) -> None:
+def start(settings: Settings, detach: bool, dry_run: bool) -> None:
     """Start a server: in the foreground like `caxton serve`, or in the background."""
     from caxton.store.files import make_folder
 
     config = settings.load()
+    if dry_run:
+        _try_out(config)
+        return
     if not detach:
         run(config)
         return
@@ -144,6 +148,37 @@ def start(settings: Settings, detach: bool) -> None:
         url = _wait_ready(process, folder, log, began)
     print_done(f"Server running at {url}")
     click.echo(f"  log: {log}")
+
+
+def _try_out(config: "Config") -> None:
+    """Everything that can keep a server from starting and can be seen without starting one. Raises Failure."""
+    import socket
+
+    what = "A server would not start"
+    if unmet := config.unmet_protections:
+        fix = "take the key out, and let a proxy in front of the server protect it"
+        raise Failure(what, why=f"{', '.join(unmet)}: this version does not have it", fix=fix)
+    folder = Path(config.data_dir)
+    if holder := _holder(folder):
+        raise Failure(what, why=f"process {holder.pid} serves the data folder {folder}", fix="`caxton server stop`")
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = f"the data folder {folder} cannot be written to: {there} does not allow it"
+        raise Failure(what, why=why, fix="choose another with CAXTON_DATA_DIR, or give this user the right")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.server.host, config.server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        raise _cannot_listen(config, error) from None
+    url = server_url(config.server.host, config.server.port)
+    print_done(f"A server would start at {url} with the data folder {folder}")
+    click.echo(f"  configuration: {', '.join(config.sources) or 'all defaults'}")
+    if config.unserved:
+        click.echo(f"  not active in this version: {', '.join(config.unserved)}")
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", folder: Path, log: Path, began: int, patience: float = 30.0) -> str:

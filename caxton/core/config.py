@@ -29,7 +29,7 @@ from caxton.core.config_keys import (
     check,
 )
 from caxton.core.config_text import Place, Tree, decode, decode_placed
-from caxton.core.config_tree import elsewhere, leaf_at, leaves, set_keys
+from caxton.core.config_tree import elsewhere, leaf_at, leaves, set_keys, values
 from caxton.core.errors import InvalidConfig
 from caxton.core.settings import join, raise_problems, read
 
@@ -80,7 +80,8 @@ class Loaded(NamedTuple):
 
     def origin(self, key: str) -> str:
         """Who says what *key* is: `config.yaml:3`, `CAXTON_PORT`; "" is nobody."""
-        return find_origin(self.layers, key)[1]
+        says = any(_raw(layer.tree, key) is not None for layer in self.layers)
+        return find_origin(self.layers, key)[1] if says else ""
 
 
 def load_config(
@@ -159,6 +160,16 @@ def build_config(
     return config
 
 
+def value_in(tree: Tree, key: str) -> Any:  # Any: a key's value
+    """What *key* is in a decoded tree, whatever else is wrong there. Raises InvalidConfig when it is wrong itself."""
+    problems: list[str] = []
+    keys = read(problems, Keys, tree, elsewhere=elsewhere())
+    wrong = [problem for problem in problems if problem.partition(": ")[0].partition("[")[0] == key]
+    raise_problems(wrong, "configuration")
+    assert keys is not None, "every key has a default"
+    return values(keys)[key]
+
+
 def inactive_keys(data: Tree) -> list[str]:
     """The keys in a decoded tree that have no effect in this version."""
     return sorted(key for key in set_keys(data) if key in leaves() and leaves()[key].key.inactive)
@@ -210,7 +221,13 @@ def located(problems: Sequence[str], layers: Sequence[Layer]) -> list[str]:
         key = problem.partition(": ")[0]
         index, origin, place = find_origin(layers, key)
         raw = _raw(layers[index].tree, key) if index < len(layers) else None
-        if isinstance(raw, str) and "${" in raw and raw not in problem:
+        if key in leaves() and (index == len(layers) or (place and key not in layers[index].places)):
+            # nobody wrote this one: of those that are wrong together with it, the first that somebody wrote
+            for named in re.findall(r"[a-z_]+(?:\.[a-z_]+)+", problem):
+                if any(_raw(layer.tree, named) is not None for layer in layers):
+                    index, origin, place = find_origin(layers, named)
+                    break
+        if isinstance(raw, str) and "${" in raw and "the variable " not in problem:
             problem += f" (written {raw})"
         text = problem if origin in ("", key) else f"{origin}: {problem}".replace(f"--set {key}: {key}", f"--set {key}")
         rows.append(((index, place.line if place else 0), text))
@@ -362,17 +379,19 @@ def _files(path: str | None, profile: str | None, environ: Mapping[str, str], *,
     return files
 
 
-def _load(file: Path, seen: tuple[Path, ...] = ()) -> list[Layer]:
+def _load(file: Path, seen: tuple[Path, ...] = (), by: str = "") -> list[Layer]:
     """The file's own layer, and before it those of the files that it extends."""
     whole, shown = file.resolve(), os.path.normpath(file)
     if whole in seen or len(seen) >= _MAX_EXTENDS:
         chain = " -> ".join(str(step) for step in (*seen, whole))
-        raise InvalidConfig(f"files extend each other in a circle: {chain}")
+        raise InvalidConfig(f"{by}: files extend each other in a circle: {chain}")
     try:
         text = file.read_text(encoding="utf-8-sig")
     except OSError as error:
-        hint = f"{seen[-1]} extends it" if seen else "give another with --config or CAXTON_CONFIG_PATH"
-        raise InvalidConfig(f"cannot read the file {shown}: {error.strerror or error}", hint=hint) from None
+        said = f"cannot read the file {shown}: {error.strerror or error}"
+        if by:
+            raise InvalidConfig(f"{by}: {said}", hint="`extends` is relative to the file that it stands in") from None
+        raise InvalidConfig(said, hint="give another with --config or CAXTON_CONFIG_PATH") from None
     except UnicodeDecodeError as error:
         raise InvalidConfig(
             f"{shown} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}"
@@ -381,9 +400,9 @@ def _load(file: Path, seen: tuple[Path, ...] = ()) -> list[Layer]:
     layers: list[Layer] = []
     extends = tree.pop("extends", [])
     names = extends if isinstance(extends, list) else [extends]
+    where = f"{shown}:{places['extends'].line if 'extends' in places else 1}"
     if not all(isinstance(name, str) for name in names):
-        line = places["extends"].line if "extends" in places else 1
-        raise InvalidConfig(f"{shown}:{line}: extends names a file, or a list of files")
+        raise InvalidConfig(f"{where}: extends names a file, or a list of files")
     for name in names:
-        layers += _load(file.parent / name, (*seen, whole))
+        layers += _load(file.parent / name, (*seen, whole), where)
     return [*layers, Layer(shown, tree, places, str(whole))]

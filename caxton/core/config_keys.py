@@ -35,7 +35,7 @@ from caxton.core.config_later import (
 )
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, Resources
-from caxton.core.settings import Bytes, Count, Key, Millicores, Percent, Port, Positive, Seconds
+from caxton.core.settings import Bytes, Count, Key, Millicores, Percent, Port, Positive, Seconds, hints, key_of
 
 PAGE = 65536  # of WebAssembly memory
 DATA_DIR = "everything is in resources.disk.data_dir"
@@ -357,6 +357,8 @@ def check(problems: list[str], config: Config) -> None:
     ports: dict[int, str] = {}
     for key in ("port", "metrics_port", "grpc_port"):
         port = getattr(server, key)
+        if key_of(hints(ServerConfig)[key]).inactive:
+            continue
         if port and port in ports:
             problems.append(f"server.{key}: {port} is taken by server.{ports[port]}")
         ports[port] = key

@@ -34,8 +34,8 @@ YAML_HELP = (
     ),
     (r"could not find expected ':'", "a key is followed by ': ' and a value"),
     (r"expected <block end>", "the line is indented more or less than its neighbours"),
-    (r"expected ',' or '[\]}]'", "a '[' or '{' above is not closed"),
-    (r"found unexpected end of stream", "a quote is not closed"),
+    (r"expected ',' or '[\]}]'", "the '[' or '{' of line {begun} is not closed"),
+    (r"found unexpected end of stream", "the quote of line {begun} is not closed"),
     (r"found undefined alias", "no '&' names this before"),
 )
 
@@ -93,7 +93,12 @@ def decode_placed(text: str, name: str) -> Text:
 def _decode_yaml(text: str, name: str) -> Text:
     import yaml  # here, because most commands read no YAML and it takes 20 ms to import
 
-    loader = yaml.SafeLoader(text)
+    try:
+        loader = yaml.SafeLoader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        said = f"the character {chr(error.character)!r} may not stand here"
+        raise InvalidConfig(f"{name}:{line}: not YAML: {said}") from None
     try:
         node = loader.get_single_node()
         if node is None:
@@ -105,10 +110,9 @@ def _decode_yaml(text: str, name: str) -> Text:
         said = error.problem or error.context or "it cannot be read"
         where = f"{name}:{mark.line + 1}" if mark else name
         help = next((text for pattern, text in YAML_HELP if re.search(pattern, said)), "")
+        if error.context_mark:
+            help = help.replace("{begun}", str(error.context_mark.line + 1))
         raise InvalidConfig(f"{where}: not YAML: {said}" + (f"; {help}" if help else "")) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise InvalidConfig(f"{name}:{line}: not YAML: the character {error.character!r} may not stand here") from None
     except (ValueError, OverflowError, RecursionError) as error:  # 2026-13-45 is a date to YAML; so many brackets
         raise InvalidConfig(f"{name}: not YAML: {error}") from None
     finally:
@@ -190,6 +194,9 @@ def _toml_error(error: tomllib.TOMLDecodeError, text: str, name: str) -> Invalid
     said = said.replace(found[0], "")
     written = text.split("\n")[line - 1].split("\r")[0]
     said = f"{said[:1].lower()}{said[1:]}"
+    if twice := re.fullmatch(r"cannot declare \((.*?),?\) twice", said):
+        table = twice[1].replace("'", "").replace(", ", ".")
+        said = f"the table [{table}] stands here a second time; put both together"
     if said == "invalid value" and "=" in written:
         said += f" {written.partition('=')[2].strip()!r}; text needs quotes"
     return InvalidConfig(f"{name}:{line}: not TOML: {said}")

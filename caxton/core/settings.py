@@ -15,6 +15,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
@@ -151,6 +152,7 @@ def join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
+@cache
 def hints(schema: type[msgspec.Struct]) -> dict[str, Any]:
     """The field types of a Struct with their Meta. Any: a type form has no common type."""
     return typing.get_type_hints(schema, include_extras=True)
@@ -284,8 +286,11 @@ class _Reader:
         if value in options:
             return value
         if isinstance(value, str):
-            return self.problem(path, f"{value!r} is not one of {_options(options)}")
-        return self.problem(path, f"expected one of {_options(options)}; found {_describe(value)}")
+            close = difflib.get_close_matches(value.lower(), [str(option) for option in options], n=1, cutoff=0.7)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            return self.problem(path, f"{value!r} is not one of {_options(options)}{hint}")
+        hint = _unquoted(value) if isinstance(value, bool) else ""
+        return self.problem(path, f"expected one of {_options(options)}; found {_describe(value)}{hint}")
 
     def items(self, origin: Any, kind: Any, value: object, path: str) -> Any:
         if isinstance(value, str) or not isinstance(value, Sequence):
@@ -311,7 +316,8 @@ class _Reader:
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {_describe(value)}")
+            hint = _unquoted(value) if kind is str else ""
+            return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {_describe(value)}{hint}")
         return self.bounded(value, path, metas)
 
     def bounded(self, value: Any, path: str, metas: list[Meta]) -> Any:
@@ -325,6 +331,11 @@ class _Reader:
             if meta.max_length is not None and len(value) > meta.max_length:
                 return self.problem(path, f"{len(value)} characters are too many; the most is {meta.max_length}")
         return value
+
+
+def _unquoted(value: object) -> str:
+    """What may have happened to a text: in YAML `off` is false and `1.10` is 1.1."""
+    return "; text needs quotes here" if isinstance(value, bool | int | float) else ""
 
 
 def _describe(value: object) -> str:

@@ -83,7 +83,7 @@ def test_supervision() -> None:
 )
 def test_how_safe_messages_to_an_agent_are(said: str, kept: str) -> None:
     assert parse_agent_config({"name": "a", "delivery": said}).delivery == kept
-    for wrong, found in ((None, "nothing"), (1, "1"), (True, "true"), (["durable"], "a list")):
+    for wrong, found in ((None, "nothing"), (1, "1"), (True, "true; text needs quotes here"), (["durable"], "a list")):
         assert problems_of({"name": "a", "delivery": wrong}) == [
             f"delivery: expected one of durable, relaxed, volatile; found {found}"
         ]

@@ -1,0 +1,136 @@
+"""What a configuration may say and an operator may regret: each finding names the key, and what would be better.
+
+Rule 1: a finding is no mistake; the server starts. What must not be is a problem (`core/config_keys.py`, `check`).
+Rule 2: nothing here looks at the machine: who asks says what there is (`Machine`).
+"""
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from caxton.core.config import Layer, Loaded, inactive_keys, merged
+from caxton.core.config_tree import leaves
+from caxton.core.limits import format_bytes, format_duration
+
+Area = Literal["inactive", "security", "performance", "note"]
+MUCH = 1 << 30
+
+
+class Machine(NamedTuple):
+    """What the server would run on; 0 is not known."""
+
+    cores: int = 0
+    memory: int = 0
+    readable_by_others: Sequence[str] = ()  # configuration files
+    writable_by_others: Sequence[str] = ()
+
+
+class Finding(NamedTuple):
+    area: Area
+    key: str
+    text: str
+
+
+def lint(loaded: Loaded, machine: Machine) -> list[Finding]:
+    """Everything; who asked for one area leaves the others out."""
+    findings = [Finding("note", "", note) for note in loaded.notes]
+    for key in inactive_keys(merged(loaded.layers)):
+        findings.append(Finding("inactive", key, leaves()[key].key.inactive))
+    findings += [Finding("security", key, text) for key, text in _security(loaded, machine)]
+    findings += [Finding("performance", key, text) for key, text in _performance(loaded, machine)]
+    return findings
+
+
+def is_local(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
+    config = loaded.config
+    for key in config.unmet_protections:
+        yield key, "this version does not have it, and the server refuses to start; let a proxy do it"
+    if not is_local(config.server.host):
+        yield (
+            "server.host",
+            f"{config.server.host} can be reached from other machines, and whoever reaches it may deploy agents and "
+            "read messages; write 127.0.0.1 and let a proxy in front of it ask who is there",
+        )
+    if config.security.cors.enabled and "*" in config.security.cors.allowed_origins:
+        yield "security.cors.allowed_origins", "* lets every web site use the API; name the sites"
+    if config.data_dir.startswith(("/tmp/", "/var/tmp/")):
+        yield "resources.disk.data_dir", f"{config.data_dir} is in a folder of everybody; what is there may be deleted"
+    for layer in loaded.layers:
+        for key in _plain_secrets(layer):
+            if layer.file in machine.readable_by_others:
+                yield key, f"a secret in {layer.name}, which others on this machine may read: `chmod 600 {layer.name}`"
+            else:
+                yield key, f"a secret in {layer.name}; write ${{A_VARIABLE}} there, and keep the value out of the file"
+        if layer.file in machine.writable_by_others:
+            yield "", f"others on this machine may write to {layer.name}: `chmod go-w {layer.name}`"
+
+
+def _plain_secrets(layer: Layer) -> Iterator[str]:
+    for name, leaf in leaves().items():
+        if leaf.key.secret and layer.file and _has_plain(_value(layer.tree, name)):
+            yield name
+
+
+def _has_plain(value: Any) -> bool:  # Any: a decoded file
+    if isinstance(value, dict):
+        return "valueFrom" not in value and any(_has_plain(item) for item in value.values())
+    return isinstance(value, str) and bool(value) and "${" not in value
+
+
+def _value(tree: Any, key: str) -> Any:
+    for part in key.split("."):
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _performance(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
+    config = loaded.config
+    runtime, messaging, logging = config.runtime, config.messaging, config.observability.logging
+    if logging.level in ("trace", "debug"):
+        yield "observability.logging.level", f"{logging.level} writes far more than info; good for a while"
+    if machine.cores and runtime.scheduler_threads > machine.cores:
+        yield (
+            "runtime.scheduler_threads",
+            f"{runtime.scheduler_threads} threads on {machine.cores} cores take time from each other; 0 is one a core",
+        )
+    resident = (runtime.pool_slots or runtime.max_agents) * runtime.keep_resident
+    if machine.memory and resident > machine.memory // 2:
+        yield (
+            "runtime.keep_resident",
+            f"{format_bytes(runtime.keep_resident)} for each of {runtime.pool_slots or runtime.max_agents} instances "
+            f"are up to {format_bytes(resident)}, and the machine has {format_bytes(machine.memory)}",
+        )
+    waiting = messaging.queue_size * messaging.max_message_size
+    if machine.memory and waiting > machine.memory and messaging.max_message_size > 1 << 20:
+        yield (
+            "messaging.max_message_size",
+            f"one full mailbox ({messaging.queue_size} messages of {format_bytes(messaging.max_message_size)}) would "
+            f"be {format_bytes(waiting)}, and the machine has {format_bytes(machine.memory)}",
+        )
+    if messaging.history_bytes > MUCH:
+        yield "messaging.history_bytes", f"{format_bytes(messaging.history_bytes)} of memory, for looking back only"
+    if messaging.dedup_size > 10_000_000:
+        yield "messaging.dedup_size", f"{messaging.dedup_size} ids take some {format_bytes(messaging.dedup_size << 7)}"
+    if messaging.retry_attempts > 10 and messaging.retry_delay < 0.1:
+        yield (
+            "messaging.retry_delay",
+            f"{messaging.retry_attempts} attempts that begin {format_duration(messaging.retry_delay)} apart keep a "
+            "failing agent busy with one message",
+        )
+    if runtime.default_agent_timeout > 300:
+        yield (
+            "runtime.default_agent_timeout",
+            f"an agent in a loop keeps its mailbox waiting for {format_duration(runtime.default_agent_timeout)}",
+        )
+    if not messaging.enable_persistence:
+        yield "messaging.enable_persistence", "false is fast, and a crash loses the messages that wait"
