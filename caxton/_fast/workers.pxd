@@ -5,7 +5,8 @@ Rule 2: a thread pushes to its own queue and takes from it first; one without wo
     tick, who has much less than another takes half of the difference.
 Rule 3: a queue has two lanes. In the second stand those whose last run used up a whole slice: it has one run for each slice of time that the first had, so
     however many guests spin, who answers at once waits for one slice of theirs and not for all.
-Rule 4: the ticker moves the epoch only while a thread runs; with nothing to do it waits for the next due time, or for ever.
+Rule 4: the ticker moves the epoch only while a thread runs; with nothing to do it waits for the next due time, or for ever. Who unparks a thread wakes the ticker too:
+    the thread has a message to handle.
 Rule 5: of a long queue, a thread asks the memory for what the next run will touch while one goes on (ahead.pxd).
 Rule 6: each thread publishes the router version at which it held nothing (`seen`), for reclamation.
 """
@@ -73,7 +74,7 @@ ctypedef struct pool_t:
     outbox_t* outbox
     worker_t* workers
     int32_t count
-    int32_t idle            # atomic: parked workers
+    int32_t idle            # atomic: parked workers; lowered by who unparks one
     int32_t stopping        # atomic: the workers end
     int32_t over            # atomic: they have ended, the ticker ends too
     int32_t running         # workers that were started
@@ -88,7 +89,7 @@ ctypedef struct pool_t:
     pthread_t ticker
     pthread_mutex_t ticker_lock     # guards the heap and `resting`
     pthread_cond_t ticker_wake
-    bint resting            # nobody runs; whoever starts to, or has an earlier due time, wakes the ticker
+    bint resting            # for longer than a slice, since nobody runs; who unparks a thread, or has an earlier due time, wakes the ticker
     int64_t rest_until_ns
     due_t* heap
     uint32_t heap_count

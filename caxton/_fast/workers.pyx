@@ -104,14 +104,34 @@ cdef port_t* take_next(worker_t* worker) noexcept nogil:
     return port
 
 
+cdef inline bint unpark(worker_t* worker) noexcept nogil:
+    """Under its lock; True when it was parked. Then `rouse` follows, without the lock, which the thread needs at once."""
+    if not worker.parked:
+        return False
+    cx_store_i32(&worker.parked, 0)
+    return True
+
+
+cdef void rouse(worker_t* worker) noexcept nogil:
+    """Whoever unparks a thread also takes it from the idle ones and wakes the ticker, when it rests: the thread has a message to handle."""
+    cdef pool_t* pool = worker.pool
+    cdef int32_t idle = cx_add_i32(&pool.idle, -1)
+    pthread_cond_signal(&worker.wake)
+    if idle == pool.count - 1:
+        # the first to run again: the epoch has to move
+        pthread_mutex_lock(&pool.ticker_lock)
+        if pool.resting:
+            pthread_cond_signal(&pool.ticker_wake)
+        pthread_mutex_unlock(&pool.ticker_lock)
+
+
 cdef bint wake(worker_t* worker) noexcept nogil:
     cdef bint woken
     pthread_mutex_lock(&worker.lock)
-    woken = worker.parked
-    if woken:
-        cx_store_i32(&worker.parked, 0)
-        pthread_cond_signal(&worker.wake)
+    woken = unpark(worker)
     pthread_mutex_unlock(&worker.lock)
+    if woken:
+        rouse(worker)
     return woken
 
 
@@ -145,14 +165,15 @@ cdef worker_t* next_worker(pool_t* pool, uint32_t turn) noexcept nogil:
 cdef void pool_push(pool_t* pool, worker_t* worker, port_t* port, int lane=PROMPT) noexcept nogil:
     cdef worker_t* chosen = worker
     cdef int failed
+    cdef bint woken
     if worker == NULL:
         chosen = next_worker(pool, <uint32_t>cx_add_i32(&pool.turn, 1))
     pthread_mutex_lock(&chosen.lock)
     failed = queue_put(&chosen.lanes[lane], port)
-    if worker == NULL and chosen.parked:
-        cx_store_i32(&chosen.parked, 0)
-        pthread_cond_signal(&chosen.wake)
+    woken = worker == NULL and unpark(chosen)
     pthread_mutex_unlock(&chosen.lock)
+    if woken:
+        rouse(chosen)
     if failed:
         # no memory for the queue: the due heap is the other way to the port, tried a slice later
         pool_push_at(pool, port, 0)
@@ -307,31 +328,25 @@ cdef bint pool_unpark(pool_t* pool, worker_t* worker, port_t* port) noexcept nog
 # -- threads ---------------------------------------------------------------------------------------------------------
 
 cdef void park(pool_t* pool, worker_t* worker) noexcept nogil:
-    cdef int32_t idle
+    cdef bint has_work, woken_by_itself
     cdef int i
     pthread_mutex_lock(&worker.lock)
     cx_store_i32(&worker.parked, 1)
     cx_add_i32(&pool.idle, 1)
     cx_store_u64(&worker.seen, <uint64_t>-NOT_LOOKING)
     cx_fence()
-    if waiting(worker) or cx_load_i32(&pool.stopping):
-        cx_store_i32(&worker.parked, 0)
+    has_work = waiting(worker) or cx_load_i32(&pool.stopping)
     for i in range(pool.count):
         if i != worker.index and waiting(&pool.workers[i]) > 1:
-            cx_store_i32(&worker.parked, 0)
+            has_work = True
     set_activity(&worker.activity, DO_IDLE)
-    while worker.parked and not cx_load_i32(&pool.stopping):
+    while worker.parked and not has_work and not cx_load_i32(&pool.stopping):
         pthread_cond_wait(&worker.wake, &worker.lock)
     set_activity(&worker.activity, DO_SCHEDULE)
-    cx_store_i32(&worker.parked, 0)
-    idle = cx_add_i32(&pool.idle, -1)
+    woken_by_itself = unpark(worker)
     pthread_mutex_unlock(&worker.lock)
-    if idle == pool.count - 1:
-        # the first to run again: the epoch has to move
-        pthread_mutex_lock(&pool.ticker_lock)
-        if pool.resting:
-            pthread_cond_signal(&pool.ticker_wake)
-        pthread_mutex_unlock(&pool.ticker_lock)
+    if woken_by_itself:
+        rouse(worker)
 
 
 cdef void* work(void* argument) noexcept nogil:
@@ -400,7 +415,8 @@ cdef void* tick(void* argument) noexcept nogil:
         if cx_load_i32(&pool.over) or (rest != -1 and rest <= 0):
             pass
         else:
-            pool.resting = not active
+            # for a slice it is not worth to be woken
+            pool.resting = not active and rest != pool.slice_ns
             pool.rest_until_ns = now + rest if rest != -1 else <int64_t>0x7FFFFFFFFFFFFFFF
             # who became active before `resting` was set is seen here, who comes later signals; while somebody runs, no one needs to
             cx_fence()

@@ -4,7 +4,8 @@ Agents talk in pairs; every agent answers each message with one of its own (abou
 and p99 are from entering the mailbox to the end of the turn, with 2 agents on one scheduler thread. The baseline is a
 hop between two Trio tasks over memory channels. Messages per second are counted on one thread, so they are per core;
 `threads_2_vs_1` compares two threads with one on 100 busy pairs, `records_on_vs_off` the time of a hop with its journal
-record, its history and the counters to the same without them: the best of some windows, taken in turn.
+record, its history and the counters to the same without them: the best of some windows, taken in turn. `wake_up` is a
+message into a scheduler that rests (wakeups.py).
 """
 
 import json
@@ -17,7 +18,7 @@ import trio
 from caxton._fast.scheduler import EVENT_EXITED, EVENT_STARTED, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module, wat2wasm
-from caxton.cli.benchmarks import Result, payloads, quantile
+from caxton.cli.benchmarks import Result, payloads, quantile, wakeups
 from caxton.cli.benchmarks.guests import PLACE, paired
 from caxton.core.errors import ResourceLimitExceeded
 from caxton.node.metrics import resident_bytes
@@ -118,6 +119,7 @@ def measure() -> Result:
             "bytes_per_agent": bytes_per_agent,
             "message_bytes": len(MESSAGE),
             "payloads": payloads.figures(),
+            "wake_up": wakeups.figures(),
             "windows": {
                 "threads_1": threads[0],
                 "threads_2": threads[1],
