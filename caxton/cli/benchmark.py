@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-# name: what it measures; each is a module of caxton.cli.benchmarks with a function `measure`
+# name: what it measures; each is a module of caxton.cli.benchmarks (`-` is `_` there) with a function `measure`
 BENCHMARKS = {
     "call": "a message into a guest and its handle_message, against wasmtime-py",
     "spawn": "instances from a compiled module, against wasmtime-py; with task and records; restart after a trap",
     "hop": "messages between guests, against a Trio memory channel; 2, 1,000 and 10,000 agents",
+    "contract-net": "rounds of FIPA's contract net with 10, 50 and 1,000 bidders, against as many hops",
     "rest": "POST /messages, against an empty route of the same server; NDJSON batches",
     "durable": "messages acknowledged after the fsync, against bare inserts into SQLite; restart; a long queue",
     "websocket": "messages over one agent stream in batch frames",
@@ -29,15 +30,16 @@ def benchmark(name: str, as_json: bool) -> None:
     """Measure this machine; takes seconds to a minute.
 
     \b
-    call       a message into a guest and its handle_message, against wasmtime-py
-    spawn      instances from a compiled module, against wasmtime-py
-    hop        messages between guests, against a Trio memory channel
-    rest       POST /messages, against an empty route of the same server
-    durable    messages acknowledged after the fsync, against bare inserts into SQLite
-    websocket  messages over one agent stream in batch frames
-    vectors    the best of 100,000 and of 512 rows of float32, against NumPy
+    call          a message into a guest and its handle_message, against wasmtime-py
+    spawn         instances from a compiled module, against wasmtime-py
+    hop           messages between guests, against a Trio memory channel
+    contract-net  rounds of FIPA's contract net, against as many hops
+    rest          POST /messages, against an empty route of the same server
+    durable       messages acknowledged after the fsync, against bare inserts into SQLite
+    websocket     messages over one agent stream in batch frames
+    vectors       the best of 100,000 and of 512 rows of float32, against NumPy
     """
-    result = {"benchmark": name, **importlib.import_module(f"caxton.cli.benchmarks.{name}").measure()}
+    result = {"benchmark": name, **importlib.import_module(f"caxton.cli.benchmarks.{name.replace('-', '_')}").measure()}
     if as_json:
         click.echo(json.dumps(result))
         return
@@ -47,8 +49,10 @@ def benchmark(name: str, as_json: bool) -> None:
             click.echo(f"  {key:<34} {_shown(value)}")
 
 
-# Any: a number, or a group of numbers
+# Any: a number, several, or a group of either
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    if isinstance(value, list):
+        return " ".join(_shown(item) for item in value)
     return f"{value:,.3f}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}"

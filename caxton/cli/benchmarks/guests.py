@@ -22,7 +22,7 @@ def relay(text: str) -> str:
 (module
   (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
   (memory (export "memory") 1)
-  (data (i32.const 4096) "{_escaped(data)}")
+  (data (i32.const 4096) "{escaped(data)}")
   (func (export "handle_message") (param i32 i32) (result i32)
     (call $send (i32.const 4096) (i32.const {len(data)}))))
 """
@@ -51,7 +51,7 @@ PLACE = "########"
 def paired(message: str) -> str:
     """The module for agents that talk in pairs; PLACE in *message* is where the partner's name of 8 bytes goes."""
     data = message.encode()
-    return PAIRED % (_escaped(data), 4096 + data.index(PLACE.encode()), len(data))
+    return PAIRED % (escaped(data), 4096 + data.index(PLACE.encode()), len(data))
 
 
 # Answers every message with a long one, which its init puts together: a module with a megabyte of text compiles slowly.
@@ -76,14 +76,90 @@ def filled(head: bytes, filler: int, tail: bytes) -> str:
     return FILLED % {
         "pages": (head_at + length) // 65_536 + 1,
         "head_at": head_at,
-        "head": _escaped(head),
+        "head": escaped(head),
         "fill_at": head_at + len(head),
         "filler": filler,
         "tail_at": head_at + len(head) + filler,
-        "tail": _escaped(tail),
+        "tail": escaped(tail),
         "length": length,
     }
 
 
-def _escaped(data: bytes) -> str:
+# The manager of a contract net: calls every bidder, accepts the first when all have proposed, rejects the others, and
+# begins again when it is informed of the result. Its three messages are filled in at fixed places: the receiver's name,
+# which is the reply_with of its call too, and the conversation, a number of 8 digits. The act is told by its first
+# letter, at byte 17 of every message: {"performative":"
+MANAGER = """
+(module
+  (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
+  (memory (export "memory") 2)
+  (data (i32.const 2048) "00000000")
+  (data (i32.const 4096) "%(cfp)s")
+  (data (i32.const 5120) "%(accept)s")
+  (data (i32.const 6144) "%(reject)s")
+  (data (i32.const 8192) "%(names)s")
+  (global $proposals (mut i32) (i32.const 0))
+  (func $next_conversation (local $at i32)
+    (local.set $at (i32.const 2055))
+    (block $done
+      (loop $carry
+        (br_if $done (i32.lt_u (local.get $at) (i32.const 2048)))
+        (i32.store8 (local.get $at) (i32.add (i32.load8_u (local.get $at)) (i32.const 1)))
+        (br_if $done (i32.le_u (i32.load8_u (local.get $at)) (i32.const 57)))
+        (i32.store8 (local.get $at) (i32.const 48))
+        (local.set $at (i32.sub (local.get $at) (i32.const 1)))
+        (br $carry)))
+    (i64.store (i32.const %(cfp_conversation)d) (i64.load (i32.const 2048)))
+    (i64.store (i32.const %(accept_conversation)d) (i64.load (i32.const 2048)))
+    (i64.store (i32.const %(reject_conversation)d) (i64.load (i32.const 2048))))
+  (func $call (result i32) (local $at i32) (local $failed i32)
+    (call $next_conversation)
+    (local.set $at (i32.const 8192))
+    (loop $each
+      (i64.store (i32.const %(cfp_receiver)d) (i64.load (local.get $at)))
+      (i64.store (i32.const %(cfp_reply_with)d) (i64.load (local.get $at)))
+      (local.set $failed (i32.or (local.get $failed) (call $send (i32.const 4096) (i32.const %(cfp_length)d))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $each (i32.lt_u (local.get $at) (i32.const %(end)d))))
+    (local.get $failed))
+  (func $award (result i32) (local $at i32) (local $failed i32)
+    (i64.store (i32.const %(accept_receiver)d) (i64.load (i32.const 8192)))
+    (local.set $failed (call $send (i32.const 5120) (i32.const %(accept_length)d)))
+    (local.set $at (i32.const 8200))
+    (loop $each
+      (i64.store (i32.const %(reject_receiver)d) (i64.load (local.get $at)))
+      (local.set $failed (i32.or (local.get $failed) (call $send (i32.const 6144) (i32.const %(reject_length)d))))
+      (local.set $at (i32.add (local.get $at) (i32.const 8)))
+      (br_if $each (i32.lt_u (local.get $at) (i32.const %(end)d))))
+    (local.get $failed))
+  (func (export "handle_message") (param $at i32) (param $length i32) (result i32)
+    (if (i32.ne (i32.load8_u offset=17 (local.get $at)) (i32.const %(propose)d)) (then (return (call $call))))
+    (global.set $proposals (i32.add (global.get $proposals) (i32.const 1)))
+    (if (i32.lt_u (global.get $proposals) (i32.const %(bidders)d)) (then (return (i32.const 0))))
+    (global.set $proposals (i32.const 0))
+    (call $award)))
+"""
+
+# Proposes to every call, and informs when it is accepted. The conversation, and what it has to answer with, stand at
+# fixed places of what it gets.
+BIDDER = """
+(module
+  (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 4096) "%(propose)s")
+  (data (i32.const 5120) "%(inform)s")
+  (func (export "handle_message") (param $at i32) (param $length i32) (result i32) (local $act i32)
+    (local.set $act (i32.load8_u offset=17 (local.get $at)))
+    (if (i32.eq (local.get $act) (i32.const %(cfp_letter)d)) (then
+      (i64.store (i32.const %(propose_conversation)d) (i64.load offset=%(called_conversation)d (local.get $at)))
+      (i64.store (i32.const %(propose_in_reply_to)d) (i64.load offset=%(called_reply_with)d (local.get $at)))
+      (return (call $send (i32.const 4096) (i32.const %(propose_length)d)))))
+    (if (i32.eq (local.get $act) (i32.const %(accept_letter)d)) (then
+      (i64.store (i32.const %(inform_conversation)d) (i64.load offset=%(awarded_conversation)d (local.get $at)))
+      (return (call $send (i32.const 5120) (i32.const %(inform_length)d)))))
+    (i32.const 0)))
+"""
+
+
+def escaped(data: bytes) -> str:
     return "".join(f"\\{byte:02x}" for byte in data)
