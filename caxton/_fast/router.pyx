@@ -205,12 +205,19 @@ cdef int resolve_topic(router_t* router, const char* address, uint32_t length, c
 
 
 cdef route_t* route_of(router_t* router, const char* address, uint32_t length) noexcept nogil:
-    """The route of an address: its own, else that of the name before `@` and this node, else the one that all clients share."""
+    """The route of an address: its own, else that of the name before `@` and this node, that of `@platform`, or the one that all clients share."""
     cdef route_t* route = find_route(router, address, length)
     cdef uint32_t i = length - router.node_length
     if route == NULL and router.node_length and length > router.node_length + 1:
         if address[i - 1] == b"@" and memcmp(address + i, router.node, router.node_length) == 0:
             route = find_route(router, address, i - 1)
+    if route == NULL:
+        # an agent of another platform: the port that is called `@platform` takes it there
+        i = length
+        while i > 1 and address[i - 1] != b"@":
+            i -= 1
+        if i > 1:
+            route = find_route(router, address + i - 1, length - i + 1)
     if route == NULL and starts_with(address, length, CLIENT, 7):
         route = find_route(router, address, 7)
     return route

@@ -12,6 +12,7 @@ from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
 from caxton.api.front import Front
 from caxton.api.messages import messages_blueprint
+from caxton.api.platforms import platforms_blueprint
 from caxton.api.ports import Node
 from caxton.api.sockets import WebsocketConnection
 from caxton.api.stream import stream_blueprint
@@ -33,6 +34,7 @@ ROOMS = (
     debug_blueprint,
     ws_blueprint,
     stream_blueprint,
+    platforms_blueprint,
 )
 
 

@@ -10,7 +10,15 @@ from contextlib import aclosing
 from typing import Any, cast
 
 import trio
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, HTTPScope, Scope
+from hypercorn.typing import (
+    ASGIFramework,
+    ASGIReceiveCallable,
+    ASGISendCallable,
+    ASGISendEvent,
+    HTTPScope,
+    Scope,
+    WebsocketScope,
+)
 
 from caxton.api.bodies import read_body
 from caxton.api.errors import as_caxton_error, encode_error
@@ -37,6 +45,8 @@ class Front:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
+        if scope["path"][:1] != "/":
+            _use_path(scope)
         headers = dict(scope["headers"])
         trace_id = trace_id_from(headers.get(b"traceparent"))
         if scope["type"] == "http" and _is_hot(scope, headers):
@@ -88,6 +98,14 @@ class Front:
             }
         )
         await send({"type": "http.response.body", "body": answer, "more_body": False})
+
+
+def _use_path(scope: HTTPScope | WebsocketScope) -> None:
+    """RFC 9112 has servers take `POST http://host/path` as `POST /path`; JADE writes it so."""
+    place, found, path = scope["path"].partition("://")[2].partition("/")
+    fields = cast(dict[str, Any], scope)
+    fields["path"] = f"/{path}" if place and found else "/"
+    fields["raw_path"] = fields["path"].encode()
 
 
 def _is_hot(scope: HTTPScope, headers: dict[bytes, bytes]) -> bool:

@@ -172,9 +172,37 @@ class Tasks(Protocol):
         """Raises NotFound, InvalidTransition."""
 
 
+class Home(Protocol):
+    """This platform as others know it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+
+
+class Gateway(Protocol):
+    """The door to other agent platforms."""
+
+    @property
+    def home(self) -> Home: ...
+    @property
+    def max_request_size(self) -> int: ...
+    async def receive(self, content_type: str, body: bytes, peer: str) -> None:
+        """One request of FIPA's HTTP transport. Raises RejectedError, UnavailableError."""
+
+    def list(self) -> list[dict[str, Any]]:
+        """The platforms that are known. Any: JSON."""
+
+    async def forget(self, name: str) -> None:
+        """A platform that was learned. Raises NotFound."""
+
+
 class Node(Protocol):
     @property
     def tasks(self) -> Tasks: ...
+    @property
+    def gateway(self) -> Gateway | None: ...
     @property
     def dead_letters(self) -> DeadLetters: ...
     @property

@@ -71,7 +71,7 @@ class Bus:
         self.logs = LogRing()
         self.receipts = Receipts(scheduler)
         self.streams = Streams(
-            scheduler, self.mail, self._poster, self.receipts, patience or Patience(), self._undelivered
+            scheduler, self.mail, self._poster, self.receipts, patience or Patience(), self.undelivered
         )
 
     # -- messages in --
@@ -194,7 +194,7 @@ class Bus:
             message, detail = b
             if a < 0 and detail:  # of several receivers the one that did not get it
                 detail = f"{detail}: {reason_of(a)[1]}"
-            self._undelivered(a, message, detail)
+            self.undelivered(a, message, detail)
         elif kind == EVENT_SUBSCRIBE:
             try:
                 subscribe(self._scheduler, port, b)
@@ -212,7 +212,8 @@ class Bus:
         self.logs.append(LogLine(agent=agent, stream=stream, text=text, at=at))
         self.events.emit("agent.log", {"agent_id": agent, "stream": stream, "text": text}, at)
 
-    def _undelivered(self, code: int, message: Envelope, detail: str) -> None:
+    def undelivered(self, code: int, message: Envelope, detail: str) -> None:
+        """Tell those who watch, and the sender by a `failure`."""
         word, _ = reason_of(code)
         self.events.emit(
             "message.undelivered",
@@ -234,7 +235,7 @@ class Bus:
     def return_to_senders(self, messages: Sequence[Envelope]) -> None:
         """Their receiver is gone; they are dead letters."""
         for message in messages:
-            self._undelivered(SEND_NO_RECEIVER, message, "the agent was deleted before it came to the message")
+            self.undelivered(SEND_NO_RECEIVER, message, "the agent was deleted before it came to the message")
 
     def show_messages(self) -> None:
         """Show the watchers what was accepted since the last look."""

@@ -31,6 +31,8 @@ from caxton.core.answer import SILENT
 AMS = "ams"
 
 NOT_ACKNOWLEDGED = 200  # an agent outside was given the message again and again
+PLATFORM_UNREACHABLE = 210  # another platform, attempt for attempt
+PLATFORM_REFUSED = 211  # another platform took it for wrong
 
 # code of EVENT_UNDELIVERED: FIPA's word for the reason, and a sentence
 REASONS: dict[int, tuple[str, str]] = {
@@ -47,6 +49,8 @@ REASONS: dict[int, tuple[str, str]] = {
     EXIT_LATE: ("late", "reply_by passed before the agent came to the message"),
     EXIT_REFUSED: ("agent-refused", "handle_message returned an error code and the agent sent nothing"),
     NOT_ACKNOWLEDGED: ("agent-not-responding", "the agent did not acknowledge the message"),
+    PLATFORM_UNREACHABLE: ("foreign-agent-unreachable", "the receiver's platform could not be reached"),
+    PLATFORM_REFUSED: ("foreign-agent-refused", "the receiver's platform refused the message"),
 }
 
 # reason of a dead letter, and its name for people and programs
@@ -68,6 +72,8 @@ DEAD_REASONS: dict[int, str] = {
     UNSENT - SEND_MEMORY: "server-out-of-memory",
     UNSENT - SEND_STORE: "storage-full",
     NOT_ACKNOWLEDGED: "agent-not-responding",
+    PLATFORM_UNREACHABLE: "foreign-agent-unreachable",
+    PLATFORM_REFUSED: "foreign-agent-refused",
 }
 DEAD_NUMBERS = {name: number for number, name in DEAD_REASONS.items()}
 

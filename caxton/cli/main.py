@@ -31,6 +31,7 @@ COMMANDS = {
     "message": Place("caxton.cli.messages:message", "Send and read messages."),
     "tasks": Place("caxton.cli.tasks:tasks", "Give work to whoever bids best."),
     "dead-letters": Place("caxton.cli.dead_letters:dead_letters", "Handle messages that were given up."),
+    "platforms": Place("caxton.cli.platforms:platforms", "Look at other FIPA platforms."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
     "debug": Place("caxton.cli.debug:debug", "Look into a server that is slow."),
     "backup": Place("caxton.cli.backup:backup", "Make, check and put back backups."),

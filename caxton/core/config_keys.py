@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from caxton.core.config_fipa import check_fipa
 from caxton.core.config_later import (
     FREE_TABLE,
     ClusterConfig,
@@ -362,5 +363,6 @@ def check(problems: list[str], config: Config) -> None:
         if port and port in ports:
             problems.append(f"server.{key}: {port} is taken by server.{ports[port]}")
         ports[port] = key
+    check_fipa(problems, config.integrations.fipa)
     if not server.host:
         problems.append("server.host: missing; 127.0.0.1 serves this machine, 0.0.0.0 everybody who can reach it")

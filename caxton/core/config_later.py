@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from caxton.core.config_fipa import FipaConfig
 from caxton.core.settings import Count, Key, Percent, Positive, Seconds
 
 Whole = Annotated[int, Meta(ge=0, le=100)]  # percent as a whole number
@@ -134,6 +135,7 @@ class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IntegrationsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    fipa: FipaConfig = FipaConfig()
     mcp: Annotated[McpConfig, Key("tools over the Model Context Protocol", inactive="tools are not built yet")] = (
         McpConfig()
     )

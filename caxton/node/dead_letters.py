@@ -215,5 +215,12 @@ def _message_again(letter: DeadLetter) -> bytes:
         if passed:
             del fields[name]
     if letter.agent and is_shared:
-        fields["receiver"] = msgspec.Raw(msgspec.json.encode(letter.agent.partition("#")[0]))
+        fields["receiver"] = msgspec.Raw(msgspec.json.encode(_who_missed_it(letter.agent, receivers)))
     return msgspec.json.encode(fields)
+
+
+def _who_missed_it(agent: str, receivers: Sequence[str]) -> str | list[str]:
+    """The receivers behind the dead letter's mailbox: a platform's is that of all its agents."""
+    if agent.startswith("@"):
+        return [name for name in receivers if name.endswith(agent)] or agent
+    return agent.partition("#")[0]

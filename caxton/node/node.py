@@ -23,8 +23,11 @@ from caxton._fast.ledger import Batch
 from caxton._fast.scheduler import EVENT_CALL, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
+from caxton.bus.gateway import Gateway
+from caxton.bus.http_client import check_http_client
 from caxton.bus.known import Known
 from caxton.bus.streams import Patience
+from caxton.core.acl.names import Home
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
@@ -72,6 +75,8 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
         )
     if config.unserved:
         log.warning("not active in this version: %s", ", ".join(config.unserved))
+    if config.integrations.fipa.http_mtp.enabled:
+        check_http_client()
     async with open_store(Path(config.data_dir)) as store:
         engine = _open_engine(config)
         scheduler = Scheduler(
@@ -118,6 +123,9 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(node.housekeeping.run)
                     tasks.start_soon(bus.streams.run)
                     tasks.start_soon(bus.reserved.run)
+                    if config.integrations.fipa.http_mtp.enabled:
+                        node.gateway = await _open_gateway(config, store, scheduler, bus)
+                        tasks.start_soon(node.gateway.run)
                     await node.agents.restore()
                     await node.tasks.restore()
                     tasks.start_soon(node.tasks.run)
@@ -154,6 +162,18 @@ def _open_engine(config: Config) -> Engine:
     return engine
 
 
+async def _open_gateway(config: Config, store: Store, scheduler: Scheduler, bus: Bus) -> Gateway:
+    mtp = config.integrations.fipa.http_mtp
+    host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
+    home = Home(
+        name=mtp.platform_name or store.meta.node_id,
+        aliases=frozenset({store.meta.node_id}),
+        url=mtp.public_url or f"http://{host}:{config.server.port}/acc",
+    )
+    learned = await store.platforms.all()
+    return Gateway(bus, scheduler, mtp, home, learned=learned, remember=store.platforms.put)
+
+
 class Node:
     """What the API, gRPC and the command line talk to."""
 
@@ -168,6 +188,7 @@ class Node:
         self.backups = store.backups
         self.scheduler = scheduler
         self.bus = bus
+        self.gateway: Gateway | None = None  # to other platforms; None: not asked for
         self.is_ready = False
         self.limits = EdgeLimits(
             max_message_size=config.messaging.max_message_size,

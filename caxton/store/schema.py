@@ -91,6 +91,18 @@ MIGRATIONS = (
     ) STRICT;
     CREATE INDEX tasks_by_time ON tasks (created_at);
     """,
+    """
+    CREATE TABLE platforms (                -- other agent platforms that showed where they answer
+        name TEXT PRIMARY KEY,
+        url  TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE signing_keys (             -- Ed25519, 32 bytes each
+        agent   TEXT PRIMARY KEY,
+        public  BLOB NOT NULL,
+        private BLOB                        -- NULL: its owner has it
+    ) STRICT, WITHOUT ROWID;
+    """,
 )
 
 

@@ -33,6 +33,7 @@ from caxton.store.lifecycle import LifecycleRoom
 from caxton.store.lock import DataDirLock, lock_data_dir
 from caxton.store.meta import Meta, mark_clean, mark_open, was_clean
 from caxton.store.modules import ModuleRoom
+from caxton.store.platforms import PlatformRoom
 from caxton.store.reserve import Reserve
 from caxton.store.schema import check_version, migrate
 from caxton.store.state import StateRoom
@@ -57,6 +58,7 @@ class Store:
     dead_letters: DeadLetterRoom
     tasks: TaskRoom
     backups: BackupRoom
+    platforms: PlatformRoom
     _database: Database
     _lock: DataDirLock
 
@@ -111,6 +113,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 dead_letters=DeadLetterRoom(database),
                 tasks=TaskRoom(database),
                 backups=BackupRoom(database, data_dir),
+                platforms=PlatformRoom(database),
                 database=database,
                 lock=lock,
             )

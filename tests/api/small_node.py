@@ -86,6 +86,7 @@ class Resident:
 
 class SmallNode:
     def __init__(self, limits: EdgeLimits | None = None) -> None:
+        self.gateway = None
         self.limits = limits or EdgeLimits()
         self.agents = SmallAgents(self)
         self.bus = SmallBus(self)

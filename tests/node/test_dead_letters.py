@@ -12,6 +12,7 @@ from caxton.bus.delivery import DEAD_NUMBERS, DEAD_REASONS
 from caxton.core.errors import AgentNotFound, InvalidRequest, NotFound, StoreError
 from caxton.core.views import DeadLetterFilter, DeadLetterInfo, Event, EventFilter
 from caxton.node import Node
+from caxton.node.dead_letters import _who_missed_it
 from caxton.store.dead_letters import Row, write_dead_letters
 from tests.node.opened import config, deploy, open_a_node, until
 from tests.node.wat import example, guest, message
@@ -217,3 +218,8 @@ async def test_a_fault_of_the_disk_is_logged_once_and_tried_again(
             await node.housekeeping.tidy()
         assert caplog.text.count("the disk is full") == 1
         await node.housekeeping.tidy()
+
+
+def test_a_platforms_mailbox_stands_for_its_agents():
+    assert _who_missed_it("@far", ["a", "b@far", "c@far", "d@other"]) == ["b@far", "c@far"]
+    assert _who_missed_it("a#2", ["a", "b"]) == "a"

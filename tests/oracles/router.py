@@ -4,7 +4,8 @@ A route is a key with its members, in the order in which they joined. A message 
 receiver (of several, where patterns of topics match), each port once, in order.
 
 Rule 1: exactly one key is looked up: the address itself; else the address without `@node` when that is this node's
-name; else, for `client:<id>`, the key `client:`. A topic is only looked up as it is.
+name; else, for `name@platform`, the key `@platform`; else, for `client:<id>`, the key `client:`. A topic is only looked
+up as it is.
 Rule 2: `topic:` goes to every member of the topic's own route, then of each pattern that matches, as
 `core/routing.py` says; who set a filter or acts receives only what they let through.
 Rule 3: `broadcast://` goes to every member but the port that sends.
@@ -141,6 +142,9 @@ class Router:
         at = f"@{self.node}"
         if self.node and address.endswith(at) and address != at and address.removesuffix(at) in self.routes:
             return address.removesuffix(at)
+        local, _, platform = address.rpartition("@")
+        if local and f"@{platform}" in self.routes:
+            return f"@{platform}"
         return "client:" if address.startswith("client:") else address
 
     def _options(self, address: str, envelope: Envelope) -> list[Answer]:
