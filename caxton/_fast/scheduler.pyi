@@ -14,6 +14,7 @@ from caxton._fast.history import History
 from caxton._fast.ledger import Ledger
 from caxton._fast.profile import Profile
 from caxton._fast.router import Router
+from caxton._fast.tracker import Tracker
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 
@@ -46,6 +47,7 @@ EVENT_UNDELIVERED: Final[int]
 # answer to check_health(): a = 0 when it is well
 EVENT_HEALTH: Final[int]
 # the port has room for its backlog: answer with refill() as often as it takes, then refilled()
+EVENT_CONVERSATION: Final[int]  # look at the tracker: it has events, or an earlier deadline
 EVENT_REFILL: Final[int]
 
 # reasons of EVENT_EXITED
@@ -102,6 +104,7 @@ class Scheduler:
     router: Router
     records: History
     ledger: Ledger
+    tracker: Tracker
     newest_message: int
 
     def __init__(

@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
+from caxton._fast.conversation cimport EVENT_CONVERSATION
 from caxton._fast.delivery cimport backlog_grows, backlog_shrinks, is_kept, is_queued
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
@@ -120,6 +121,7 @@ from caxton._fast.workers cimport (
     QUEUED,
     RUNNING,
 )
+from caxton._fast.tracker cimport Tracker
 from caxton._fast.turns cimport let_go, next_epoch, REFILL_WINDOW, run, send, WANT_DRAINED, WANT_DROP, wants_refill
 
 from caxton.core.errors import (
@@ -143,6 +145,7 @@ globals().update({
     "EVENT_STARTED": EVENT_STARTED, "EVENT_EXITED": EVENT_EXITED, "EVENT_DRAINED": EVENT_DRAINED, "EVENT_MAIL": EVENT_MAIL,
     "EVENT_CALL": EVENT_CALL, "EVENT_LOG": EVENT_LOG, "EVENT_TIMER": EVENT_TIMER, "EVENT_STATE": EVENT_STATE,
     "EVENT_SUBSCRIBE": EVENT_SUBSCRIBE, "EVENT_UNDELIVERED": EVENT_UNDELIVERED, "EVENT_HEALTH": EVENT_HEALTH, "EVENT_REFILL": EVENT_REFILL,
+    "EVENT_CONVERSATION": EVENT_CONVERSATION,
     "EXIT_NORMAL": EXIT_NORMAL, "EXIT_TRAP": EXIT_TRAP, "EXIT_TIMEOUT": EXIT_TIMEOUT, "EXIT_INIT": EXIT_INIT,
     "EXIT_KILLED": EXIT_KILLED, "EXIT_MEMORY": EXIT_MEMORY, "EXIT_REFUSED": EXIT_REFUSED, "EXIT_EXPIRED": EXIT_EXPIRED, "EXIT_LATE": EXIT_LATE,
     "SEND_INVALID": SEND_INVALID, "SEND_NO_RECEIVER": SEND_NO_RECEIVER, "SEND_MAILBOX_FULL": SEND_MAILBOX_FULL,
@@ -209,6 +212,7 @@ cdef class Scheduler:
     cdef readonly Router router
     cdef readonly History records
     cdef readonly Ledger ledger
+    cdef readonly Tracker tracker
     cdef ring_t** rings             # this thread's, then one for each scheduler thread
     cdef list told                  # events that the rings gave and drain() has not given on
     cdef Engine engine
@@ -234,6 +238,7 @@ cdef class Scheduler:
         self.router = Router(node)
         self.records = History(self.router, history_messages, history_bytes)
         self.ledger = Ledger(self.router, self.records, boot)
+        self.tracker = Tracker()
         self.told = []
         self.blueprints = {}
         self.loose = []
@@ -251,6 +256,8 @@ cdef class Scheduler:
         self.pool.context = &self.world
         self.pool.router = &self.router.router
         self.pool.outbox = &self.outbox
+        self.pool.tracker = &self.tracker.tracker if records else NULL
+        self.tracker.tracker.outbox = &self.outbox
         self.pool.slice_ns = slice_us * 1000
         self.pool.unrecorded = not records
         _between("retry_attempts", retry_attempts, 0, 1000)
@@ -288,6 +295,8 @@ cdef class Scheduler:
             pool_stop(&self.pool)
             self._free_agents()
             pool_free(&self.pool)
+        if self.tracker is not None:
+            self.tracker.tracker.outbox = NULL
         if self.opened:     # else its descriptors are not ours to close
             outbox_free(&self.outbox)
         while self.left != NULL:

@@ -16,6 +16,7 @@ from caxton._fast.activity cimport (
     DO_SCHEDULE,
     set_activity,
 )
+from caxton._fast.conversation cimport STEP_LATE, tracker_step, tracker_t
 from caxton._fast.envelope cimport (
     DELIVERY_UNSAID,
     DELIVERY_VOLATILE,
@@ -24,6 +25,7 @@ from caxton._fast.envelope cimport (
     envelope_retain,
     envelope_stamp,
     envelope_t,
+    F_PROTOCOL,
     KIND_HEALTH,
     KIND_INIT,
     KIND_MESSAGE,
@@ -134,6 +136,23 @@ cdef inline bint fits(const ring_t* ring, uint64_t size) noexcept nogil:
     return 2 * (size + sizeof(record_t)) + 256 <= ring.capacity // 2
 
 
+cdef void reject_late(pool_t* pool, worker_t* worker, ring_t* ring, const envelope_t* envelope, record_t* record) noexcept nogil:
+    """Its time is over: the message is recorded, and done with. The platform answers its sender, whom the tracker tells."""
+    cdef record_t done
+    if pool.unrecorded:
+        return
+    ring_append(ring, record, envelope)
+    memset(&done, 0, sizeof(record_t))
+    done.kind = RECORD_TURN
+    done.turn = KIND_MESSAGE
+    done.flags = OUTSIDE | (IN_TURN if worker != NULL else 0)
+    done.port = record.receiver
+    done.sequence = record.sequence
+    done.delivery = record.delivery
+    done.at_ns = record.at_ns
+    ring_append(ring, &done, NULL)
+
+
 cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envelope, ring_t* ring, record_t* record) noexcept nogil:
     """Put the message into the port's mailbox, after its record, or leave it to the store.
 
@@ -148,6 +167,14 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     if outcome:
         pthread_mutex_unlock(&port.lock)
         return outcome
+    # before the receiver can see it: its answer comes after it, whichever thread sends that
+    if envelope.fields[F_PROTOCOL].length and pool.tracker != NULL and tracker_step(
+        <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery), record != NULL, envelope.queued_ns, envelope.accepted_us
+    ) == STEP_LATE:
+        reject_late(pool, worker, ring, envelope, record)
+        pthread_mutex_unlock(&port.lock)
+        envelope_release(envelope)
+        return 0
     spill = is_kept(delivery) and must_spill(port)
     if record != NULL and not pool.unrecorded:
         now_doing(worker, DO_JOURNAL)

@@ -72,6 +72,7 @@ ctypedef struct pool_t:
     void* context
     router_t* router
     outbox_t* outbox
+    void* tracker           # conversation.pxd tracker_t*; NULL: no conversation is followed
     worker_t* workers
     int32_t count
     int32_t idle            # atomic: parked workers; lowered by who unparks one

@@ -1,0 +1,1105 @@
+"""See conversation.pxd."""
+
+# Over 500 lines: the shards' table, the machine's step and the heap share one lock and one set of structs, and the compiler makes one loop-free path of them.
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy, memset
+from caxton._fast.envelope cimport (
+    envelope_field,
+    envelope_field_length,
+    envelope_release,
+    envelope_retain,
+    envelope_t,
+    F_CONVERSATION_ID,
+    F_IN_REPLY_TO,
+    F_PARAMS,
+    F_PROTOCOL,
+    F_RECEIVER,
+    F_REPLY_TO,
+    F_REPLY_WITH,
+    F_SENDER,
+)
+from caxton._fast.outbox cimport event_new, outbox_push
+from caxton._fast.platform cimport (
+    cx_add_i32,
+    cx_add_u64,
+    cx_exchange_i32,
+    cx_fence,
+    cx_load_i32,
+    cx_load_i64,
+    cx_random,
+    cx_store_u64,
+    pthread_mutex_destroy,
+    pthread_mutex_init,
+    pthread_mutex_lock,
+    pthread_mutex_unlock,
+)
+from caxton._fast.sip_hash cimport sip_hash
+
+cdef enum:
+    # codes of FIPA00069 that the cancel meta-protocol knows
+    ACT_CANCEL = 0x03
+    ACT_FAILURE = 0x07
+    ACT_INFORM = 0x08
+
+    SMALLEST = 16               # places of a shard's table
+    FORGET_AT_ONCE = 16
+    HEAP_WAYS = 4
+
+cdef int64_t AWAY_AT_MOST = <int64_t>1 << 50       # microseconds to a deadline: what is further away is as good as never
+cdef const char* CLIENT = "client:"
+cdef const char* PARENT = "parent_conversation"
+cdef const char* PARENT_TOO = "parent-conversation"
+
+
+# -- small things ----------------------------------------------------------------------------------------------------
+
+cdef uint32_t hash_of(const tracker_t* tracker, const char* text, uint32_t length) noexcept nogil:
+    return sip_hash(text, length, tracker.secret[0], tracker.secret[1])
+
+
+cdef inline uint64_t hash_text(const char* text, uint32_t length) noexcept nogil:
+    """FNV-1a: the same in every process, for what is kept in rows; never 0."""
+    cdef uint64_t digest = 0xCBF29CE484222325ULL
+    cdef uint32_t i
+    for i in range(length):
+        digest = (digest ^ <uint8_t>text[i]) * 0x100000001B3ULL
+    return digest or 1
+
+
+cdef inline uint64_t hash_id(const uint8_t* message_id) noexcept nogil:
+    """Sixteen bytes, most of them random, in eight; 0: not set."""
+    cdef uint64_t[2] words
+    memcpy(words, message_id, 16)
+    return words[0] * 0x9E3779B97F4A7C15ULL ^ words[1]
+
+
+cdef inline uint32_t hash_pair(uint32_t conversation, uint32_t one, uint32_t other, int protocol) noexcept nogil:
+    """The same whichever of the two sends."""
+    return conversation ^ (one + other) * <uint32_t>0x9E3779B1U ^ <uint32_t>protocol * <uint32_t>0x85EBCA6BU
+
+
+cdef shard_t* shard_of(tracker_t* tracker, uint32_t hash) noexcept nogil:
+    # its upper bits: the lower ones choose the place within
+    return &tracker.shards[hash >> 26]
+
+
+cdef inline bint is_final(const tracker_t* tracker, const session_t* session) noexcept nogil:
+    return tracker.protocols[session.protocol].flags[session.main] & STATE_FINAL
+
+
+cdef inline bint is_same(const char* one, uint32_t length, const char* other, uint32_t other_length) noexcept nogil:
+    return length == other_length and memcmp(one, other, length) == 0
+
+
+cdef inline bint is_initiator(const session_t* session, const char* name, uint32_t length) noexcept nogil:
+    return is_same(session.names, session.initiator_length, name, length)
+
+
+cdef inline bint is_participant(const session_t* session, const char* name, uint32_t length) noexcept nogil:
+    return is_same(session.names + session.initiator_length, session.participant_length, name, length)
+
+
+cdef int find_protocol(const tracker_t* tracker, const char* text, uint32_t length) noexcept nogil:
+    """Its number, or -1."""
+    cdef char[TOKEN_AT_MOST] lower
+    cdef uint32_t i
+    if length >= TOKEN_AT_MOST:
+        return -1
+    for i in range(length):
+        lower[i] = text[i] | 0x20 if c'A' <= text[i] <= c'Z' else text[i]
+    for i in range(tracker.token_count):
+        if tracker.tokens[i].length == length and memcmp(tracker.tokens[i].text, lower, length) == 0:
+            return <int>tracker.tokens[i].protocol
+    return -1
+
+
+# -- deadlines -------------------------------------------------------------------------------------------------------
+
+cdef inline void place(shard_t* shard, uint32_t at, deadline_t item) noexcept nogil:
+    shard.heap[at] = item
+    item.session.heap_at = at + 1
+
+
+cdef void rise(shard_t* shard, uint32_t at) noexcept nogil:
+    cdef deadline_t item = shard.heap[at]
+    cdef uint32_t above
+    while at:
+        above = (at - 1) // HEAP_WAYS
+        if shard.heap[above].at_ns <= item.at_ns:
+            break
+        place(shard, at, shard.heap[above])
+        at = above
+    place(shard, at, item)
+
+
+cdef void sink(shard_t* shard, uint32_t at) noexcept nogil:
+    cdef deadline_t item = shard.heap[at]
+    cdef uint32_t first, i, least
+    while True:
+        first = at * HEAP_WAYS + 1
+        if first >= shard.heap_count:
+            break
+        least = first
+        for i in range(first + 1, min(first + HEAP_WAYS, shard.heap_count)):
+            if shard.heap[i].at_ns < shard.heap[least].at_ns:
+                least = i
+        if shard.heap[least].at_ns >= item.at_ns:
+            break
+        place(shard, at, shard.heap[least])
+        at = least
+    place(shard, at, item)
+
+
+cdef void announce(tracker_t* tracker) noexcept nogil:
+    """Trio should look: once, until it has."""
+    if tracker.outbox != NULL and cx_exchange_i32(&tracker.announced, 1) == 0:
+        outbox_push(tracker.outbox, event_new(EVENT_CONVERSATION, 0, NULL, 0, NULL, 0))
+
+
+cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, int64_t at_ns) noexcept nogil:
+    """Under the shard's lock; *at_ns* 0: none. -1: no memory, and it has none."""
+    cdef uint32_t at
+    cdef uint32_t room
+    cdef deadline_t* larger
+    cdef int64_t sleeping
+    cdef bint earlier
+    if session.deadline_ns == at_ns:
+        return 0
+    session.deadline_ns = at_ns
+    if session.heap_at == 0:
+        if shard.heap_count == shard.heap_room:
+            room = shard.heap_room * 2 + 16
+            larger = <deadline_t*>realloc(shard.heap, room * sizeof(deadline_t))
+            if larger == NULL:
+                session.deadline_ns = 0
+                return -1
+            shard.heap = larger
+            shard.heap_room = room
+        at = shard.heap_count
+        shard.heap_count += 1
+        shard.heap[at].at_ns = at_ns
+        shard.heap[at].session = session
+        rise(shard, at)
+    elif at_ns:
+        at = session.heap_at - 1
+        if at_ns < shard.heap[at].at_ns:
+            shard.heap[at].at_ns = at_ns
+            rise(shard, at)
+        else:
+            shard.heap[at].at_ns = at_ns
+            sink(shard, at)
+    else:
+        at = session.heap_at - 1
+        session.heap_at = 0
+        shard.heap_count -= 1
+        if at != shard.heap_count:
+            place(shard, at, shard.heap[shard.heap_count])
+            if at and shard.heap[at].at_ns < shard.heap[(at - 1) // HEAP_WAYS].at_ns:
+                rise(shard, at)
+            else:
+                sink(shard, at)
+    at_ns = shard.heap[0].at_ns if shard.heap_count else 0
+    if at_ns != shard.next_ns:
+        earlier = at_ns and (shard.next_ns == 0 or at_ns < shard.next_ns)
+        cx_store_u64(<uint64_t*>&shard.next_ns, <uint64_t>at_ns)
+        if earlier:
+            cx_fence()      # either Trio sees this deadline before it sleeps, or we see that it sleeps
+            sleeping = cx_load_i64(&tracker.sleeping_ns)
+            if sleeping and at_ns < sleeping:
+                announce(tracker)
+    return 0
+
+
+cdef int64_t tracker_next(tracker_t* tracker) noexcept nogil:
+    cdef int64_t earliest = 0, at
+    cdef int i
+    for i in range(SHARDS):
+        at = cx_load_i64(&tracker.shards[i].next_ns)
+        if at and (earliest == 0 or at < earliest):
+            earliest = at
+    return earliest
+
+
+# -- what is told ----------------------------------------------------------------------------------------------------
+
+cdef void tell(
+    tracker_t* tracker, conversation_event_t fields, const char* id, uint32_t id_length, const char* sender, uint32_t sender_length,
+    const char* receiver, uint32_t receiver_length
+) noexcept nogil:
+    """Under a shard's lock or not; what nobody reads in time is counted."""
+    cdef conversation_event_t* event = NULL
+    pthread_mutex_lock(&tracker.lock)
+    # a late message is answered all the same: there are as many as were accepted
+    if tracker.events < EVENTS_AT_MOST or fields.late != NULL:
+        event = <conversation_event_t*>malloc(sizeof(conversation_event_t) + id_length + sender_length + receiver_length)
+    if event == NULL:
+        tracker.events_lost += 1
+        pthread_mutex_unlock(&tracker.lock)
+        if fields.late != NULL:
+            envelope_release(fields.late)
+        return
+    event[0] = fields
+    event.following = NULL
+    event.id_length = <unsigned short>id_length
+    event.sender_length = <unsigned short>sender_length
+    event.receiver_length = <unsigned short>receiver_length
+    memcpy(event.text, id, id_length)
+    memcpy(event.text + id_length, sender, sender_length)
+    memcpy(event.text + id_length + sender_length, receiver, receiver_length)
+    if tracker.last != NULL:
+        tracker.last.following = event
+    else:
+        tracker.first = event
+    tracker.last = event
+    tracker.events += 1
+    pthread_mutex_unlock(&tracker.lock)
+    announce(tracker)
+
+
+cdef void tell_session(tracker_t* tracker, const session_t* session, int kind, int before, int64_t now_us) noexcept nogil:
+    """A session has moved without a message, or has ended."""
+    cdef conversation_event_t event
+    memset(&event, 0, sizeof(event))
+    event.kind = <uint8_t>kind
+    event.protocol = session.protocol
+    event.before = <uint8_t>before
+    event.after = session.main
+    event.role = tracker.protocols[session.protocol].owes[before]
+    event.at_us = now_us
+    tell(
+        tracker, event, session.conversation.id, session.conversation.id_length, session.names, session.initiator_length,
+        session.names + session.initiator_length, session.participant_length
+    )
+
+
+cdef void tell_violation(tracker_t* tracker, const act_t* act, const session_t* session, int step) noexcept nogil:
+    """*session* NULL: there is none."""
+    cdef conversation_event_t event
+    memset(&event, 0, sizeof(event))
+    event.kind = TOLD_LIMIT if step == STEP_UNTRACKED else TOLD_VIOLATION
+    event.step = <uint8_t>step
+    event.protocol = act.protocol
+    event.before = event.after = session.main if session != NULL else 0
+    event.cancelling = session.cancelling if session != NULL else 0
+    event.role = act.role
+    event.act = act.act
+    event.at_us = act.now_us
+    memcpy(event.message_id, act.envelope.message_id, 16)
+    if step == STEP_LATE:
+        event.late = <envelope_t*>act.envelope
+        envelope_retain(event.late)
+    tell(
+        tracker, event, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID),
+        act.sender, act.sender_length, act.receiver, act.receiver_length
+    )
+
+
+cdef void keep_violation(conversation_t* conversation, const act_t* act, const session_t* session, int step) noexcept nogil:
+    """On the conversation, where people look; the oldest makes room."""
+    cdef violation_t* item = <violation_t*>malloc(sizeof(violation_t) + act.sender_length + act.receiver_length)
+    if item == NULL:
+        return
+    memset(item, 0, sizeof(violation_t))
+    item.at_us = act.now_us
+    item.kind = <uint8_t>(step - STEP_ILLEGAL)
+    item.role = act.role
+    item.act = act.act
+    item.protocol = act.protocol
+    item.state = session.main if session != NULL else 0
+    memcpy(item.message_id, act.envelope.message_id, 16)
+    item.sender_length = <unsigned short>act.sender_length
+    item.receiver_length = <unsigned short>act.receiver_length
+    memcpy(item.names, act.sender, act.sender_length)
+    memcpy(item.names + act.sender_length, act.receiver, act.receiver_length)
+    if conversation.violations_last != NULL:
+        conversation.violations_last.following = item
+    else:
+        conversation.violations = item
+    conversation.violations_last = item
+    conversation.violation_count += 1
+    if conversation.violation_count > VIOLATIONS_AT_MOST:
+        item = conversation.violations
+        conversation.violations = item.following
+        conversation.violation_count -= 1
+        free(item)
+
+
+cdef conversation_event_t* tracker_take_events(tracker_t* tracker) noexcept nogil:
+    cdef conversation_event_t* first
+    cx_exchange_i32(&tracker.announced, 0)
+    pthread_mutex_lock(&tracker.lock)
+    first = tracker.first
+    tracker.first = tracker.last = NULL
+    tracker.events = 0
+    pthread_mutex_unlock(&tracker.lock)
+    return first
+
+
+cdef void conversation_event_free(conversation_event_t* event) noexcept nogil:
+    if event.late != NULL:
+        envelope_release(event.late)
+    free(event)
+
+
+# -- the table -------------------------------------------------------------------------------------------------------
+
+cdef conversation_t* find_conversation(shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil:
+    cdef conversation_t* conversation = shard.conversations[hash & (shard.conversation_room - 1)]
+    while conversation != NULL:
+        if conversation.hash == hash and is_same(conversation.id, conversation.id_length, id, length):
+            return conversation
+        conversation = conversation.chain
+    return NULL
+
+
+cdef session_t* find_session(shard_t* shard, uint32_t hash, const act_t* act) noexcept nogil:
+    """The one between the two, in this conversation and protocol."""
+    cdef session_t* session = shard.sessions[hash & (shard.session_room - 1)]
+    cdef const char* id = envelope_field(act.envelope, F_CONVERSATION_ID)
+    cdef uint32_t length = envelope_field_length(act.envelope, F_CONVERSATION_ID)
+    while session != NULL:
+        if session.hash == hash and session.protocol == act.protocol and (
+            (
+                is_initiator(session, act.sender, act.sender_length) and is_participant(session, act.receiver, act.receiver_length)
+            ) or (
+                is_participant(session, act.sender, act.sender_length) and is_initiator(session, act.receiver, act.receiver_length)
+            )
+        ) and is_same(session.conversation.id, session.conversation.id_length, id, length):
+            return session
+        session = session.chain
+    return NULL
+
+
+cdef session_t* find_answered_elsewhere(conversation_t* conversation, const act_t* act) noexcept nogil:
+    """A participant that was told to answer somebody else, by reply_to."""
+    cdef session_t* session = conversation.first
+    while session != NULL:
+        if session.reply_to and session.protocol == act.protocol and is_participant(session, act.sender, act.sender_length):
+            return session
+        session = session.following
+    return NULL
+
+
+cdef int grow_conversations(shard_t* shard) noexcept nogil:
+    cdef uint32_t room = shard.conversation_room * 2, i
+    cdef conversation_t** places = <conversation_t**>calloc(room, sizeof(conversation_t*))
+    cdef conversation_t* item
+    cdef conversation_t* chain
+    if places == NULL:
+        return -1
+    for i in range(shard.conversation_room):
+        item = shard.conversations[i]
+        while item != NULL:
+            chain = item.chain
+            item.chain = places[item.hash & (room - 1)]
+            places[item.hash & (room - 1)] = item
+            item = chain
+    free(shard.conversations)
+    shard.conversations = places
+    shard.conversation_room = room
+    shard.reap_at = 0
+    return 0
+
+
+cdef int grow_sessions(shard_t* shard) noexcept nogil:
+    cdef uint32_t room = shard.session_room * 2, i
+    cdef session_t** places = <session_t**>calloc(room, sizeof(session_t*))
+    cdef session_t* item
+    cdef session_t* chain
+    if places == NULL:
+        return -1
+    for i in range(shard.session_room):
+        item = shard.sessions[i]
+        while item != NULL:
+            chain = item.chain
+            item.chain = places[item.hash & (room - 1)]
+            places[item.hash & (room - 1)] = item
+            item = chain
+    free(shard.sessions)
+    shard.sessions = places
+    shard.session_room = room
+    return 0
+
+
+cdef conversation_t* new_conversation(tracker_t* tracker, shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil:
+    """An empty one. It counts as ended until it has a session that has not."""
+    cdef conversation_t* conversation
+    if shard.conversation_count >= shard.conversation_room and grow_conversations(shard):
+        return NULL
+    conversation = <conversation_t*>malloc(sizeof(conversation_t) + length)
+    if conversation == NULL:
+        return NULL
+    memset(conversation, 0, sizeof(conversation_t))
+    conversation.hash = hash
+    conversation.id_length = <unsigned short>length
+    memcpy(conversation.id, id, length)
+    conversation.chain = shard.conversations[hash & (shard.conversation_room - 1)]
+    shard.conversations[hash & (shard.conversation_room - 1)] = conversation
+    shard.conversation_count += 1
+    return conversation
+
+
+cdef session_t* new_session(
+    tracker_t* tracker, shard_t* shard, conversation_t* conversation, int protocol,
+    const char* initiator, uint32_t initiator_length, const char* participant, uint32_t participant_length
+) noexcept nogil:
+    cdef session_t* session
+    if shard.session_count >= shard.session_room and grow_sessions(shard):
+        return NULL
+    session = <session_t*>malloc(sizeof(session_t) + initiator_length + participant_length)
+    if session == NULL:
+        return NULL
+    memset(session, 0, sizeof(session_t))
+    session.protocol = <uint8_t>protocol
+    session.conversation = conversation
+    session.initiator_length = <unsigned short>initiator_length
+    session.participant_length = <unsigned short>participant_length
+    memcpy(session.names, initiator, initiator_length)
+    memcpy(session.names + initiator_length, participant, participant_length)
+    session.hash = hash_pair(
+        conversation.hash, hash_of(tracker, initiator, initiator_length), hash_of(tracker, participant, participant_length), protocol
+    )
+    session.chain = shard.sessions[session.hash & (shard.session_room - 1)]
+    shard.sessions[session.hash & (shard.session_room - 1)] = session
+    shard.session_count += 1
+    if conversation.last != NULL:
+        conversation.last.following = session
+    else:
+        conversation.first = session
+        conversation.protocol = <uint8_t>protocol
+    conversation.last = session
+    conversation.sessions += 1
+    return session
+
+
+cdef void drop_session(tracker_t* tracker, shard_t* shard, session_t* session) noexcept nogil:
+    cdef session_t** link = &shard.sessions[session.hash & (shard.session_room - 1)]
+    while link[0] != session:
+        link = &link[0].chain
+    link[0] = session.chain
+    shard.session_count -= 1
+    if session.heap_at:
+        set_deadline(tracker, shard, session, 0)
+    free(session)
+
+
+cdef void not_ended(shard_t* shard, conversation_t* conversation) noexcept nogil:
+    if conversation.older != NULL:
+        conversation.older.newer = conversation.newer
+    elif shard.ended_first == conversation:
+        shard.ended_first = conversation.newer
+    else:
+        return          # it does not stand in the list
+    if conversation.newer != NULL:
+        conversation.newer.older = conversation.older
+    else:
+        shard.ended_last = conversation.older
+    conversation.older = conversation.newer = NULL
+    shard.ended_count -= 1
+
+
+cdef void not_dirty(shard_t* shard, conversation_t* conversation) noexcept nogil:
+    if not conversation.dirty:
+        return
+    if conversation.dirty_older != NULL:
+        conversation.dirty_older.dirty_newer = conversation.dirty_newer
+    else:
+        shard.dirty_first = conversation.dirty_newer
+    if conversation.dirty_newer != NULL:
+        conversation.dirty_newer.dirty_older = conversation.dirty_older
+    else:
+        shard.dirty_last = conversation.dirty_older
+    conversation.dirty_older = conversation.dirty_newer = NULL
+    conversation.dirty = 0
+
+
+cdef void mark_dirty(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil:
+    """Its row is to be written, or to go. One that has none and has ended needs none."""
+    if not tracker.keeps or not conversation.durable:
+        return
+    if conversation.open == 0 and not conversation.stored:
+        not_dirty(shard, conversation)
+        return
+    if conversation.dirty:
+        return
+    conversation.dirty = 1
+    conversation.dirty_older = shard.dirty_last
+    if shard.dirty_last != NULL:
+        shard.dirty_last.dirty_newer = conversation
+    else:
+        shard.dirty_first = conversation
+    shard.dirty_last = conversation
+
+
+cdef void drop_conversation(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil:
+    cdef conversation_t** link = &shard.conversations[conversation.hash & (shard.conversation_room - 1)]
+    cdef session_t* session = conversation.first
+    cdef session_t* following
+    cdef violation_t* violation = conversation.violations
+    cdef violation_t* after
+    while link[0] != conversation:
+        link = &link[0].chain
+    link[0] = conversation.chain
+    shard.conversation_count -= 1
+    not_ended(shard, conversation)
+    not_dirty(shard, conversation)
+    if conversation.open:
+        cx_add_i32(&tracker.total, -1)
+    while session != NULL:
+        following = session.following
+        drop_session(tracker, shard, session)
+        session = following
+    while violation != NULL:
+        after = violation.following
+        free(violation)
+        violation = after
+    free(conversation.parent)
+    free(conversation)
+
+
+cdef void forget_ended(tracker_t* tracker, shard_t* shard, int64_t now_ns) noexcept nogil:
+    """The oldest ones that ended, when there are too many or they are too old. One whose row has to go stays until it has."""
+    cdef conversation_t* conversation = shard.ended_first
+    cdef conversation_t* newer
+    cdef uint32_t most = tracker.limits.ended // SHARDS + 1, looked = 0
+    while conversation != NULL and looked < FORGET_AT_ONCE and (shard.ended_count > most or now_ns - conversation.active_ns > tracker.limits.ended_ns):
+        newer = conversation.newer
+        looked += 1
+        if not conversation.dirty and not conversation.stored:
+            drop_conversation(tracker, shard, conversation)
+        conversation = newer
+
+
+cdef void mark_ended(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil:
+    """Its last session has ended."""
+    cx_add_i32(&tracker.total, -1)
+    conversation.older = shard.ended_last
+    if shard.ended_last != NULL:
+        shard.ended_last.newer = conversation
+    else:
+        shard.ended_first = conversation
+    shard.ended_last = conversation
+    shard.ended_count += 1
+
+
+cdef void ended(tracker_t* tracker, shard_t* shard, session_t* session, int before, int64_t now_ns, int64_t now_us) noexcept nogil:
+    """The session has come to a final state."""
+    cdef conversation_t* conversation = session.conversation
+    shard.counters.endings[session.protocol * STATES_AT_MOST + session.main] += 1
+    conversation.open -= 1
+    if conversation.open == 0:
+        conversation.active_ns = now_ns
+        mark_ended(tracker, shard, conversation)
+        if cx_load_i32(&tracker.watch_ended):
+            tell_session(tracker, session, TOLD_ENDED, before, now_us)
+
+
+# -- a step ----------------------------------------------------------------------------------------------------------
+
+cdef inline bint is_known(const session_t* session, uint64_t id) noexcept nogil:
+    return id != 0 and (session.ids[0] == id or session.ids[1] == id or session.ids[2] == id or session.ids[3] == id)
+
+
+cdef inline void remember(session_t* session, uint64_t id) noexcept nogil:
+    if id:
+        session.ids[session.ids_at] = id
+        session.ids_at = (session.ids_at + 1) % IDS
+
+
+cdef inline int repeat(session_t* session) noexcept nogil:
+    session.messages += 1
+    session.repeated += 1
+    return STEP_REPEATED
+
+
+cdef inline void move(session_t* session, uint8_t main, int role, const act_t* act) noexcept nogil:
+    session.main = main
+    session.last_role = <uint8_t>role
+    session.last_act = act.act
+    session.since_us = act.now_us
+    session.last_id = act.id
+    session.made[role - 1] |= <uint32_t>1 << act.act
+    session.recovered = 0
+    session.messages += 1
+    remember(session, act.id)
+
+
+cdef int64_t deadline_after(const tracker_t* tracker, const session_t* session, int role, const act_t* act) noexcept nogil:
+    """Of the main protocol, when this role has moved it."""
+    cdef const protocol_t* protocol = &tracker.protocols[session.protocol]
+    cdef uint8_t owes = protocol.owes[session.main]
+    if owes == 0 or owes == role:
+        return 0
+    if act.deadline_ns:
+        return act.deadline_ns
+    if protocol.flags[session.main] & STATE_AWAITED and tracker.limits.first_answer_ns:
+        return act.now_ns + tracker.limits.first_answer_ns
+    return 0
+
+
+cdef uint8_t role_of(const tracker_t* tracker, const session_t* session, uint8_t act) noexcept nogil:
+    """Whose act it is when an agent talks to itself: of who may make it now, else of who made it last."""
+    cdef const protocol_t* protocol = &tracker.protocols[session.protocol]
+    cdef int state = session.main
+    if protocol.next[state * 64 + act] or (not session.cancelling and act == ACT_CANCEL):
+        return ROLE_INITIATOR
+    if protocol.next[state * 64 + 32 + act] or (session.cancelling and (act == ACT_INFORM or act == ACT_FAILURE)):
+        return ROLE_PARTICIPANT
+    if session.last_role and session.last_act == act:
+        return session.last_role
+    if protocol.overtaken[state * 64 + act]:
+        return ROLE_INITIATOR
+    if protocol.overtaken[state * 64 + 32 + act]:
+        return ROLE_PARTICIPANT
+    return protocol.owes[state] or ROLE_INITIATOR
+
+
+cdef int cancelled(tracker_t* tracker, shard_t* shard, session_t* session, const act_t* act) noexcept nogil:
+    """The initiator cancels."""
+    cdef uint32_t length = envelope_field_length(act.envelope, F_REPLY_WITH)
+    cdef uint64_t reply = hash_text(envelope_field(act.envelope, F_REPLY_WITH), length) if length else 0
+    cdef int64_t first = act.now_ns + tracker.limits.first_answer_ns if tracker.limits.first_answer_ns else 0
+    if is_final(tracker, session) or session.cancelling:
+        if not session.cancelling and session.main != tracker.protocols[session.protocol].cancelled:
+            # it crossed the last word; its answer is still legal
+            session.cancelling = 1
+            session.cancel_reply = reply
+        remember(session, act.id)
+        return repeat(session)
+    session.cancelling = 1
+    session.cancel_reply = reply
+    move(session, session.main, ROLE_INITIATOR, act)
+    set_deadline(tracker, shard, session, act.deadline_ns or first)
+    return STEP_MOVED
+
+
+cdef bint answers_cancel(const session_t* session, const act_t* act) noexcept nogil:
+    cdef uint32_t length
+    if act.role != ROLE_PARTICIPANT or (act.act != ACT_INFORM and act.act != ACT_FAILURE):
+        return False
+    length = envelope_field_length(act.envelope, F_IN_REPLY_TO)
+    return length == 0 or hash_text(envelope_field(act.envelope, F_IN_REPLY_TO), length) == session.cancel_reply
+
+
+cdef int illegal(tracker_t* tracker, session_t* session, const act_t* act) noexcept nogil:
+    """No row. What at-least-once delivery explains is a repetition, the rest is out of sequence."""
+    cdef const protocol_t* protocol = &tracker.protocols[session.protocol]
+    cdef int row = session.main * 64 + (act.role - 1) * 32 + act.act
+    cdef bint made = session.made[act.role - 1] >> act.act & 1
+    if (session.last_role == act.role and session.last_act == act.act) or (session.recovered and made) or (protocol.overtaken[row] and not made):
+        remember(session, act.id)
+        return repeat(session)
+    session.illegal += 1
+    if act.role == ROLE_PARTICIPANT and protocol.late[session.main * 32 + act.act]:
+        return STEP_LATE
+    return STEP_ILLEGAL
+
+
+cdef int session_step(tracker_t* tracker, shard_t* shard, session_t* session, const act_t* act) noexcept nogil:
+    """STEP_*; as Machine.step."""
+    cdef const protocol_t* protocol = &tracker.protocols[session.protocol]
+    cdef uint8_t row, before = session.main
+    if is_known(session, act.id):
+        return repeat(session)
+    if act.act == ACT_CANCEL and act.role == ROLE_INITIATOR and session.main != 0:
+        return cancelled(tracker, shard, session, act)
+    if session.cancelling and answers_cancel(session, act):
+        session.cancelling = 0
+        if is_final(tracker, session):
+            remember(session, act.id)
+            return repeat(session)
+        move(session, protocol.cancelled if act.act == ACT_INFORM else before, ROLE_PARTICIPANT, act)
+        set_deadline(tracker, shard, session, 0 if is_final(tracker, session) else session.held_ns)
+        return STEP_MOVED
+    row = protocol.next[before * 64 + (act.role - 1) * 32 + act.act]
+    if row == 0:
+        return illegal(tracker, session, act)
+    if row & ROW_ROUND:
+        if protocol.bounded and session.round >= tracker.limits.rounds:
+            session.illegal += 1
+            return STEP_ROUNDS
+        session.round += 1
+    elif before == 0:
+        session.round = 1
+    move(session, <uint8_t>((row & ~ROW_ROUND) - 1), act.role, act)
+    session.held_ns = deadline_after(tracker, session, act.role, act)
+    if not session.cancelling or is_final(tracker, session):
+        set_deadline(tracker, shard, session, session.held_ns)
+    return STEP_MOVED
+
+
+cdef const char* find_key(const char* text, uint32_t length, const char* key, uint32_t key_length) noexcept nogil:
+    """What stands behind the key's closing quote, or NULL."""
+    cdef uint32_t i
+    if length < key_length + 1:
+        return NULL
+    for i in range(length - key_length):
+        if text[i] == key[0] and text[i + key_length] == c'"' and memcmp(text + i, key, key_length) == 0:
+            return text + i + key_length + 1
+    return NULL
+
+
+cdef void note_parent(conversation_t* conversation, const envelope_t* envelope) noexcept nogil:
+    """`parent_conversation` of params, with or without `X-`; one that needs unescaping is left out."""
+    cdef const char* text = envelope_field(envelope, F_PARAMS)
+    cdef uint32_t length = envelope_field_length(envelope, F_PARAMS), i = 0
+    cdef const char* end = text + length
+    cdef const char* at = find_key(text, length, PARENT, 19)
+    if at == NULL:
+        at = find_key(text, length, PARENT_TOO, 19)
+    if at == NULL:
+        return
+    while at < end and (at[0] == c' ' or at[0] == c':' or at[0] == c'\t' or at[0] == c'\n' or at[0] == c'\r'):
+        at += 1
+    if at == end or at[0] != c'"':
+        return
+    at += 1
+    while at + i < end and at[i] != c'"':
+        if at[i] == c'\\' or i >= 256:
+            return
+        i += 1
+    if i == 0 or at + i == end:
+        return
+    conversation.parent = <char*>malloc(i)
+    if conversation.parent != NULL:
+        memcpy(conversation.parent, at, i)
+        conversation.parent_length = <unsigned short>i
+
+
+cdef session_t* open_session(
+    tracker_t* tracker, shard_t* shard, conversation_t* conversation, uint32_t hash, const act_t* act
+) noexcept nogil:
+    """The act opens a protocol; NULL: beyond a limit, or no memory."""
+    cdef session_t* session
+    cdef bint fresh = conversation == NULL
+    if conversation == NULL or conversation.open == 0:
+        if <uint32_t>cx_load_i32(&tracker.total) >= tracker.limits.conversations:
+            return NULL
+    if conversation == NULL:
+        forget_ended(tracker, shard, act.now_ns)
+        conversation = new_conversation(
+            tracker, shard, hash, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID)
+        )
+        if conversation == NULL:
+            return NULL
+        conversation.number = cx_add_u64(&tracker.numbers, 1)
+        conversation.started_us = act.now_us
+        conversation.started_ns = act.now_ns
+        if envelope_field_length(act.envelope, F_PARAMS):
+            note_parent(conversation, act.envelope)
+    elif conversation.sessions >= tracker.limits.participants:
+        return NULL
+    session = new_session(
+        tracker, shard, conversation, act.protocol, act.sender, act.sender_length, act.receiver, act.receiver_length
+    )
+    if session == NULL:
+        if fresh:
+            drop_conversation(tracker, shard, conversation)
+        return NULL
+    session.reply_to = envelope_field_length(act.envelope, F_REPLY_TO) != 0
+    if conversation.open == 0:
+        not_ended(shard, conversation)
+        cx_add_i32(&tracker.total, 1)
+    conversation.open += 1
+    return session
+
+
+cdef int tracker_step(
+    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop, int64_t now_ns, int64_t now_us
+) noexcept nogil:
+    cdef act_t act
+    cdef shard_t* shard
+    cdef session_t* session
+    cdef conversation_t* conversation = NULL
+    cdef uint32_t hash
+    cdef int protocol, step
+    cdef int64_t away
+    cdef uint8_t before
+    if tracker.limits.conversations == 0 or envelope.fields[F_CONVERSATION_ID].length == 0 or envelope.fields[F_SENDER].length == 0:
+        return STEP_MOVED
+    protocol = find_protocol(tracker, envelope_field(envelope, F_PROTOCOL), envelope_field_length(envelope, F_PROTOCOL))
+    if protocol < 0:
+        return STEP_MOVED
+    act.envelope = envelope
+    act.sender = envelope_field(envelope, F_SENDER)
+    act.sender_length = envelope_field_length(envelope, F_SENDER)
+    act.receiver = receiver
+    act.receiver_length = length
+    if length == 7 and envelope.receivers == 1 and memcmp(receiver, CLIENT, 7) == 0:
+        # one port for all clients: each has its own name
+        act.receiver = envelope_field(envelope, F_RECEIVER)
+        act.receiver_length = envelope_field_length(envelope, F_RECEIVER)
+    act.protocol = <uint8_t>protocol
+    act.act = envelope.act
+    act.role = ROLE_INITIATOR
+    act.id = hash_id(envelope.message_id)
+    act.now_ns = now_ns
+    act.now_us = now_us
+    act.deadline_ns = 0
+    if envelope.reply_by_us:
+        away = min(max(envelope.reply_by_us - now_us, -AWAY_AT_MOST), AWAY_AT_MOST)
+        act.deadline_ns = max(now_ns + away * 1000 + (tracker.limits.skew_ns if outside else 0), <int64_t>1)
+    hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
+    shard = shard_of(tracker, hash)
+    pthread_mutex_lock(&shard.lock)
+    shard.counters.steps += 1
+    session = find_session(
+        shard, hash_pair(
+            hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, act.receiver, act.receiver_length), protocol
+        ), &act
+    )
+    if session == NULL:
+        conversation = find_conversation(shard, hash, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
+        if conversation != NULL:
+            session = find_answered_elsewhere(conversation, &act)
+        if session != NULL:
+            act.role = ROLE_PARTICIPANT
+        elif is_platform(tracker, &act):
+            # it tells what became of a message; it is nobody's peer here
+            pthread_mutex_unlock(&shard.lock)
+            return STEP_MOVED
+        elif tracker.protocols[protocol].next[act.act]:
+            session = open_session(tracker, shard, conversation, hash, &act)
+            step = STEP_UNTRACKED
+        else:
+            act.role = 0
+            step = STEP_UNOPENED
+        if session == NULL:
+            if step == STEP_UNTRACKED:
+                shard.counters.untracked += 1
+            else:
+                shard.counters.illegal += 1
+            if conversation != NULL:
+                conversation.messages += 1
+                conversation.illegal += 1
+                keep_violation(conversation, &act, NULL, STEP_UNOPENED)
+            tell_violation(tracker, &act, NULL, step)
+            pthread_mutex_unlock(&shard.lock)
+            return step
+    elif is_initiator(session, act.sender, act.sender_length):
+        if is_participant(session, act.sender, act.sender_length):
+            act.role = role_of(tracker, session, act.act)
+    else:
+        act.role = ROLE_PARTICIPANT
+    conversation = session.conversation
+    before = session.main
+    step = session_step(tracker, shard, session, &act)
+    conversation.messages += 1
+    conversation.active_ns = now_ns
+    conversation.active_us = now_us
+    if durable:
+        conversation.durable = 1
+    if step == STEP_MOVED:
+        shard.counters.moved += 1
+        if before != session.main and is_final(tracker, session):
+            ended(tracker, shard, session, before, now_ns, now_us)
+        mark_dirty(tracker, shard, conversation)
+    elif step == STEP_REPEATED:
+        shard.counters.repeated += 1
+        conversation.repeated += 1
+    else:
+        if step == STEP_LATE:
+            shard.counters.late += 1
+        else:
+            shard.counters.illegal += 1
+        conversation.illegal += 1
+        keep_violation(conversation, &act, session, step)
+        if step != STEP_LATE or may_stop:
+            tell_violation(tracker, &act, session, step)
+        else:
+            tell_violation(tracker, &act, session, STEP_ILLEGAL)
+            step = STEP_ILLEGAL
+    pthread_mutex_unlock(&shard.lock)
+    return step
+
+
+cdef bint is_platform(const tracker_t* tracker, const act_t* act) noexcept nogil:
+    """A failure or a rejection that the platform sends in somebody's place."""
+    return act.sender_length == 3 and memcmp(act.sender, b"ams", 3) == 0 and not tracker.protocols[act.protocol].next[act.act]
+
+
+# -- what comes without a message ------------------------------------------------------------------------------------
+
+cdef void end_session(
+    tracker_t* tracker, shard_t* shard, session_t* session, uint8_t main, int told, int64_t now_ns, int64_t now_us
+) noexcept nogil:
+    """The session goes to *main*, which time or the platform has chosen."""
+    cdef uint8_t before = session.main
+    session.main = main
+    session.cancelling = 0
+    session.last_role = session.last_act = 0
+    session.since_us = now_us
+    session.held_ns = 0
+    set_deadline(tracker, shard, session, 0)
+    if told:
+        tell_session(tracker, session, told, before, now_us)
+    if is_final(tracker, session):
+        ended(tracker, shard, session, before, now_ns, now_us)
+    mark_dirty(tracker, shard, session.conversation)
+
+
+cdef uint32_t tracker_tick(tracker_t* tracker, int64_t now_ns, int64_t now_us) noexcept nogil:
+    cdef shard_t* shard
+    cdef session_t* session
+    cdef const protocol_t* protocol
+    cdef uint32_t moved = 0
+    cdef int i
+    for i in range(SHARDS):
+        shard = &tracker.shards[i]
+        if cx_load_i64(&shard.next_ns) == 0 or cx_load_i64(&shard.next_ns) > now_ns:
+            continue
+        pthread_mutex_lock(&shard.lock)
+        while shard.heap_count and shard.heap[0].at_ns <= now_ns:
+            session = shard.heap[0].session
+            protocol = &tracker.protocols[session.protocol]
+            shard.counters.timed_out += 1
+            moved += 1
+            end_session(
+                tracker, shard, session, protocol.timed_out if session.cancelling else protocol.expiry[session.main], TOLD_TIMED_OUT, now_ns, now_us
+            )
+        pthread_mutex_unlock(&shard.lock)
+    return moved
+
+
+cdef bint is_abandoned(const tracker_t* tracker, const session_t* session, int64_t now_ns) noexcept nogil:
+    """A promise, or what lasts, may be silent for as long as anything may be; the rest not, and goes on for no longer than that."""
+    cdef const conversation_t* conversation = session.conversation
+    if tracker.limits.longest_ns and now_ns - conversation.active_ns >= tracker.limits.longest_ns:
+        return True
+    if tracker.protocols[session.protocol].flags[session.main] & (STATE_PROMISE | STATE_LASTING):
+        return False
+    if tracker.limits.longest_ns and now_ns - conversation.started_ns >= tracker.limits.longest_ns:
+        return True
+    # it waits for a time that somebody has named
+    return not session.deadline_ns and tracker.limits.idle_ns and now_ns - conversation.active_ns >= tracker.limits.idle_ns
+
+
+cdef bint tracker_reap(tracker_t* tracker, uint32_t most, int64_t now_ns, int64_t now_us) noexcept nogil:
+    cdef shard_t* shard
+    cdef conversation_t* conversation
+    cdef session_t* session
+    cdef uint32_t n
+    cdef bint more = False
+    cdef int i
+    for i in range(SHARDS):
+        shard = &tracker.shards[i]
+        pthread_mutex_lock(&shard.lock)
+        forget_ended(tracker, shard, now_ns)
+        n = 0
+        while n < most and shard.reap_at < shard.conversation_room:
+            conversation = shard.conversations[shard.reap_at]
+            while conversation != NULL:
+                session = conversation.first if conversation.open else NULL
+                while session != NULL:
+                    if not is_final(tracker, session) and is_abandoned(tracker, session, now_ns):
+                        shard.counters.abandoned += 1
+                        end_session(tracker, shard, session, tracker.protocols[session.protocol].abandoned, 0, now_ns, now_us)
+                    session = session.following
+                conversation = conversation.chain
+            shard.reap_at += 1
+            n += 1
+        if shard.reap_at >= shard.conversation_room:
+            shard.reap_at = 0
+        else:
+            more = True
+        pthread_mutex_unlock(&shard.lock)
+    return more
+
+
+cdef bint tracker_undelivered(
+    tracker_t* tracker, const envelope_t* envelope, const char* receiver, uint32_t length, int64_t now_ns, int64_t now_us
+) noexcept nogil:
+    cdef act_t act
+    cdef uint32_t hash
+    cdef shard_t* shard
+    cdef session_t* session
+    cdef bint found = False
+    cdef int protocol = find_protocol(tracker, envelope_field(envelope, F_PROTOCOL), envelope_field_length(envelope, F_PROTOCOL))
+    if protocol < 0 or envelope.fields[F_CONVERSATION_ID].length == 0:
+        return False
+    act.envelope = envelope
+    act.protocol = <uint8_t>protocol
+    act.sender = envelope_field(envelope, F_SENDER)
+    act.sender_length = envelope_field_length(envelope, F_SENDER)
+    act.receiver = receiver
+    act.receiver_length = length
+    act.id = hash_id(envelope.message_id)
+    hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
+    shard = shard_of(tracker, hash)
+    pthread_mutex_lock(&shard.lock)
+    session = find_session(
+        shard, hash_pair(hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, receiver, length), protocol), &act
+    )
+    if session != NULL and act.id and session.last_id == act.id and not is_final(tracker, session):
+        end_session(tracker, shard, session, tracker.protocols[protocol].undelivered, 0, now_ns, now_us)
+        found = True
+    pthread_mutex_unlock(&shard.lock)
+    return found
+
+
+cdef uint32_t tracker_complete(tracker_t* tracker, const char* id, uint32_t length, int64_t now_ns, int64_t now_us) noexcept nogil:
+    cdef uint32_t hash = hash_of(tracker, id, length), done = 0
+    cdef shard_t* shard = shard_of(tracker, hash)
+    cdef conversation_t* conversation
+    cdef session_t* session
+    cdef const protocol_t* protocol
+    pthread_mutex_lock(&shard.lock)
+    conversation = find_conversation(shard, hash, id, length)
+    session = conversation.first if conversation != NULL else NULL
+    while session != NULL:
+        protocol = &tracker.protocols[session.protocol]
+        if protocol.flags[session.main] & STATE_LASTING and protocol.done:
+            end_session(tracker, shard, session, protocol.done, 0, now_ns, now_us)
+            done += 1
+        session = session.following
+    pthread_mutex_unlock(&shard.lock)
+    return done
+
+
+# -- all of it -------------------------------------------------------------------------------------------------------
+
+cdef int tracker_init(tracker_t* tracker) noexcept nogil:
+    cdef int i
+    cdef shard_t* shard
+    memset(tracker, 0, sizeof(tracker_t))
+    pthread_mutex_init(&tracker.lock, NULL)
+    tracker.shards = <shard_t*>calloc(SHARDS, sizeof(shard_t))
+    tracker.protocols = <protocol_t*>calloc(PROTOCOLS_AT_MOST, sizeof(protocol_t))
+    if tracker.shards == NULL or tracker.protocols == NULL or cx_random(tracker.secret, sizeof(tracker.secret)):
+        return -1
+    for i in range(SHARDS):
+        shard = &tracker.shards[i]
+        pthread_mutex_init(&shard.lock, NULL)
+        shard.conversation_room = shard.session_room = SMALLEST
+        shard.conversations = <conversation_t**>calloc(SMALLEST, sizeof(conversation_t*))
+        shard.sessions = <session_t**>calloc(SMALLEST, sizeof(session_t*))
+        if shard.conversations == NULL or shard.sessions == NULL:
+            return -1
+    return 0
+
+
+cdef void tracker_free(tracker_t* tracker) noexcept nogil:
+    """Nobody steps any more."""
+    cdef shard_t* shard
+    cdef conversation_event_t* event = tracker_take_events(tracker)
+    cdef conversation_event_t* following
+    cdef uint32_t i, k
+    tracker.outbox = NULL
+    while event != NULL:
+        following = event.following
+        conversation_event_free(event)
+        event = following
+    for i in range(SHARDS if tracker.shards != NULL else 0):
+        shard = &tracker.shards[i]
+        for k in range(shard.conversation_room if shard.conversations != NULL else 0):
+            while shard.conversations[k] != NULL:
+                drop_conversation(tracker, shard, shard.conversations[k])
+        free(shard.conversations)
+        free(shard.sessions)
+        free(shard.heap)
+        pthread_mutex_destroy(&shard.lock)
+    free(tracker.shards)
+    free(tracker.protocols)
+    pthread_mutex_destroy(&tracker.lock)

@@ -1,0 +1,90 @@
+import builtins
+
+from caxton._fast.envelope import Envelope
+from caxton.core.conversations import Conversation, ConversationEvent, ConversationPage, TrackerStatistics
+
+# what a message was to its session
+MOVED: int
+REPEATED: int
+ILLEGAL: int
+LATE: int  # and not to be delivered
+ROUNDS: int
+UNOPENED: int
+UNTRACKED: int
+
+class Tracker:
+    """All conversations of the node. `Scheduler.tracker` is the one that the router asks."""
+
+    def __init__(self) -> None: ...
+    def configure(
+        self,
+        *,
+        max_conversations: int = ...,
+        max_participants: int = ...,
+        kept_ended: int = ...,
+        kept_seconds: float = ...,
+        first_answer: float = ...,
+        max_rounds: int = ...,
+        clock_skew: float = ...,
+        idle: float = ...,
+        longest: float = ...,
+        keeps: bool = ...,
+    ) -> None:
+        """Bounds and times, in seconds; max_conversations 0: nothing is followed."""
+    def watch_ended(self, wanted: bool) -> None:
+        """Whether `conversation.ended` is told; it is counted in any case."""
+    # -- looking --
+    def get(self, conversation_id: str) -> Conversation | None: ...
+    def list(
+        self,
+        *,
+        protocol: str = ...,
+        state: str = ...,
+        participant: str = ...,
+        parent: str = ...,
+        is_open: bool | None = ...,
+        before: int = ...,
+        limit: int = ...,
+    ) -> ConversationPage:
+        """Newest first; *before* is the cursor of the page before."""
+    def statistics(self) -> TrackerStatistics: ...
+    # -- time --
+    def wait_seconds(self) -> float:
+        """Until the earliest deadline; inf: there is none. From then on EVENT_CONVERSATION says when one is earlier."""
+    def tick(self) -> int:
+        """Move the sessions whose deadline has come; how many."""
+    def reap(self, most: int = ...) -> bool:
+        """Abandon what was idle for too long, forget what ended long ago; *most* places of the table at a time.
+
+        False: it has been everywhere.
+        """
+    # -- what happened --
+    def read_events(self) -> tuple[builtins.list[ConversationEvent], builtins.list[Envelope]]:
+        """What was not told yet, oldest first; and late messages, to be answered in their receiver's place."""
+    def undelivered(self, message: Envelope, receiver: str = ...) -> bool:
+        """The message was accepted and could not be delivered; it ends its session when nothing was said after it."""
+    def complete(self, conversation_id: str) -> int:
+        """What the conversation's lasting sessions (brokering) lasted for has ended; how many end."""
+    # -- over a restart --
+    def collect(self) -> builtins.list[tuple[str, bytes | None]]:
+        """Rows of durable conversations that changed since the last call; None: it has ended, its row is to go."""
+    def recover(self, row: bytes) -> bool:
+        """Take a row back at the start; False: it is of a protocol or state that is not known."""
+    # -- for tests and measuring --
+    def observe(
+        self,
+        message: Envelope,
+        receiver: str,
+        *,
+        now_ns: int,
+        now_us: int,
+        outside: bool = ...,
+        durable: bool = ...,
+    ) -> int:
+        """One step as the router makes it: MOVED, REPEATED, ..."""
+    def tick_at(self, now_ns: int, now_us: int) -> int: ...
+    def reap_at(self, now_ns: int, now_us: int, most: int = ...) -> bool: ...
+    def next_deadline_ns(self) -> int:
+        """0: there is none."""
+    def time_steps(self, messages: builtins.list[tuple[Envelope, str]], times: int) -> float:
+        """Nanoseconds per step of these messages, again and again, each round in a conversation of its own."""
