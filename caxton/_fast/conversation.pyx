@@ -592,7 +592,8 @@ cdef void ended(tracker_t* tracker, shard_t* shard, session_t* session, int befo
     if conversation.open == 0:
         conversation.active_ns = now_ns
         mark_ended(tracker, shard, conversation)
-        if cx_load_i32(&tracker.watch_ended):
+        # of a branch it is told in any case: what it was opened for may have ended with it
+        if cx_load_i32(&tracker.watch_ended) or conversation.parent != NULL:
             tell_session(tracker, session, TOLD_ENDED, before, now_us)
 
 

@@ -68,6 +68,8 @@ class Bus:
         self.reserved = Reserved(scheduler, self.mail, self._poster)
         self._tapped = 0  # number of the last message that watchers were shown
         self.events = EventLog()
+        # accepted, and not delivered to this receiver (empty: the one it names)
+        self.on_undelivered: Callable[[Envelope, str], None] = lambda message, receiver: None
         self.logs = LogRing()
         self.receipts = Receipts(scheduler)
         self.streams = Streams(
@@ -192,9 +194,10 @@ class Bus:
             self.write_log(self._scheduler.name_of(port), STREAMS[a], text, at_us / 1e6)
         elif kind == EVENT_UNDELIVERED:
             message, detail = b
+            receiver = self._scheduler.name_of(port) if a > 0 else detail
             if a < 0 and detail:  # of several receivers the one that did not get it
                 detail = f"{detail}: {reason_of(a)[1]}"
-            self.undelivered(a, message, detail)
+            self.undelivered(a, message, detail, receiver)
         elif kind == EVENT_SUBSCRIBE:
             try:
                 subscribe(self._scheduler, port, b)
@@ -212,9 +215,10 @@ class Bus:
         self.logs.append(LogLine(agent=agent, stream=stream, text=text, at=at))
         self.events.emit("agent.log", {"agent_id": agent, "stream": stream, "text": text}, at)
 
-    def undelivered(self, code: int, message: Envelope, detail: str) -> None:
+    def undelivered(self, code: int, message: Envelope, detail: str, receiver: str = "") -> None:
         """Tell those who watch, and the sender by a `failure`."""
         word, _ = reason_of(code)
+        self.on_undelivered(message, receiver)
         self.events.emit(
             "message.undelivered",
             {

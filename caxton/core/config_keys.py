@@ -18,6 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from caxton.core.config_conversations import ConversationsConfig
 from caxton.core.config_fipa import check_fipa
 from caxton.core.config_later import (
     FREE_TABLE,
@@ -169,6 +170,7 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     retention_size: Annotated[Bytes, Key("of handled messages on the disk; the oldest go first")] = 1 << 30
     dead_letter_size: Annotated[Count, Key("dead letters that are kept; the oldest go first")] = 100_000
     dead_letter_age: Annotated[Seconds, Key("how long they are kept")] = 30 * 86_400.0
+    conversations: ConversationsConfig = ConversationsConfig()
 
 
 class LocalStateConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """Writes what the ledger read, one transaction after the other; whoever waits for a commit is told here.
 
 Rule 1: a transaction holds whole turns: the segment with what they accepted and handled, their agents' state and
-        timers, dead letters, and the steps of agents' lives.
+        timers, dead letters, the conversations that changed, and the steps of agents' lives.
 Rule 2: while one is on its way the next one fills. So many messages share one commit when there are many, and one
         message does not wait for others.
 Rule 3: what cannot be written is kept and tried again. Until it is written, messages that have to be kept are refused,
@@ -24,6 +24,7 @@ from caxton._fast.state import decode_changes
 from caxton.core.errors import StorageFull, StoreError
 from caxton.runtime.replica import AgentChange
 from caxton.store import Store
+from caxton.store.conversations import write_conversations
 from caxton.store.dead_letters import write_dead_letters
 from caxton.store.journal import write_segment
 from caxton.store.lifecycle import write_event
@@ -58,6 +59,7 @@ class Work:
     number: int
     batch: Batch | None
     steps: list[AgentChange]
+    conversations: list[tuple[str, bytes | None]]
 
     def write(self, connection: apsw.Connection) -> None:
         batch = self.batch
@@ -70,6 +72,8 @@ class Work:
             write_timers(connection, batch.timers)
             if batch.dead:
                 write_dead_letters(connection, batch.dead, now)
+        if self.conversations:
+            write_conversations(connection, self.conversations)
         for step in self.steps:
             write_event(connection, step.name, step.incarnation, step.state.value, step.reason, step.at)
 
@@ -152,12 +156,14 @@ class Committer:
             return self._unfinished
         self._scheduler.read_records()
         batch = self._ledger.take()
-        if batch is None and not self._steps:
+        # behind the messages: a row may be ahead of what is committed with it, and never behind
+        conversations = self._scheduler.tracker.collect()
+        if batch is None and not self._steps and not conversations:
             return None
         self._started += 1
         steps = list(self._steps)
         self._steps.clear()
-        return Work(self._started, batch, steps)
+        return Work(self._started, batch, steps, conversations)
 
     async def _write(self, work: Work) -> bool:
         self._unfinished = work

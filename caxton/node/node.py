@@ -20,7 +20,7 @@ import trio
 
 import caxton
 from caxton._fast.ledger import Batch
-from caxton._fast.scheduler import EVENT_CALL, EVENT_REFILL, Scheduler
+from caxton._fast.scheduler import EVENT_CALL, EVENT_CONVERSATION, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
 from caxton.bus.gateway import Gateway
@@ -35,6 +35,7 @@ from caxton.core.views import EdgeLimits, Profile
 from caxton.node.agents import Agents
 from caxton.node.backlog import Refills, recover
 from caxton.node.committer import Committer
+from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
 from caxton.node.housekeeping import Housekeeping
 from caxton.node.metrics import Metrics
@@ -114,6 +115,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                 bus.receipts.mark, bus.receipts.is_written = committer.mark, committer.is_written
                 node = Node(config, store, scheduler, bus, committer)
                 committer.on_written = node.written
+                await node.conversations.recover()
                 async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:
                     node.furnish(engine, runtime)
                     tasks.start_soon(node.pump)
@@ -121,6 +123,7 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)
+                    tasks.start_soon(node.conversations.run)
                     tasks.start_soon(bus.streams.run)
                     tasks.start_soon(bus.reserved.run)
                     if config.integrations.fipa.http_mtp.enabled:
@@ -197,6 +200,13 @@ class Node:
         )
         self._committer = committer
         self._refills = Refills(scheduler, store)
+        self.conversations = Conversations(
+            scheduler,
+            store,
+            bus,
+            committer,
+            config.messaging.conversations,
+        )
         self.dead_letters = DeadLetters(store, bus)
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
@@ -279,6 +289,9 @@ class Node:
             return
         if kind == EVENT_CALL:
             answer_call(self.scheduler, port, a, *b)
+            return
+        if kind == EVENT_CONVERSATION:
+            self.conversations.news()
             return
         if kind == EVENT_REFILL:
             self._refills.put(port)

@@ -103,6 +103,12 @@ MIGRATIONS = (
         private BLOB                        -- NULL: its owner has it
     ) STRICT, WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE conversations (            -- durable ones that have not ended
+        id  TEXT PRIMARY KEY,
+        row BLOB NOT NULL                   -- as core/conversations.py lays it out
+    ) STRICT;
+    """,
 )
 
 

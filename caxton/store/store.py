@@ -1,14 +1,15 @@
 """What outlives the process: one folder, one SQLite file in it, and the modules beside.
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
-    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, tasks (and -wal, -shm while open)
+    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks
+                             (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
     <data_dir>/backups/      backups that this server was asked for
 
 The rooms are thin: each has functions of a connection (`write_segment`, `write_state`, `write_timers`, `write_event`,
-`write_dead_letters`) that a larger transaction can be put together from with `store.write`: what many turns did goes in
-at once, whole turns only.
+`write_dead_letters`, `write_conversations`) that a larger transaction can be put together from with `store.write`:
+what many turns did goes in at once, whole turns only.
 """
 
 import logging
@@ -24,6 +25,7 @@ import trio
 from caxton.core.errors import StoreError
 from caxton.store.agents import AgentRoom
 from caxton.store.backup import BackupRoom
+from caxton.store.conversations import ConversationRoom
 from caxton.store.database import Database, check_sqlite_version, connect, open_database
 from caxton.store.dead_letters import DeadLetterRoom
 from caxton.store.faults import explain
@@ -56,6 +58,7 @@ class Store:
     lifecycle: LifecycleRoom
     journal: JournalRoom
     dead_letters: DeadLetterRoom
+    conversations: ConversationRoom
     tasks: TaskRoom
     backups: BackupRoom
     platforms: PlatformRoom
@@ -111,6 +114,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 lifecycle=LifecycleRoom(database),
                 journal=JournalRoom(database),
                 dead_letters=DeadLetterRoom(database),
+                conversations=ConversationRoom(database),
                 tasks=TaskRoom(database),
                 backups=BackupRoom(database, data_dir),
                 platforms=PlatformRoom(database),

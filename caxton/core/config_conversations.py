@@ -1,0 +1,34 @@
+"""The keys of `messaging.conversations`: what the tracker holds, and when it gives up."""
+
+from typing import Annotated
+
+import msgspec
+
+from caxton.core.settings import Count, Key, Positive, Seconds
+
+
+class ConversationsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    max_open: Annotated[
+        Count,
+        Key("[conversations](conversations.md) that are followed at once; messages of more are not checked. 0 is none"),
+    ] = 100_000
+    max_participants: Annotated[Positive, Key("sessions of one conversation that are followed")] = 4096
+    kept_ended: Annotated[Count, Key("conversations that ended and are still shown")] = 10_000
+    kept_time: Annotated[Seconds, Key("how long they are shown")] = 600.0
+    first_answer_timeout: Annotated[
+        Seconds, Key("deadline of the first answer where the message has no `reply_by`; 0 is none")
+    ] = 60.0
+    clock_skew: Annotated[
+        Seconds, Key("a client's `reply_by` counts so much later, for its clock may not be the server's")
+    ] = 2.0
+    idle_timeout: Annotated[
+        Seconds,
+        Key("without a message for so long, a conversation is abandoned; not a promise or a subscription. 0 is never"),
+    ] = 1800.0
+    max_age: Annotated[
+        Seconds,
+        Key(
+            "conversations older than this are abandoned; promises and subscriptions when silent for so long. 0: never"
+        ),
+    ] = 86_400.0
+    max_rounds: Annotated[Positive, Key("rounds of an iterated contract net")] = 10

@@ -1,0 +1,157 @@
+"""What the conversation tracker asks of the rest of the node: its time, its rows, and what it has to tell.
+
+Rule 1: deadlines are waited for, never looked for: the task sleeps until the earliest, and EVENT_CONVERSATION says when
+        there is an earlier one.
+Rule 2: what was told is told to watchers as events, and to the agent that sent an illegal act as a line of its log.
+Rule 3: a message that came too late is answered from `ams`, in the place of who did not get it.
+Rule 4: a broker's conversation is done when all that name it as their parent have ended.
+"""
+
+import logging
+from math import inf
+
+import msgspec
+import trio
+
+from caxton._fast.envelope import Envelope
+from caxton._fast.scheduler import Scheduler
+from caxton.bus.bus import Bus
+from caxton.bus.delivery import AMS
+from caxton.core.config_conversations import ConversationsConfig
+from caxton.core.conversations import ConversationEvent
+from caxton.core.errors import CaxtonError, InvalidMessage
+from caxton.node.committer import Committer
+from caxton.store import Store
+
+log = logging.getLogger(__name__)
+
+REAPED_AT_ONCE = 64  # places of a shard's table
+LONGEST_PAUSE = 60.0  # seconds between two rounds of the reaper
+LONGEST_NAP = 3600.0  # of the task, so that nothing depends on a deadline years away
+LOGGED_AT_ONCE = 20  # lines about illegal acts; the others are events only
+
+TOLD_TO_SENDER = frozenset({"conversation.out_of_sequence", "conversation.late", "conversation.limit"})
+
+
+class Conversations:
+    def __init__(
+        self, scheduler: Scheduler, store: Store, bus: Bus, committer: Committer, config: ConversationsConfig
+    ) -> None:
+        self.tracker = scheduler.tracker
+        self._store = store
+        self._bus = bus
+        self._committer = committer
+        self._pause = min(LONGEST_PAUSE, *(wait / 4 for wait in (config.idle_timeout, config.kept_time) if wait), inf)
+        self._idle = trio.lowlevel.ParkingLot()
+        self.tracker.configure(
+            max_conversations=config.max_open,
+            max_participants=config.max_participants,
+            kept_ended=config.kept_ended,
+            kept_seconds=config.kept_time,
+            first_answer=config.first_answer_timeout,
+            max_rounds=config.max_rounds,
+            clock_skew=config.clock_skew,
+            idle=config.idle_timeout,
+            longest=config.max_age,
+            keeps=True,
+        )
+        bus.on_undelivered = self.undelivered
+
+    async def recover(self) -> None:
+        """At start, before any mail flows: open conversations go on, with their deadlines and promises."""
+        lost = 0
+        rows = await self._store.conversations.load_all()
+        for id, row in rows:
+            try:
+                lost += not self.tracker.recover(row)
+            except InvalidMessage as error:
+                log.warning("the conversation %s is forgotten: %s", id, error)
+                lost += 1
+        if rows:
+            log.info("%d conversations go on, %d are forgotten", len(rows) - lost, lost)
+
+    # -- tasks --
+
+    async def run(self) -> None:
+        """Do what is due, for as long as the node is open."""
+        async with trio.open_nursery() as tasks:
+            tasks.start_soon(self._reap)
+            while True:
+                if self.tracker.tick():
+                    self._committer.look()
+                self.look()
+                with trio.move_on_after(min(self.tracker.wait_seconds(), LONGEST_NAP)):
+                    await self._idle.park()
+
+    async def _reap(self) -> None:
+        while True:
+            await trio.sleep(max(self._pause, 0.1))
+            while self.tracker.reap(REAPED_AT_ONCE):
+                await trio.lowlevel.checkpoint()
+            self._committer.look()
+
+    # -- what happened --
+
+    def news(self) -> None:
+        """EVENT_CONVERSATION."""
+        self._idle.unpark_all()
+
+    def look(self) -> None:
+        """Tell what has happened since the last look."""
+        self.tracker.watch_ended(self._bus.events.wants("conversation.ended"))
+        events, late = self.tracker.read_events()
+        logged = 0
+        for event in events:
+            self._emit(event)
+            if event.type in TOLD_TO_SENDER and logged < LOGGED_AT_ONCE:
+                logged += 1
+                self._bus.write_log(event.sender, "system", line_of(event), event.at)
+            if event.type == "conversation.ended":
+                self._close_parent(event.conversation_id)
+        for message in late:
+            self._reject(message)
+
+    def _emit(self, event: ConversationEvent) -> None:
+        data = msgspec.structs.asdict(event)
+        del data["type"], data["at"]
+        data["from"], data["to"] = data.pop("sender"), data.pop("receiver")
+        self._bus.events.emit(event.type, data, event.at)
+
+    def _close_parent(self, conversation_id: str) -> None:
+        found = self.tracker.get(conversation_id)
+        if found is None or not found.parent:
+            return
+        others = self.tracker.list(parent=found.parent, is_open=True, limit=1).conversations
+        if not others and self.tracker.complete(found.parent):
+            self._committer.look()
+
+    def _reject(self, message: Envelope) -> None:
+        try:
+            self._bus.post(rejection(message), sender=AMS)
+        except CaxtonError as error:
+            log.debug("the sender of %s cannot be told that it is late: %s", message.message_id, error)
+
+    def undelivered(self, message: Envelope, receiver: str) -> None:
+        """It was accepted, and its receiver will not have it."""
+        if message.protocol and message.conversation_id and self.tracker.undelivered(message, receiver):
+            self._committer.look()
+
+
+def line_of(event: ConversationEvent) -> str:
+    """For the log of who sent it."""
+    what = event.type.removeprefix("conversation.").replace("_", " ")
+    return f"{what}: {event.performative} to {event.receiver} in {event.state} of {event.protocol}: {event.told}"
+
+
+def rejection(message: Envelope) -> bytes:
+    """The `reject-proposal` that a late proposal gets, as JSON."""
+    answer: dict[str, object] = {
+        "performative": "reject-proposal",
+        "receiver": message.sender,
+        "content": {"action": {"message_id": message.message_id}, "condition": None, "reason": "late"},
+        "language": "json",
+        "conversation_id": message.conversation_id,
+        "protocol": message.protocol,
+        "in_reply_to": message.reply_with,
+    }
+    return msgspec.json.encode({key: value for key, value in answer.items() if value is not None})
