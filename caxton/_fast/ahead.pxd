@@ -7,6 +7,8 @@ Rule 1: an address here is a guess. It is fetched and never followed: what it po
 Rule 2: who runs the port notes them (and who queues it, the message), with stores that order nothing; any thread may read them.
 """
 
+from libc.stdint cimport intptr_t, uintptr_t
+
 from caxton._fast.platform cimport cx_peek_ptr, cx_poke_ptr, cx_prefetch
 
 cdef enum:
@@ -47,9 +49,11 @@ cdef inline void note_ahead(void** address, const void* seen) noexcept nogil:
     cx_poke_ptr(address, <void*>seen)
 
 cdef inline void fetch_lines(const void* start, int first, int count) noexcept nogil:
+    """Nothing for NULL: a page that is not there is looked for anew each time."""
     cdef int i
-    for i in range(first, first + count):
-        cx_prefetch(<const char*>start + i * LINE)
+    if start != NULL:
+        for i in range(first, first + count):
+            cx_prefetch(<const void*>(<uintptr_t>start + <uintptr_t>(<intptr_t>i * LINE)))
 
 cdef inline void fetch_ahead(ahead_t* ahead, const void* agent) noexcept nogil:
     """Ask for what is noted here: one of the next runs will need it."""
