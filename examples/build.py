@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-AGENTS = ("ping", "pong", "echo")
+BIDDING = ("manager", "bidder", "refuser", "liar", "silent")
+AGENTS = ("ping", "pong", "echo", *(f"contract-net/{name}" for name in BIDDING))
 COMMAND = [
     *(sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-nostdlib"),
     *("-std=c11", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-fno-builtin", f"-I{HERE / 'include'}"),
@@ -18,10 +19,15 @@ COMMAND = [
 ]
 
 
+def source(name: str) -> Path:
+    """`ping` is examples/ping/ping.c; of an example with several agents `contract-net/liar` is one."""
+    return HERE / f"{name}.c" if "/" in name else HERE / name / f"{name}.c"
+
+
 def build(name: str, into: Path | None = None) -> Path:
-    """Compile examples/NAME/NAME.c to NAME.wasm, beside it or into another directory."""
-    wasm = (into or HERE / name) / f"{name}.wasm"
-    subprocess.run([*COMMAND, "-o", str(wasm), str(HERE / name / f"{name}.c")], check=True)
+    """Compile an agent's source to NAME.wasm, beside it or into another directory."""
+    wasm = into / f"{source(name).stem}.wasm" if into else source(name).with_suffix(".wasm")
+    subprocess.run([*COMMAND, "-o", str(wasm), str(source(name))], check=True)
     wasm.chmod(0o644)  # the linker marks it executable; it is not
     return wasm
 

@@ -298,8 +298,50 @@ static inline int32_t dispatch(void) {
     return send_message(out, out_length);
 }
 
-/* An answer as FIPA wants it: to reply_to or else the sender, in the same conversation and protocol, in_reply_to what was reply_with. */
-static inline int32_t reply(const message_t *m, const char *performative, span_t content) {
+/* A moment as FIPA writes it: "2026-01-31T12:00:00.000Z". */
+static inline void moment(int64_t micros) {
+    int64_t millis = micros / 1000, days = millis / 86400000, rest = millis % 86400000;
+    /* days since 0000-03-01, in eras of 400 years: Howard Hinnant's civil_from_days */
+    int64_t z = days + 719468, era = z / 146097, day_of_era = z % 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t shifted = (5 * day_of_year + 2) / 153, month = shifted < 10 ? shifted + 3 : shifted - 9;
+    int64_t parts[] = {era * 400 + year_of_era + (month <= 2), month, day_of_year - (153 * shifted + 2) / 5 + 1,
+                       rest / 3600000, rest / 60000 % 60, rest / 1000 % 60, rest % 1000};
+    const int digits[] = {4, 2, 2, 2, 2, 2, 3};
+    const char behind[] = {'-', '-', 'T', ':', ':', '.', 'Z'};
+    PUT("\"");
+    for (int i = 0; i < 7; i++) {
+        char text[5];
+        int64_t value = parts[i];
+        for (int d = digits[i]; d-- > 0; value /= 10) text[d] = (char)('0' + value % 10);
+        text[digits[i]] = behind[i];
+        put(text, (size_t)digits[i] + 1);
+    }
+    PUT("\"");
+}
+
+/* A JSON number; 0: the span is none, or one that is not finite. */
+static inline int decimal(span_t span, double *value) {
+    const char *p = span.at, *end = span.at + span.length;
+    int negative = p < end && *p == '-', any = 0, exponent = 0;
+    double found = 0;
+    for (p += negative; p < end && *p >= '0' && *p <= '9'; any = 1) found = found * 10 + (*p++ - '0');
+    if (p < end && *p == '.')
+        for (p++; p < end && *p >= '0' && *p <= '9'; exponent--) found = found * 10 + (*p++ - '0');
+    if (any && p < end && (*p | 32) == 'e') {
+        int sign = 1, written = 0;
+        if (++p < end && (*p == '-' || *p == '+')) sign = *p++ == '-' ? -1 : 1;
+        for (; p < end && *p >= '0' && *p <= '9'; p++) written = written < 10000 ? written * 10 + (*p - '0') : written;
+        exponent += sign * written;
+    }
+    for (; exponent > 0 && found - found == 0 && found; exponent--) found *= 10;
+    for (; exponent < 0 && found; exponent++) found /= 10;
+    *value = negative ? -found : found;
+    return any && p == end && found - found == 0;
+}
+
+static inline void begin_reply(const message_t *m, const char *performative) {
     begin(performative);
     MEMBER("receiver", m->reply_to.length ? m->reply_to : m->sender);
     MEMBER("conversation_id", m->conversation_id);
@@ -307,19 +349,63 @@ static inline int32_t reply(const message_t *m, const char *performative, span_t
     MEMBER("protocol", m->protocol);
     MEMBER("ontology", m->ontology);
     MEMBER("language", m->language);
+}
+
+/* An answer as FIPA wants it: to reply_to or else the sender, in the same conversation and protocol, in_reply_to what was reply_with. */
+static inline int32_t reply(const message_t *m, const char *performative, span_t content) {
+    begin_reply(m, performative);
     MEMBER("content", content);
     return dispatch();
 }
 
-#define REPLY(act, performative) \
-    static inline int32_t act(const message_t *m, span_t content) { return reply(m, performative, content); }
-REPLY(agree, "agree")
-REPLY(refuse, "refuse")
-REPLY(propose, "propose")
-REPLY(inform, "inform")
-REPLY(failure, "failure")
-REPLY(not_understood, "not-understood")
+/* The same, when it will be answered in its turn: with a reply_with of its own, the act and a number. */
+static inline int32_t reply_and_expect(const message_t *m, const char *performative, span_t content) {
+    static uint64_t count;
+    begin_reply(m, performative);
+    MEMBER("content", content);
+    PUT(",\"reply_with\":\"");
+    for (const char *p = performative; *p; p++) put(p, 1);
+    PUT("-");
+    number(++count);
+    PUT("\"");
+    return dispatch();
+}
+
+#define REPLY(act, performative, how) \
+    static inline int32_t act(const message_t *m, span_t content) { return how(m, performative, content); }
+REPLY(agree, "agree", reply)
+REPLY(refuse, "refuse", reply)
+REPLY(inform, "inform", reply)
+REPLY(failure, "failure", reply)
+REPLY(not_understood, "not-understood", reply)
+REPLY(propose, "propose", reply_and_expect)
+REPLY(accept, "accept-proposal", reply_and_expect) /* of a proposal: m is the `propose` */
+REPLY(reject, "reject-proposal", reply)
 #undef REPLY
+
+/* The first message of a conversation. All but the acts and the protocol are raw JSON text, as JSON() and spans of messages are.
+ * reply_by in microseconds since the epoch; 0: none. */
+static inline int32_t ask(const char *performative, const char *protocol, span_t receiver, span_t conversation_id, span_t reply_with,
+                          int64_t reply_by, span_t content) {
+    begin(performative);
+    PUT(",\"language\":\"json\",\"protocol\":\"");
+    for (; *protocol; protocol++) put(protocol, 1);
+    PUT("\"");
+    MEMBER("receiver", receiver);
+    MEMBER("conversation_id", conversation_id);
+    MEMBER("reply_with", reply_with);
+    if (reply_by) {
+        PUT(",\"reply_by\":");
+        moment(reply_by);
+    }
+    MEMBER("content", content);
+    return dispatch();
+}
+
+/* A call for proposals. Give each receiver a reply_with of its own: its answer names it in in_reply_to. */
+static inline int32_t cfp(span_t receiver, span_t conversation_id, span_t reply_with, int64_t reply_by, span_t content) {
+    return ask("cfp", "fipa-contract-net", receiver, conversation_id, reply_with, reply_by, content);
+}
 
 #define JSON(literal) ((span_t){literal, sizeof(literal) - 1}) /* JSON text as a span: JSON("\"done\"") */
 

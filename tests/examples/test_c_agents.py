@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from examples import build
 from tests.examples.guest import Guest
 
-EXAMPLES = Path(build.__file__).parent
-
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
 contents = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | names,
@@ -23,7 +21,7 @@ contents = st.recursive(
 
 
 def agent(name: str) -> Guest:
-    return Guest(EXAMPLES / name / f"{name}.wasm")
+    return Guest(build.source(name).with_suffix(".wasm"))
 
 
 @settings(max_examples=100, deadline=None)
