@@ -25,7 +25,6 @@ from caxton._fast.platform cimport (
     cx_add_i32,
     cx_add_u64,
     cx_exchange_i32,
-    cx_fence,
     cx_load_i32,
     cx_load_i64,
     cx_random,
@@ -36,6 +35,15 @@ from caxton._fast.platform cimport (
     pthread_mutex_unlock,
 )
 from caxton._fast.sip_hash cimport sip_hash
+
+cdef extern from *:
+    """
+    /* either Trio sees a deadline before it sleeps, or who sets it sees that Trio sleeps */
+    #define caxton_put_before(p, v) ((void)__atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST))
+    #define caxton_look_behind(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
+    """
+    void put_before "caxton_put_before"(int64_t* where, int64_t value) noexcept nogil
+    int64_t look_behind "caxton_look_behind"(const int64_t* where) noexcept nogil
 
 cdef enum:
     # codes of FIPA00069 that the cancel meta-protocol knows
@@ -164,7 +172,6 @@ cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, in
     cdef uint32_t room
     cdef deadline_t* larger
     cdef int64_t sleeping
-    cdef bint earlier
     if session.deadline_ns == at_ns:
         return 0
     session.deadline_ns = at_ns
@@ -202,13 +209,13 @@ cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, in
                 sink(shard, at)
     at_ns = shard.heap[0].at_ns if shard.heap_count else 0
     if at_ns != shard.next_ns:
-        earlier = at_ns and (shard.next_ns == 0 or at_ns < shard.next_ns)
-        cx_store_u64(<uint64_t*>&shard.next_ns, <uint64_t>at_ns)
-        if earlier:
-            cx_fence()      # either Trio sees this deadline before it sleeps, or we see that it sleeps
-            sleeping = cx_load_i64(&tracker.sleeping_ns)
+        if at_ns and (shard.next_ns == 0 or at_ns < shard.next_ns):
+            put_before(&shard.next_ns, at_ns)
+            sleeping = look_behind(&tracker.sleeping_ns)
             if sleeping and at_ns < sleeping:
                 announce(tracker)
+        else:
+            cx_store_u64(<uint64_t*>&shard.next_ns, <uint64_t>at_ns)
     return 0
 
 
