@@ -192,7 +192,7 @@ ctypedef struct shard_t:
     uint32_t ended_count
     uint32_t reap_at            # the place where the reaper goes on
     counters_t counters
-    char pad[64]
+    char pad[128]
 
 ctypedef struct conversation_event_t:
     conversation_event_t* following
@@ -246,11 +246,13 @@ ctypedef struct tracker_t:
     uint64_t secret[2]
     bounds_t limits
     bint keeps                  # rows are written
+    outbox_t* outbox            # or NULL
     int32_t watch_ended         # atomic
+    int64_t sleeping_ns         # atomic: when Trio comes anyway; 0: it is not told
+    char pad0[64]               # what is written with each conversation is not on the lines that every step reads
     int32_t total               # atomic: conversations that have not ended
     uint64_t numbers            # atomic: the last number given
-    int64_t sleeping_ns         # atomic: when Trio comes anyway; 0: it is not told
-    outbox_t* outbox            # or NULL
+    char pad1[64]
     pthread_mutex_t lock        # guards the events
     conversation_event_t* first
     conversation_event_t* last

@@ -24,6 +24,7 @@ from caxton._fast.outbox cimport event_new, outbox_push
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_add_u64,
+    cx_alloc_lines,
     cx_exchange_i32,
     cx_load_i32,
     cx_load_i64,
@@ -1073,7 +1074,7 @@ cdef int tracker_init(tracker_t* tracker) noexcept nogil:
     cdef shard_t* shard
     memset(tracker, 0, sizeof(tracker_t))
     pthread_mutex_init(&tracker.lock, NULL)
-    tracker.shards = <shard_t*>calloc(SHARDS, sizeof(shard_t))
+    tracker.shards = <shard_t*>cx_alloc_lines(SHARDS * sizeof(shard_t))
     tracker.protocols = <protocol_t*>calloc(PROTOCOLS_AT_MOST, sizeof(protocol_t))
     if tracker.shards == NULL or tracker.protocols == NULL or cx_random(tracker.secret, sizeof(tracker.secret)):
         return -1

@@ -86,9 +86,7 @@ class Tracker:
     def reap_at(self, now_ns: int, now_us: int, most: int = ...) -> bool: ...
     def next_deadline_ns(self) -> int:
         """0: there is none."""
-    def time_steps(
-        self, messages: builtins.list[tuple[Envelope, str]], times: int, fresh: bool = ...
-    ) -> float:
+    def time_steps(self, messages: builtins.list[tuple[Envelope, str]], times: int, fresh: bool = ...) -> float:
         """Nanoseconds per step of these messages, *times* over, each time with other ids.
 
         *fresh*: each time in other conversations. The messages are of no other use afterwards.

@@ -28,8 +28,9 @@ def relay(text: str) -> str:
 """
 
 
-# Answers every message with one of its own for the partner. Agents share one module: the partner's name is what init
-# reads from the environment variable PARTNER (8 bytes), so 10,000 agents need no 10,000 modules.
+# Answers every message with one of its own for the partner. Agents share one module: the partner's name and that of the
+# conversation are what init reads from the environment variables PARTNER and SESSION (8 bytes each, in this order), so
+# 10,000 agents need no 10,000 modules.
 PAIRED = """
 (module
   (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))
@@ -38,20 +39,23 @@ PAIRED = """
   (data (i32.const 4096) "%s")
   (func (export "init") (result i32)
     (drop (call $environ (i32.const 0) (i32.const 64)))
-    ;; "PARTNER=" is 8 bytes; the 8 bytes of the name go to their place in the message
+    ;; "PARTNER=" is 8 bytes, and so is "SESSION=": the 8 bytes behind each go to their place in the message
     (i64.store (i32.const %d) (i64.load (i32.const 72)))
+    (i64.store (i32.const %d) (i64.load (i32.const 89)))
     (i32.const 0))
   (func (export "handle_message") (param i32 i32) (result i32)
     (call $send (i32.const 4096) (i32.const %d))))
 """
 
 PLACE = "########"
+SESSION_PLACE = "@@@@@@@@"
 
 
 def paired(message: str) -> str:
-    """The module for agents that talk in pairs; PLACE in *message* is where the partner's name of 8 bytes goes."""
+    """The module for agents that talk in pairs; PLACE and SESSION_PLACE in *message* are where these names go."""
     data = message.encode()
-    return PAIRED % (escaped(data), 4096 + data.index(PLACE.encode()), len(data))
+    places = (4096 + data.index(place.encode()) for place in (PLACE, SESSION_PLACE))
+    return PAIRED % (escaped(data), *places, len(data))
 
 
 # Answers every message with a long one, which its init puts together: a module with a megabyte of text compiles slowly.

@@ -1,11 +1,12 @@
 """A message from guest to guest, with everything: parse, route, mailbox, record, history, turn on a fiber.
 
-Agents talk in pairs; every agent answers each message with one of its own (about 300 bytes of JSON, 99 of content). p50
-and p99 are from entering the mailbox to the end of the turn, with 2 agents on one scheduler thread. The baseline is a
-hop between two Trio tasks over memory channels. Messages per second are counted on one thread, so they are per core;
-`threads_2_vs_1` compares two threads with one on 100 busy pairs, `records_on_vs_off` the time of a hop with its journal
-record, its history and the counters to the same without them: the best of some windows, taken in turn. `wake_up` is a
-message into a scheduler that rests (wakeups.py).
+Agents talk in pairs: one calls, the other bids, each message (about 300 bytes of JSON, 99 of content) is the answer to
+the one before and a step of the pair's conversation, an iterated contract net. p50 and p99 are from entering the
+mailbox to the end of the turn, with 2 agents on one scheduler thread. The baseline is a hop between two Trio tasks
+over memory channels. Messages per second are counted on one thread, so they are per core; `threads_2_vs_1` compares
+two threads with one on 100 busy pairs, `records_on_vs_off` the time of a hop with its conversation step, journal
+record, history and counters to the same without them: the best of some windows, taken in turn. `wake_up` is a message
+into a scheduler that rests (wakeups.py).
 """
 
 import json
@@ -19,7 +20,7 @@ from caxton._fast.scheduler import EVENT_EXITED, EVENT_STARTED, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module, wat2wasm
 from caxton.cli.benchmarks import Result, payloads, quantile, wakeups
-from caxton.cli.benchmarks.guests import PLACE, paired
+from caxton.cli.benchmarks.guests import PLACE, SESSION_PLACE, paired
 from caxton.core.errors import ResourceLimitExceeded
 from caxton.node.metrics import resident_bytes
 
@@ -27,22 +28,29 @@ SECONDS = 1.5
 ROUNDS = 6
 CHANNEL_HOPS = 50_000
 
-MESSAGE = json.dumps(
-    {
-        "performative": "request",
-        "receiver": PLACE,
-        "content": {
-            "action": "process_data",
-            "parameters": {"x": 1, "text": "the quick brown fox jumps over the lazy dog"},
+
+def _message(performative: str) -> str:
+    return json.dumps(
+        {
+            "performative": performative,
+            "receiver": PLACE,
+            "content": {
+                "action": "process_data",
+                "parameters": {"x": 1, "text": "the quick brown fox jumps over the lazy dog"},
+            },
+            "conversation_id": SESSION_PLACE,
+            "reply_with": "msg_001",
+            "ontology": "caxton-v1",
+            "language": "json",
+            "protocol": "fipa-iterated-contract-net",
         },
-        "conversation_id": "conv_789",
-        "reply_with": "msg_001",
-        "ontology": "caxton-v1",
-        "language": "json",
-        "protocol": "fipa-request",
-    },
-    separators=(",", ":"),
-)
+        separators=(",", ":"),
+    )
+
+
+# one calls, the other bids, again and again: every message is a legal step of the pair's conversation
+MESSAGES = (_message("cfp"), _message("propose"))
+ROUNDS_FOR_EVER = (1 << 32) - 1
 
 
 class Pairs:
@@ -54,14 +62,15 @@ class Pairs:
         engine = Engine(pool_slots=agents + 16, max_memory=1 << 20)
         self.scheduler = Scheduler(engine, threads=threads, records=records, boot=boot)
         self.scheduler.start()
-        module = Module.compile(engine, wat2wasm(paired(MESSAGE)))
+        self.scheduler.tracker.configure(max_rounds=ROUNDS_FOR_EVER)
+        modules = [Module.compile(engine, wat2wasm(paired(message))) for message in MESSAGES]
         ports = [self.scheduler.open_port(_name(i)) for i in range(agents)]
         if boot:
             for i, port in enumerate(ports):
                 self.scheduler.keep_port(port, _name(i))
         for i, port in enumerate(ports):
-            partner = [(b"PARTNER", _name(i ^ 1).encode())]
-            self.scheduler.spawn(port, module, memory=1 << 20, timeout_ns=10**9, environment=partner)
+            names = [(b"PARTNER", _name(i ^ 1).encode()), (b"SESSION", _name(i | 1).encode())]
+            self.scheduler.spawn(port, modules[i % 2], memory=1 << 20, timeout_ns=10**9, environment=names)
         up = 0
         while up < agents:
             for kind, port, _, text in self._events(10.0):
@@ -117,7 +126,7 @@ def measure() -> Result:
             "p99_us": p99,
             "messages_per_second": rates,
             "bytes_per_agent": bytes_per_agent,
-            "message_bytes": len(MESSAGE),
+            "message_bytes": max(len(message) for message in MESSAGES),
             "payloads": payloads.figures(),
             "wake_up": wakeups.figures(),
             "windows": {
