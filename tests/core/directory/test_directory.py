@@ -129,23 +129,25 @@ def test_related_capabilities_share_words() -> None:
     assert directory.related("nothing", 0) == []
 
 
+@pytest.mark.slow
 def test_ten_thousand_agents_are_searched_in_no_time() -> None:
     directory = Directory()
     for number in range(10_000):
         kinds = [service_of(f"kind-{number % 100}"), service_of("all")]
         directory.put(f"a{number}", "declared", described(services=kinds), inf, 0)
-    times = []
     for template in (
         described(services=[Service(type="kind-7")]),
         described(services=[Service(type="all"), Service(type="kind-7")]),
         described("a77"),
         described(services=[Service(type="all")]),
     ):
-        start = perf_counter()
-        found = directory.search(template, 0, limit=100)
-        times.append(perf_counter() - start)
-        assert found.entries
-    assert min(times) < 0.010  # each is far below; a busy machine may stop any of them
+        times = []
+        for _ in range(5):
+            start = perf_counter()
+            found = directory.search(template, 0, limit=100)
+            times.append(perf_counter() - start)
+            assert found.entries
+        assert min(times) < 0.010  # a busy machine may stop any of the five
 
 
 class Against(RuleBasedStateMachine):
