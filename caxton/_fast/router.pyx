@@ -511,6 +511,15 @@ cdef class Router:
         """Receive what is sent to `capability:<capability>`, one of those who can at a time."""
         self._join(port_id, b"capability:" + capability.encode(), NULL, 0)
 
+    def remove_capability(self, uint32_t port_id, str capability):
+        """Receive it no more; nothing happens when the port did not."""
+        cdef bytes key = b"capability:" + capability.encode()
+        self.port(port_id)
+        keys = self._keys[port_id]
+        if key in keys:
+            self._leave(port_id, key)
+            keys.remove(key)
+
     def join_group(self, uint32_t port_id, str group):
         """Receive what is sent to `broadcast://<group>`."""
         self._join(port_id, b"broadcast://" + group.encode(), NULL, 0)

@@ -169,6 +169,8 @@ class Scheduler:
         What is kept of it are dead letters; the backlog is for `take_backlog`.
         """
     def add_capability(self, port_id: int, capability: str) -> None: ...
+    def remove_capability(self, port_id: int, capability: str) -> None:
+        """Nothing happens when the port does not have it."""
     def join_group(self, port_id: int, group: str) -> None: ...
     def subscribe(self, port_id: int, topic: str, content_filter: bytes = b"", acts: int = 0) -> None:
         """Receive what is sent to `topic:<topic>` (`*` one level, `**` the rest), holds the filter and is of the acts.

@@ -566,6 +566,9 @@ cdef class Scheduler:
     def add_capability(self, uint32_t port_id, str capability):
         self.router.add_capability(port_id, capability)
 
+    def remove_capability(self, uint32_t port_id, str capability):
+        self.router.remove_capability(port_id, capability)
+
     def join_group(self, uint32_t port_id, str group):
         self.router.join_group(port_id, group)
 

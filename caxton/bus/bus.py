@@ -29,7 +29,7 @@ from caxton.bus.events import EventLog
 from caxton.bus.held import HeldMail
 from caxton.bus.known import Known
 from caxton.bus.logs import LogRing
-from caxton.bus.posting import Poster
+from caxton.bus.posting import CAPABILITY, Poster
 from caxton.bus.receipts import Receipts
 from caxton.bus.replies import Replies
 from caxton.bus.reserved import Reserved
@@ -46,6 +46,7 @@ HELD_SECONDS = 0.002  # between two looks while mail waits
 WATCHED_SECONDS = 0.05  # the same while somebody wants to know what becomes of a message
 STREAMS = {1: "out", 2: "err"}
 
+Missing = Callable[[str], dict[str, Any]]  # what else there is, when nobody has a capability; Any: JSON
 Committed = Callable[[int], Awaitable[None]]  # returns when the message with this sequence number is on the disk
 
 
@@ -62,6 +63,7 @@ class Bus:
         self._scheduler = scheduler
         self._max_message_size = max_message_size
         self._committed = committed
+        self._missing: Missing = lambda capability: {}
         self._poster = Poster(scheduler, Known(0, 0) if known is None else known)
         self.mail = HeldMail(scheduler)
         self._replies = Replies(scheduler, self.mail)
@@ -81,6 +83,10 @@ class Bus:
     def post(self, data: bytes, *, sender: str | None = None) -> Receipt:
         """Accept one message of a client. *sender* is who it was authenticated as; None: who it says it is."""
         return self._poster.post(data, sender or "")
+
+    def suggest(self, missing: Missing) -> None:
+        """Who asks for a capability that nobody has is told this too."""
+        self._missing = self._poster.missing = missing
 
     def post_many(self, lines: Sequence[bytes]) -> list[Receipt | CaxtonError]:
         return self._poster.post_many(lines, "")
@@ -195,9 +201,13 @@ class Bus:
         elif kind == EVENT_UNDELIVERED:
             message, detail = b
             receiver = self._scheduler.name_of(port) if a > 0 else detail
+            wanted = detail if a < 0 and detail else message.receiver
+            missing = None
+            if a == SEND_NO_RECEIVER and isinstance(wanted, str) and wanted.startswith(CAPABILITY):
+                missing = self._missing(wanted.removeprefix(CAPABILITY))
             if a < 0 and detail:  # of several receivers the one that did not get it
                 detail = f"{detail}: {reason_of(a)[1]}"
-            self.undelivered(a, message, detail, receiver)
+            self.undelivered(a, message, detail, receiver, missing)
         elif kind == EVENT_SUBSCRIBE:
             try:
                 subscribe(self._scheduler, port, b)
@@ -215,7 +225,14 @@ class Bus:
         self.logs.append(LogLine(agent=agent, stream=stream, text=text, at=at))
         self.events.emit("agent.log", {"agent_id": agent, "stream": stream, "text": text}, at)
 
-    def undelivered(self, code: int, message: Envelope, detail: str, receiver: str = "") -> None:
+    def undelivered(
+        self,
+        code: int,
+        message: Envelope,
+        detail: str,
+        receiver: str = "",
+        missing: dict[str, Any] | None = None,  # Any: see `suggest`
+    ) -> None:
         """Tell those who watch, and the sender by a `failure`."""
         word, _ = reason_of(code)
         self.on_undelivered(message, receiver)
@@ -230,7 +247,7 @@ class Bus:
                 "detail": detail,
             },
         )
-        if (failure := failure_for(message, code, detail)) is not None:
+        if (failure := failure_for(message, code, detail, missing)) is not None:
             try:
                 self._poster.post(failure, AMS)
             except CaxtonError as error:

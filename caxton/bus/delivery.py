@@ -4,6 +4,9 @@ Rule 1: a failure or not-understood is never answered, so two platforms cannot a
 Rule 2: the failure carries the conversation, and in_reply_to what the sender asked to be answered with.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 
 from caxton._fast.envelope import Envelope
@@ -88,8 +91,12 @@ def reason_of(code: int) -> tuple[str, str]:
     return REASONS.get(code, ("internal-error", "the message was not delivered"))
 
 
-def failure_for(message: Envelope, code: int, detail: str) -> bytes | None:
-    """The `failure` for the message's sender as JSON; None when there is nobody to tell."""
+# Any: JSON
+def failure_for(message: Envelope, code: int, detail: str, missing: Mapping[str, Any] | None = None) -> bytes | None:
+    """The `failure` for the message's sender as JSON; None when there is nobody to tell.
+
+    *missing*: of a capability that nobody has, what else there is.
+    """
     if not message.sender or message.sender == AMS or message.performative in SILENT:
         return None
     word, sentence = reason_of(code)
@@ -99,6 +106,7 @@ def failure_for(message: Envelope, code: int, detail: str) -> bytes | None:
         "content": {
             "action": {"message_id": message.message_id, "performative": message.performative},
             "reason": {"mts_error": word, "receiver": message.receiver, "text": detail or sentence},
+            **(missing or {}),
         },
         "language": "json",
         "ontology": "fipa-agent-management",

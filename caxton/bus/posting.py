@@ -1,19 +1,23 @@
 """Messages in from outside: one by one or many, each with its own outcome."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from caxton._fast.scheduler import Receipt as Accepted
 from caxton._fast.scheduler import Scheduler
 from caxton.bus.known import Known, as_duplicate
-from caxton.core.errors import CaxtonError
+from caxton.core.errors import AgentNotFound, CaxtonError
 from caxton.core.views import Receipt
+
+CAPABILITY = "capability:"
 
 
 class Poster:
     def __init__(self, scheduler: Scheduler, known: Known) -> None:
         self._submit = scheduler.submit
         self._known = known
+        self.missing: Callable[[str], dict[str, Any]] = lambda capability: {}  # Any: JSON; see Bus.suggest
 
     def post(self, data: bytes, sender: str) -> Receipt:
         """Accept one message: when this returns, it is in the mailboxes of its receivers.
@@ -21,12 +25,28 @@ class Poster:
         One whose id is known is not delivered again; its receipt says `duplicate`. Raises RejectedError or
         UnavailableError.
         """
-        accepted = self._submit(data, sender=sender, known=self._known.receipts)
+        try:
+            accepted = self._submit(data, sender=sender, known=self._known.receipts)
+        except AgentNotFound as error:
+            raise self._explained(error) from None
         if isinstance(accepted, Receipt):
             if self._known.is_recent(accepted):
                 return as_duplicate(accepted)
             return self.post_again(data, sender)
         return self._receipt(accepted)
+
+    def _explained(self, error: AgentNotFound) -> AgentNotFound:
+        """Of a capability that nobody has: what else there is."""
+        receiver = error.details.get("receiver", "")
+        if not isinstance(receiver, str) or not receiver.startswith(CAPABILITY):
+            return error
+        details = self.missing(receiver.removeprefix(CAPABILITY))
+        others = ", ".join(details.get("suggested_alternatives", ()))
+        return AgentNotFound(
+            f"no agent has the capability {receiver.removeprefix(CAPABILITY)!r}",
+            hint=f"there is {others}" if others else "caxton capabilities list shows those there are",
+            details={"receiver": receiver, **details},
+        )
 
     def post_again(self, data: bytes, sender: str) -> Receipt:
         """The same, also when its id is known."""

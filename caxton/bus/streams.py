@@ -172,6 +172,7 @@ class Streams:
         self._on_undelivered = on_undelivered
         self._mail = mail
         self._poster = poster
+        self.on_presence: Callable[[str, bool], None] = lambda name, is_there: None  # somebody came or left
         self._by_name: dict[str, Attached] = {}
         self._by_port: dict[int, Attached] = {}
 
@@ -262,6 +263,7 @@ class Streams:
             agent, self._scheduler, self._mail, self._poster, self._receipts, self._patience
         )
         self._scheduler.set_away(agent.port, False)
+        self.on_presence(name, True)
         agent.waiting.unpark_all()  # whoever was here before sees that it was replaced
         try:
             with session.listen() if receipts else nullcontext():
@@ -271,3 +273,4 @@ class Streams:
                 agent.session = None
                 if not agent.is_closed:
                     self._scheduler.set_away(agent.port, True)
+                    self.on_presence(name, False)

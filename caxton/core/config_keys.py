@@ -173,6 +173,19 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     conversations: ConversationsConfig = ConversationsConfig()
 
 
+class DirectoryConfig(msgspec.Struct, frozen=True, kw_only=True):
+    lease: Annotated[
+        Annotated[float, Meta(ge=1.0, le=86_400.0, extra={"unit": "duration"})],
+        Key("an agent that crashed, or a program that left, is listed this much longer at most"),
+    ] = 60.0
+    max_lease: Annotated[
+        Annotated[float, Meta(ge=1.0, extra={"unit": "duration"})], Key("an agent may ask for a lease as long as this")
+    ] = 30 * 86_400.0
+    max_results: Annotated[
+        Annotated[int, Meta(ge=1, le=1000)], Key("of a search that does not say; it says that there are more")
+    ] = 100
+
+
 class LocalStateConfig(msgspec.Struct, frozen=True, kw_only=True):
     type: Annotated[Literal["sqlite"], Key("of the database: it is always this")] = "sqlite"
     path: Annotated[str, Key("file of the database", inactive=DATA_DIR)] = "/var/lib/caxton/local.db"
@@ -290,6 +303,7 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     server: ServerConfig = ServerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     messaging: MessagingConfig = MessagingConfig()
+    directory: DirectoryConfig = DirectoryConfig()
     coordination: CoordinationConfig = CoordinationConfig()
     observability: ObservabilityConfig = ObservabilityConfig()
     security: SecurityConfig = SecurityConfig()

@@ -8,7 +8,7 @@ Rule 2: an agent is in the store when `deploy` returns, and not before it has st
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -68,6 +68,7 @@ class Agents:
         self._deployed_at: dict[str, float] = {}
         self._locks: dict[str, trio.Lock] = {}
         self._arriving = 0  # instances whose deployment is under way
+        self.on_deleted: Callable[[str], None] = lambda name: None  # the agent is gone for good
 
     # -- verbs --
 
@@ -153,6 +154,7 @@ class Agents:
             del self._specs[name]
             self._broken.pop(name, None)
             self._deployed_at.pop(name, None)
+            self.on_deleted(name)
             self._bus.events.emit("agent.removed", {"agent_id": name})
             return msgspec.structs.replace(info, status="removed", replicas_ready=0)
 
@@ -310,6 +312,7 @@ class Agents:
 
     async def _undo(self, spec: AgentSpec) -> None:
         """Leave nothing of an agent whose deployment failed but the story of its life."""
+        self.on_deleted(spec.name)
         if self._runtime.knows(spec.name):
             await self._take_away(spec.name)
         try:

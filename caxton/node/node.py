@@ -30,13 +30,16 @@ from caxton.bus.streams import Patience
 from caxton.core.acl.names import Home
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
+from caxton.core.directory.facilitator import Limits as DirectoryLimits
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import EdgeLimits, Profile
 from caxton.node.agents import Agents
+from caxton.node.ams import AgentManagement
 from caxton.node.backlog import Refills, recover
 from caxton.node.committer import Committer
 from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
+from caxton.node.directory import DirectoryDesk
 from caxton.node.housekeeping import Housekeeping
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
@@ -125,7 +128,9 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                     tasks.start_soon(node.housekeeping.run)
                     tasks.start_soon(node.conversations.run)
                     tasks.start_soon(bus.streams.run)
+                    await node.directory.restore()
                     tasks.start_soon(bus.reserved.run)
+                    tasks.start_soon(node.directory.run)
                     if config.integrations.fipa.http_mtp.enabled:
                         node.gateway = await _open_gateway(config, store, scheduler, bus)
                         tasks.start_soon(node.gateway.run)
@@ -181,6 +186,8 @@ class Node:
     """What the API, gRPC and the command line talk to."""
 
     agents: Agents
+    ams: AgentManagement
+    directory: DirectoryDesk
     tasks: Tasks
     metrics: Metrics
     runtime: Runtime
@@ -232,6 +239,21 @@ class Node:
             score=self.agents.score,
             retention=self.config.messaging.retention_age,
         )
+        self.directory = DirectoryDesk(
+            self.store,
+            self.bus,
+            runtime,
+            DirectoryLimits(
+                lease=self.config.directory.lease,
+                max_lease=self.config.directory.max_lease,
+                results=self.config.directory.max_results,
+                answer_bytes=self.config.messaging.max_message_size // 2,
+            ),
+        )
+        self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)
+        self.agents.on_deleted = self.directory.deleted
+        self.bus.streams.on_presence = self.directory.attached
+        self.bus.suggest(self.directory.missing)
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
 
     def announce(self, address: str) -> None:
@@ -321,6 +343,7 @@ class Node:
     def note(self, change: AgentChange) -> None:
         """An agent took a step: keep it, and tell those who watch."""
         self._committer.put_step(change)
+        self.directory.note(change)
         if (name := ANNOUNCED.get(change.state)) is None:
             return
         data = {

@@ -117,6 +117,7 @@ class Agent:
     group: Group
     replicas: list["Replica"] = attrs.field(factory=list)
     answers_health: bool = False  # the module exports health_check
+    provided: frozenset[str] = frozenset()  # capabilities that it is reached by, as the directory says
     is_starting: bool = False
     failure: Exit | None = None  # the first life that did not come up while it was starting
     is_deleted: bool = False

@@ -193,6 +193,18 @@ class Runtime:
     def get(self, name: str) -> AgentStatus:
         return status_of(self._agent(name))
 
+    def provide(self, name: str, capabilities: Iterable[str]) -> None:
+        """By these it is reached too, beside those of its manifest and module; until the next call."""
+        agent = self._agents.get(name)
+        if agent is None:
+            return
+        old, agent.provided = agent.provided, frozenset(capabilities)
+        for replica in agent.replicas:
+            for capability in old - agent.provided - {*agent.spec.config.capabilities, *replica.declared}:
+                self._scheduler.remove_capability(replica.port, capability)
+            for capability in agent.provided - old:
+                self._scheduler.add_capability(replica.port, capability)
+
     def replica_at(self, port: int) -> tuple[str, int, str] | None:
         """Whose port this is: the agent's name, the replica's number, and the owner of its state and timers."""
         replica = self._by_port.get(port)
@@ -427,7 +439,7 @@ class Runtime:
         for replica in agent.replicas:
             self._scheduler.set_delivery(replica.port, DELIVERY_CLASSES.index(spec.config.delivery))
             self._scheduler.clear_routes(replica.port)
-            for capability in spec.config.capabilities:
+            for capability in {*spec.config.capabilities, *agent.provided}:
                 self._scheduler.add_capability(replica.port, capability)
             for topic in spec.config.topics:
                 self._scheduler.subscribe(replica.port, topic)

@@ -109,6 +109,15 @@ MIGRATIONS = (
         row BLOB NOT NULL                   -- as core/conversations.py lays it out
     ) STRICT;
     """,
+    """
+    CREATE TABLE directory (
+        kind         TEXT NOT NULL,         -- registered, operator, subscription
+        name         TEXT NOT NULL,         -- the agent
+        conversation TEXT NOT NULL,         -- of a subscription
+        body         BLOB NOT NULL,         -- JSON
+        PRIMARY KEY (kind, name, conversation)
+    ) STRICT;
+    """,
 )
 
 

@@ -1,7 +1,8 @@
 """What outlives the process: one folder, one SQLite file in it, and the modules beside.
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
-    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks
+    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks,
+                             directory (and -wal, -shm while open)
                              (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
@@ -28,6 +29,7 @@ from caxton.store.backup import BackupRoom
 from caxton.store.conversations import ConversationRoom
 from caxton.store.database import Database, check_sqlite_version, connect, open_database
 from caxton.store.dead_letters import DeadLetterRoom
+from caxton.store.directory import DirectoryRoom
 from caxton.store.faults import explain
 from caxton.store.integrity import check_pages, keep_wal, look
 from caxton.store.journal import JournalRoom
@@ -60,6 +62,7 @@ class Store:
     dead_letters: DeadLetterRoom
     conversations: ConversationRoom
     tasks: TaskRoom
+    directory: DirectoryRoom
     backups: BackupRoom
     platforms: PlatformRoom
     _database: Database
@@ -116,6 +119,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 dead_letters=DeadLetterRoom(database),
                 conversations=ConversationRoom(database),
                 tasks=TaskRoom(database),
+                directory=DirectoryRoom(database),
                 backups=BackupRoom(database, data_dir),
                 platforms=PlatformRoom(database),
                 database=database,
