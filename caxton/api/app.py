@@ -8,6 +8,7 @@ from caxton.api.agents import agents_blueprint
 from caxton.api.backups import backups_blueprint
 from caxton.api.dead_letters import dead_letters_blueprint
 from caxton.api.debug import debug_blueprint
+from caxton.api.directory import directory_blueprint
 from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
 from caxton.api.front import Front
@@ -29,6 +30,7 @@ ROOMS = (
     messages_blueprint,
     dead_letters_blueprint,
     tasks_blueprint,
+    directory_blueprint,
     events_blueprint,
     system_blueprint,
     debug_blueprint,

@@ -11,10 +11,13 @@ from typing import Any, Protocol
 
 import trio
 
+from caxton.core.directory.descriptions import Constraints, Description
 from caxton.core.errors import CaxtonError
 from caxton.core.manifest import AgentConfig
 from caxton.core.views import (
     AgentInfo,
+    CapabilityHealth,
+    CapabilityInfo,
     DeadLetterFilter,
     DeadLetterInfo,
     EdgeLimits,
@@ -25,6 +28,7 @@ from caxton.core.views import (
     MessageState,
     Profile,
     Receipt,
+    Registration,
     Retried,
 )
 
@@ -198,7 +202,43 @@ class Gateway(Protocol):
         """A platform that was learned. Raises NotFound."""
 
 
+class Capabilities(Protocol):
+    async def register(self, asked: Registration) -> Registration:
+        """Raises AgentNotFound, AgentAlreadyExists."""
+
+    async def change(self, registration_id: str, changes: Mapping[str, Any]) -> Registration:
+        """Raises NotFound."""
+
+    async def remove(self, agent: str, capability: str) -> None:
+        """Raises AgentNotFound, NotFound."""
+
+    def list(self, capability: str, agent: str, status: str, version: str) -> Sequence[CapabilityInfo]:
+        """By name; an empty text restricts nothing."""
+
+    def get(self, capability: str, *, version: str, strategy: str, include_unhealthy: bool) -> CapabilityInfo:
+        """Raises NotFound."""
+
+    def health(self, capability: str = "") -> Sequence[CapabilityHealth]:
+        """Of all, or of one. Raises NotFound."""
+
+
+class DirectoryEntry(Protocol):
+    @property
+    def description(self) -> Description: ...
+    @property
+    def until(self) -> float: ...
+
+
+class Directory(Protocol):
+    def search(self, template: Description, constraints: Constraints) -> tuple[Sequence[DirectoryEntry], bool, int]:
+        """What matches, whether there is more, and the cursor to go on from."""
+
+
 class Node(Protocol):
+    @property
+    def capabilities(self) -> Capabilities: ...
+    @property
+    def directory(self) -> Directory: ...
     @property
     def tasks(self) -> Tasks: ...
     @property

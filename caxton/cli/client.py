@@ -149,9 +149,9 @@ class Client:
         timeout: float | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         target = self._prefix + urllib.parse.quote(path)
-        chosen = {key: value for key, value in (query or {}).items() if value not in (None, "")}
+        chosen = {key: value for key, value in (query or {}).items() if value not in (None, "", ())}
         if chosen:
-            target += "?" + urllib.parse.urlencode(chosen)
+            target += "?" + urllib.parse.urlencode(chosen, doseq=True)
         kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
         with closing(kind(self._host, self._port, timeout=timeout or self.timeout)) as connection:
             with self._reaching(what):

@@ -30,6 +30,8 @@ COMMANDS = {
     "agent": Place("caxton.cli.agents:agent", "List, inspect, start, stop and delete agents."),
     "message": Place("caxton.cli.messages:message", "Send and read messages."),
     "tasks": Place("caxton.cli.tasks:tasks", "Give work to whoever bids best."),
+    "capabilities": Place("caxton.cli.directory:capabilities", "See what agents can do."),
+    "directory": Place("caxton.cli.directory:directory", "Find agents by what they say of themselves."),
     "dead-letters": Place("caxton.cli.dead_letters:dead_letters", "Handle messages that were given up."),
     "platforms": Place("caxton.cli.platforms:platforms", "Look at other FIPA platforms."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),

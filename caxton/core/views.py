@@ -240,3 +240,47 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
 def _concerned(data: dict[str, Any]) -> set[str]:
     to = data.get("to") or ()
     return {data.get("agent_id", ""), data.get("from", ""), *([to] if isinstance(to, str) else to)}
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """A capability that an operator registered for an agent."""
+
+    agent_id: str
+    capability: str
+    version: str = "1.0.0"
+    priority: int = 50  # 0 to 1000
+    metadata: dict[str, Any] = {}  # Any: the operator's own, JSON
+    health_check_url: str = ""
+    registration_id: str = ""
+    status: str = ""
+    registered_at: float = 0.0
+
+
+class Provider(msgspec.Struct, frozen=True, kw_only=True):
+    """One agent that has a capability, and how it fares.
+
+    `routing_score` is priority × health × (1 - load): what the strategy `priority` goes by.
+    """
+
+    agent_id: str
+    version: str
+    priority: int
+    status: str  # active, draining, unhealthy, inactive
+    load_score: float  # 0 to 1: how full its mailbox is
+    response_time_avg: float  # ms
+    success_rate: float
+    routing_score: float
+    metadata: dict[str, Any] = {}  # Any: JSON
+    registration_id: str = ""  # of an operator's registration
+
+
+class CapabilityInfo(msgspec.Struct, frozen=True, kw_only=True):
+    capability: str
+    providers: tuple[Provider, ...]
+
+
+class CapabilityHealth(msgspec.Struct, frozen=True, kw_only=True):
+    capability: str
+    status: str  # healthy: all are active; degraded: some; unhealthy: none
+    providers: int
+    active: int

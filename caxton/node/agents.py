@@ -233,6 +233,14 @@ class Agents:
             return [name for name, status in statuses if status is not None and wanted in status.capabilities]
         return [name for name, spec in sorted(self._specs.items()) if spec.config.group == wanted.removeprefix("//")]
 
+    def knows(self, name: str) -> bool:
+        return name in self._specs
+
+    def waiting(self, name: str) -> int:
+        """Messages in the agent's mailboxes."""
+        status = self._status(name)
+        return sum(self._scheduler.statistics(each.port).waiting for each in status.replicas) if status else 0
+
     def score(self, name: str) -> float | None:
         """Which share of its messages the agent has handled well; None: it has had none, or is not here."""
         if name not in self._specs:

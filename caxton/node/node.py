@@ -36,6 +36,7 @@ from caxton.core.views import EdgeLimits, Profile
 from caxton.node.agents import Agents
 from caxton.node.ams import AgentManagement
 from caxton.node.backlog import Refills, recover
+from caxton.node.capabilities import Capabilities
 from caxton.node.committer import Committer
 from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
@@ -187,6 +188,7 @@ class Node:
 
     agents: Agents
     ams: AgentManagement
+    capabilities: Capabilities
     directory: DirectoryDesk
     tasks: Tasks
     metrics: Metrics
@@ -250,6 +252,7 @@ class Node:
                 answer_bytes=self.config.messaging.max_message_size // 2,
             ),
         )
+        self.capabilities = Capabilities(self.directory, self.agents, self.config.messaging.queue_size)
         self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)
         self.agents.on_deleted = self.directory.deleted
         self.bus.streams.on_presence = self.directory.attached

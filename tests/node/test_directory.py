@@ -13,6 +13,7 @@ import trio
 from caxton.bus.streams import Session
 from caxton.core.directory.descriptions import Constraints, Description, Service
 from caxton.core.errors import AgentNotFound
+from caxton.core.views import MessageRecord
 from caxton.node import Node
 from tests.node.opened import config, deploy, open_a_node, until
 from tests.node.wat import guest, message
@@ -81,6 +82,24 @@ async def test_a_capability_that_nobody_has_gets_advice(tmp_path: Path) -> None:
             node.bus.post(message("capability:order-processing"))
         assert caught.value.details["suggested_alternatives"] == ["capability:order-entry"]
         assert "capability:order-entry" in caught.value.hint
+
+
+async def test_a_guest_is_told_that_nobody_has_a_capability(tmp_path: Path) -> None:
+    text = '{"performative":"inform","receiver":"capability:order-x","sender":"relay"}'
+    async with open_a_node(tmp_path, "messaging.retry_attempts=0") as node, attached(node, capabilities=["order-y"]):
+        await deploy(node, "relay", guest("once", text=text))
+        failures: list[MessageRecord] = []
+        with node.bus.tap(1000) as events:
+            node.bus.post(message("relay", sender="anna"))
+            while not failures:
+                await events.receive()
+                found = node.bus.history(None, 0, 100)[0]
+                failures = [each for each in found if (each.sender, each.receiver) == ("ams", "relay")]
+        content = json.loads(bytes(failures[0].content))
+        assert (failures[0].sender, failures[0].receiver) == ("ams", "relay")
+        assert content["missing_capability"] == "order-x"
+        assert content["related_capabilities"] == [{"capability": "order-y", "agents": 1}]
+        assert content["suggested_alternatives"] == ["capability:order-y"]
 
 
 async def test_what_was_registered_is_routed_told_and_kept(tmp_path: Path) -> None:
@@ -155,6 +174,7 @@ async def test_ams_knows_everybody(tmp_path: Path) -> None:
         assert {each["name"]: each["state"] for each in found["result"]} == {
             "ams": "active",
             "df": "active",
+            "cnp": "active",
             "anna": "active",
             "away": "waiting",
             "worker": "active",

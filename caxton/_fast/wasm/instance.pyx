@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcpy, memset, strlen, strstr
+from libc.string cimport memcmp, memcpy, memset, strlen, strstr
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char*, size_t)
@@ -34,10 +34,12 @@ from caxton._fast.envelope cimport (
     envelope_parse,
     envelope_release,
     envelope_retain,
+    envelope_stamp,
     envelope_t,
     envelope_with_sender,
     envelope_write_json,
     F_CONVERSATION_ID,
+    F_RECEIVER,
     F_REPLY_TO,
     F_REPLY_WITH,
     F_SENDER,
@@ -286,13 +288,35 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
         note_ahead(&agent.port.ahead.route, agent.targets.route)
         note_ahead(&agent.port.ahead.found, agent.targets.items)
         outcome = port_refusal(agent.world.router, target, envelope, delivery_of(agent.world.router, envelope, target))
-    if outcome:
+    if outcome == SEND_NO_RECEIVER and asks_for_capability(envelope):
+        advise(agent, envelope)
+    elif outcome:
         envelope_release(envelope)
     else:
         outcome = queue(agent, envelope, target)
     if outcome:
         agent_fail(agent, send_error_text(outcome))
     return outcome
+
+
+cdef bint asks_for_capability(const envelope_t* envelope) noexcept nogil:
+    return (
+        envelope.receivers == 1
+        and envelope_field_length(envelope, F_RECEIVER) > 11
+        and memcmp(envelope_field(envelope, F_RECEIVER), b"capability:", 11) == 0
+    )
+
+
+cdef void advise(agent_t* agent, envelope_t* envelope) noexcept nogil:
+    """A number cannot say who else there is: the `failure` that comes when the turn is done can. Takes over the reference."""
+    cdef event_t* event = event_new(EVENT_UNDELIVERED, agent.port.id, NULL, 0, NULL, 0)
+    if event == NULL:
+        envelope_release(envelope)
+        return
+    envelope_stamp(envelope, cx_realtime_us())
+    event.a = SEND_NO_RECEIVER
+    event.envelope = envelope
+    agent_effect(agent, event)
 
 
 cdef int invalid(agent_t* agent, const envelope_error_t* error) noexcept nogil:

@@ -206,8 +206,12 @@ class Directory:
     def capabilities(self, now: float) -> dict[str, int]:
         """Every type of service, and how many agents have one."""
         counts: dict[str, int] = {}
+        nothing_ran_out = self.next_deadline() > now  # as after each tick; then nobody need be looked at
         for (kind, name), held in self._by_key.items():
-            if kind == "type" and (count := sum(entry.until > now for entry in held.values())):
+            if kind != "type":
+                continue
+            count = len(held) if nothing_ran_out else sum(entry.until > now for entry in held.values())
+            if count:
                 counts[name] = count
         return dict(sorted(counts.items()))
 
