@@ -10,7 +10,7 @@ to the store
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
@@ -68,7 +68,7 @@ ANNOUNCED = {
 
 
 @asynccontextmanager
-async def open_node(config: Config) -> AsyncIterator["Node"]:
+async def open_node(config: Config, *, wall_clock: Callable[[], float] = time.time) -> AsyncIterator["Node"]:
     """A running node over the data folder; when the block begins, its agents are back.
 
     Leaving the block lets them finish what waits, for CLOSING_GRACE.
@@ -120,8 +120,10 @@ async def open_node(config: Config) -> AsyncIterator["Node"]:
                 node = Node(config, store, scheduler, bus, committer)
                 committer.on_written = node.written
                 await node.conversations.recover()
-                async with open_runtime(scheduler, on_change=node.note, limits=RuntimeLimits.of(config)) as runtime:
-                    node.furnish(engine, runtime)
+                async with open_runtime(
+                    scheduler, on_change=node.note, limits=RuntimeLimits.of(config), wall_clock=wall_clock
+                ) as runtime:
+                    node.furnish(engine, runtime, wall_clock)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
                     tasks.start_soon(node.refill)
@@ -220,7 +222,7 @@ class Node:
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
 
-    def furnish(self, engine: Engine, runtime: Runtime) -> None:
+    def furnish(self, engine: Engine, runtime: Runtime, wall_clock: Callable[[], float]) -> None:
         """The rooms that need each other: the runtime tells the node, the node's agents use the runtime."""
         limits = self.config.runtime
         modules = ModuleCache(
@@ -251,6 +253,7 @@ class Node:
                 results=self.config.directory.max_results,
                 answer_bytes=self.config.messaging.max_message_size // 2,
             ),
+            wall_clock,
         )
         self.capabilities = Capabilities(self.directory, self.agents, self.config.messaging.queue_size)
         self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)

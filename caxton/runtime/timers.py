@@ -59,9 +59,11 @@ class TimerRounds:
     _wall_clock: Callable[[], float]
     _timers: Timers = attrs.field(factory=Timers, init=False)
     _changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+    # microseconds by which this clock is ahead of the one that agents set their timers by; in tests it may be
+    shift: Callable[[], int] = lambda: 0
 
     def set(self, owner: str, timer_id: int, due_us: int) -> None:
-        self._timers.set(owner, timer_id, due_us)
+        self._timers.set(owner, timer_id, due_us and due_us + self.shift())
         self._changed.set()
 
     def forget(self, owner: str) -> None:

@@ -3,7 +3,6 @@
     <data_dir>/caxton.lock   held by the one process that uses the folder
     <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks,
                              directory (and -wal, -shm while open)
-                             (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
     <data_dir>/backups/      backups that this server was asked for
