@@ -225,13 +225,9 @@ class Agents:
     def logs(self, agents: Sequence[str], since: float | None, limit: int) -> Sequence[LogLine]:
         return self._bus.logs.select(agents, since, limit)
 
-    def providers(self, address: str) -> Sequence[str]:
-        """Names of those who have a capability (`capability:x`) or are in a group (`broadcast://g`), in order."""
-        kind, _, wanted = address.partition(":")
-        if kind == "capability":
-            statuses = ((name, self._status(name)) for name in sorted(self._specs))
-            return [name for name, status in statuses if status is not None and wanted in status.capabilities]
-        return [name for name, spec in sorted(self._specs.items()) if spec.config.group == wanted.removeprefix("//")]
+    def members(self, group: str) -> Sequence[str]:
+        """Names of those who are in a group, in order."""
+        return [name for name, spec in sorted(self._specs.items()) if spec.config.group == group]
 
     def knows(self, name: str) -> bool:
         return name in self._specs

@@ -88,8 +88,12 @@ class AgentManagement:
     # Any: JSON, here and below
     def platform(self) -> dict[str, Any]:
         """The ap-description."""
-        services = [{"name": name, "type": f"fipa.{name}", "addresses": [name]} for name in self._reserved.names()]
+        services = [{"name": name, "type": f"fipa.{name}", "addresses": [name]} for name in self._names()]
         return {"name": self._platform, "ap_services": services}
+
+    def _names(self) -> list[str]:
+        """Agents of the platform; `system:...` are addresses to ask, and no agents."""
+        return [name for name in self._reserved.names() if ":" not in name]
 
     def _search(self, asked: Asked) -> dict[str, Any]:
         template = read_ams_description(asked.description, action=asked.content)
@@ -106,7 +110,7 @@ class AgentManagement:
         return content
 
     def _descriptions(self) -> Iterator[AmsDescription]:
-        for name in self._reserved.names():
+        for name in self._names():
             yield AmsDescription(name=name, state="active")
         for status in sorted(self._runtime.list(), key=lambda each: each.name):
             yield self._describe(status)

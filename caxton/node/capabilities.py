@@ -9,15 +9,24 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import msgspec
 
+from caxton._fast.envelope import Envelope
+from caxton.bus.bus import Bus
+from caxton.bus.reserved import Answers
 from caxton.core.agent import AgentState
+from caxton.core.answer import Answer, Unanswered
 from caxton.core.directory.descriptions import Constraints, Description, Service, fold
+from caxton.core.directory.requests import check_mail
 from caxton.core.errors import AgentAlreadyExists, NotFound
 from caxton.core.views import AgentInfo, CapabilityHealth, CapabilityInfo, Provider, Registration
 from caxton.node.agents import Agents
-from caxton.node.directory import DirectoryDesk
+from caxton.node.directory import DirectoryDesk, mail_of
 
+SYSTEM = "system:capabilities"
+MANY = 1000  # capabilities of one answer
+FEW = 20  # names of each one's providers
 DEFAULT_VERSION = "1.0.0"
 DEFAULT_PRIORITY = 50
 
@@ -37,8 +46,13 @@ ORDERS: dict[str, Callable[[Provider], float]] = {
 }
 
 
+class Question(msgspec.Struct, forbid_unknown_fields=True):
+    capability: str = ""
+
+
 class Capabilities:
-    def __init__(self, directory: DirectoryDesk, agents: Agents, queue_size: int) -> None:
+    def __init__(self, bus: Bus, directory: DirectoryDesk, agents: Agents, queue_size: int) -> None:
+        bus.reserved.host(SYSTEM, self.handle)
         self._directory = directory
         self._agents = agents
         self._queue_size = queue_size
@@ -106,6 +120,24 @@ class Capabilities:
         raise NotFound(f"no registration {registration_id!r}", hint="GET /api/v1/capabilities shows those there are")
 
     # -- questions --
+
+    def handle(self, message: Envelope) -> Answers:
+        """An agent asks what there is: a query to `system:capabilities`, of one capability or of all."""
+        mail = mail_of(message)
+        check_mail(
+            attrs.evolve(mail, ontology=""), acts=("query-ref", "request"), protocols=("fipa-query", "fipa-request")
+        )
+        try:
+            asked = msgspec.json.decode(mail.content or b"{}", type=Question | None) or Question()
+        except msgspec.DecodeError as error:
+            text = f'the content is {{"capability": "..."}}, or nothing: {error}'
+            raise Unanswered("unrecognised-value", text, parameter="content") from None
+        names = [fold(asked.capability)] if asked.capability else list(self._directory.capabilities())[:MANY]
+        found = []
+        for name in names:
+            agents = [entry.name for entry in self._directory.providers(name)]
+            found.append({"capability": name, "agents": len(agents), "providers": agents[:FEW]})
+        return Answer("inform", {"capabilities": found})
 
     def list(self, capability: str, agent: str, status: str, version: str) -> Sequence[CapabilityInfo]:
         """Those that match, by name; an empty text restricts nothing."""

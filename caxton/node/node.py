@@ -10,7 +10,7 @@ to the store
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
@@ -236,13 +236,6 @@ class Node:
         self.agents = Agents(
             self.scheduler, runtime, self.store, modules, self.bus, self._committer, max_agents=limits.max_agents
         )
-        self.tasks = Tasks(
-            self.store,
-            self.bus,
-            providers=self.agents.providers,
-            score=self.agents.score,
-            retention=self.config.messaging.retention_age,
-        )
         self.directory = DirectoryDesk(
             self.store,
             self.bus,
@@ -255,12 +248,26 @@ class Node:
             ),
             wall_clock,
         )
-        self.capabilities = Capabilities(self.directory, self.agents, self.config.messaging.queue_size)
+        self.tasks = Tasks(
+            self.store,
+            self.bus,
+            providers=self.providers,
+            score=self.agents.score,
+            retention=self.config.messaging.retention_age,
+        )
+        self.capabilities = Capabilities(self.bus, self.directory, self.agents, self.config.messaging.queue_size)
         self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)
         self.agents.on_deleted = self.directory.deleted
         self.bus.streams.on_presence = self.directory.attached
         self.bus.suggest(self.directory.missing)
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
+
+    def providers(self, address: str) -> Sequence[str]:
+        """Names of those who have a capability (`capability:x`) or are in a group (`broadcast://g`), in order."""
+        kind, _, wanted = address.partition(":")
+        if kind == "capability":
+            return sorted(entry.name for entry in self.directory.providers(wanted))
+        return self.agents.members(wanted.removeprefix("//"))
 
     def announce(self, address: str) -> None:
         """Say where this node answers, for those who find its folder locked."""

@@ -210,3 +210,25 @@ async def test_an_agent_from_outside_may_leave_for_good(tmp_path: Path) -> None:
         anna.send([json.dumps(leave).encode()])
         with pytest.raises(AgentNotFound):
             await anna.receive(1)
+
+
+async def test_an_agent_may_ask_what_there_is(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node, attached(node, capabilities=["sums", "news"]) as anna:
+        found = await ask(anna, "system:capabilities", None, act="query-ref")
+        assert found["capabilities"] == [
+            {"capability": "news", "agents": 1, "providers": ["anna"]},
+            {"capability": "sums", "agents": 1, "providers": ["anna"]},
+        ]
+        found = await ask(anna, "system:capabilities", {"capability": "Sums"}, act="query-ref")
+        assert [each["agents"] for each in found["capabilities"]] == [1]
+        wrong = await ask(anna, "system:capabilities", {"capabilities": "sums"}, act="query-ref")
+        assert wrong["reason"]["error"] == "unrecognised-value"
+
+
+async def test_a_contract_net_finds_bidders_in_the_directory(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node, attached(node) as anna:
+        mine = {"name": "anna", "services": [{"name": "quote", "type": "pricing"}]}
+        await ask(anna, "df", {"action": "register", "description": mine})
+        await deploy(node, "worker", capabilities=["pricing:v2"], group="crew")
+        assert node.providers("capability:pricing") == ["anna", "worker"]
+        assert node.providers("broadcast://crew") == ["worker"]
