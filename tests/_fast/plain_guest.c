@@ -19,6 +19,7 @@ Rule 2: the table of calls is in the order of core.wasm_abi, as in probe.py; the
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* -- what is used of libwasmtime's C API; caxton/_fast/wasm/c_api.pxd is the whole and says for which version -- */
 
@@ -126,7 +127,7 @@ void *wasmtime_store_new(void *engine, void *data, void *finalizer) {
 }
 
 void wasmtime_store_delete(store_t *store) {
-    free(store->memory);
+    if (store->memory) munmap(store->memory, MOST_PAGES * PAGE);
     free(store);
 }
 
@@ -146,10 +147,11 @@ size_t wasmtime_memory_data_size(const store_t *store, const void *memory) { ret
 static int64_t grow(store_t *store, uint64_t pages) {
     uint64_t before = store->size / PAGE, size = store->size + pages * PAGE;
     if (pages > MOST_PAGES || size > MOST_PAGES * PAGE || size > store->limit) return -1;
-    uint8_t *memory = realloc(store->memory, size + 1);
-    if (!memory) return -1;
-    memset(memory + store->size, 0, size - store->size);
-    store->memory = memory;
+    if (!store->memory) {           /* all at once: it must not move, as in the engine where address space is reserved */
+        void *memory = mmap(NULL, MOST_PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (memory == MAP_FAILED) return -1;
+        store->memory = memory;
+    }
     store->size = size;
     return (int64_t)before;
 }
