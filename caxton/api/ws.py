@@ -6,7 +6,7 @@
 
 Each is answered by `{"type": "subscribed" | "unsubscribed", "subscription_id"}`, or by `{"type": "error", "error"}`;
 the connection goes on. An event comes once for each subscription that it matches, and names it. An empty list restricts
-nothing.
+nothing. /ws/capabilities is the same, with one subscription to `capability.*` from the start.
 """
 
 from collections.abc import Awaitable, Callable
@@ -122,13 +122,22 @@ class Watcher:
 def ws_blueprint(node: Node) -> Blueprint:
     room = Blueprint("ws", __name__)
 
-    @room.websocket("/ws")
-    async def watch() -> None:
+    async def serve(*wanted: EventFilter) -> None:
         await websocket.accept()
         trace_id = trace_id_of(websocket.scope)
         async with trio.open_nursery() as nursery:
             watcher = Watcher(node, websocket.send, nursery)
+            for each in wanted:
+                await watcher.subscribe(each)
             while True:  # the client's leaving cancels this task
                 await watcher.handle(await websocket.receive(), trace_id)
+
+    @room.websocket("/ws")
+    async def watch() -> None:
+        await serve()
+
+    @room.websocket("/ws/capabilities")
+    async def watch_capabilities() -> None:
+        await serve(EventFilter(types=("capability.*",)))
 
     return room

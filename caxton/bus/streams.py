@@ -194,6 +194,11 @@ class Streams:
             self._scheduler.bury(agent.port, message, DELETED)
         return left
 
+    def is_attached(self, name: str) -> bool:
+        """Whether somebody is there now."""
+        agent = self._by_name.get(name)
+        return agent is not None and agent.session is not None
+
     def mail(self, port: int) -> None:
         if (agent := self._by_port.get(port)) is not None:
             agent.waiting.unpark_all()

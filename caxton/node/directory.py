@@ -25,7 +25,7 @@ from caxton.core.agent import AgentState
 from caxton.core.answer import Unanswered
 from caxton.core.directory.descriptions import Constraints, Description, fold, service_of
 from caxton.core.directory.directory import Change, Entry, Part
-from caxton.core.directory.facilitator import Facilitator, Limits, as_told
+from caxton.core.directory.facilitator import Facilitator, Limits, Row, as_told
 from caxton.core.directory.requests import Mail
 from caxton.core.directory.subscriptions import Subscription
 from caxton.core.errors import AgentNotFound, CaxtonError, StoreError, UnavailableError
@@ -62,7 +62,12 @@ class DirectoryDesk:
 
     async def restore(self) -> None:
         """What an earlier process kept. Before agents come back."""
-        self.facilitator.restore(await self._store.directory.load(), self.clock())
+        rows = await self._store.directory.load()
+        names = {spec.name for spec in await self._store.agents.list()}
+        # an agent is deleted first, and its registrations a moment later: a crash may have come in between
+        orphans = [row for row in rows if row.kind == "operator" and row.name not in names]
+        self.facilitator.unsaved += [Row(kind=row.kind, name=row.name) for row in orphans]
+        self.facilitator.restore([row for row in rows if row not in orphans], self.clock())
 
     # -- messages to df --
 
@@ -77,7 +82,7 @@ class DirectoryDesk:
         """An agent took a step."""
         status = self._status(change.name)
         if change.state is AgentState.RUNNING and status is not None:
-            if status.kind == "wasm":
+            if status.kind == "wasm" or self._bus.streams.is_attached(change.name):
                 self._declare(change.name, status.capabilities)
             else:
                 self._route(change.name)

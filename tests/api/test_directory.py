@@ -1,5 +1,6 @@
 """Capabilities and the directory over REST, on the real node."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -83,3 +84,14 @@ async def test_the_directory_is_searched(tmp_path: Path) -> None:
         response = await server.http.post("/api/v1/directory/search", json={"description": {"nom": "x"}})
         assert code_of(response) == (400, "INVALID_REQUEST")
         assert response.json()["error"]["details"]["error"] == "unexpected-parameter"
+
+
+async def test_a_websocket_tells_what_changes(tmp_path: Path) -> None:
+    async with open_real_server(tmp_path) as server, server.websocket("/ws/capabilities") as websocket:
+        assert json.loads(await websocket.get_message())["type"] == "subscribed"
+        await deploy_echo(server, "one", capabilities=["sums"])
+        event = json.loads(await websocket.get_message())
+        assert (event["type"], event["agent_id"], event["capability"]) == ("capability.registered", "one", "sums")
+        await server.http.delete("/api/v1/agents/one")
+        event = json.loads(await websocket.get_message())
+        assert (event["type"], event["capability"]) == ("capability.unregistered", "sums")

@@ -76,6 +76,15 @@ async def test_whoever_is_attached_is_listed_as_long(tmp_path: Path) -> None:
         assert listed(node) == []
 
 
+async def test_who_stays_attached_over_an_update_stays_listed(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node, attached(node, capabilities=["sums"]):
+        await node.agents.update("anna", None, config("anna", capabilities=["news"]))
+        assert listed(node, services=of_type("news")) == ["anna"]
+        assert listed(node, services=of_type("sums")) == []
+        with pytest.raises(AgentNotFound):
+            node.bus.post(message("capability:sums"))
+
+
 async def test_a_capability_that_nobody_has_gets_advice(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node, attached(node, capabilities=["order-entry"]):
         with pytest.raises(AgentNotFound, match="no agent has the capability 'order-processing'") as caught:
@@ -232,3 +241,14 @@ async def test_a_contract_net_finds_bidders_in_the_directory(tmp_path: Path) -> 
         await deploy(node, "worker", capabilities=["pricing:v2"], group="crew")
         assert node.providers("capability:pricing") == ["anna", "worker"]
         assert node.providers("broadcast://crew") == ["worker"]
+
+
+async def test_what_was_registered_for_an_agent_that_is_gone_goes_too(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node, attached(node):
+        await node.directory.put("anna", "operator", Description(services=of_type("sums")))
+        await node.store.agents.delete("anna")  # and then the server dies
+    async with open_a_node(tmp_path) as node:
+        assert listed(node) == []
+        await until_saved(node)
+    async with open_a_node(tmp_path) as node:
+        assert await node.store.directory.load() == []

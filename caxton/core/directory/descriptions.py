@@ -22,7 +22,8 @@ MAX_ITEMS = 256  # of one set
 MAX_TEXT = 256  # bytes of one name
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+# gc=False, here and below: of tens of thousands that live long the collector need not look at any; none is in a cycle
+class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A service-description. What Caxton calls a capability is the type of a service."""
 
     name: str = ""
@@ -34,7 +35,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     properties: dict[str, Any] = {}  # Any: JSON
 
 
-class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Description(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A df-agent-description; as a template each member may be absent."""
 
     name: str = ""
