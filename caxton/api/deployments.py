@@ -103,8 +103,12 @@ def _check_size(value: object) -> None:
 
 
 def _read_multipart(body: bytes, options: Mapping[str, str]) -> dict[str, object]:
+    # the parser holds each chunk, with what was left of the last one, against the memory for fields
     parser = MultiPartParser(
-        stream_factory=lambda *_, **__: BytesIO(), max_form_memory_size=OVERHEAD, max_form_parts=16, buffer_size=1 << 20
+        stream_factory=lambda *_, **__: BytesIO(),
+        max_form_memory_size=OVERHEAD,
+        max_form_parts=16,
+        buffer_size=OVERHEAD // 4,
     )
     try:
         form, files = parser.parse(BytesIO(body), options["boundary"].encode(), len(body))

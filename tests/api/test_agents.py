@@ -131,3 +131,11 @@ async def test_log_lines_are_read_by_agent():
         lines = (await server.http.get("/api/v1/logs?agents=a")).json()["lines"]
         assert [(line["agent"], line["text"]) for line in lines] == [("a", "deployed")]
         assert (await server.http.get("/api/v1/logs?since=99999999999")).json()["lines"] == []
+
+
+async def test_a_module_may_be_longer_than_the_parsers_chunks():
+    """An interpreter is some 18 MB; once a module of a mebibyte was refused as too large."""
+    async with open_server() as server:
+        module = {"wasm": ("x.wasm", MODULE + bytes(range(256)) * (12 << 10))}
+        response = await server.http.post("/api/v1/agents", files=module, data={"config": "name: large"})
+        assert response.status_code == 201
