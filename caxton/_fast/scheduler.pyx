@@ -216,6 +216,7 @@ cdef class Scheduler:
     cdef ring_t** rings             # this thread's, then one for each scheduler thread
     cdef list told                  # events that the rings gave and drain() has not given on
     cdef Engine engine
+    cdef Engine component_engine    # None until there is a component
     cdef Linker linker
     cdef dict blueprints            # port id -> what its instance is made of
     cdef list loose                 # blueprints without a port, until their last instance is gone
@@ -622,7 +623,7 @@ cdef class Scheduler:
             raise InvalidTransition(f"port {port_id} has an instance already", hint="drop it first")
         memset(&limits, 0, sizeof(limits_t))
         limits.memory = memory
-        limits.elements = self.engine.max_table_elements
+        limits.elements = module.engine.max_table_elements
         limits.timeout_ns = min(timeout_ns, <int64_t>1 << 60)
         limits.millicores = cpu_millicores
         limits.log_lines = log_lines_per_second
@@ -675,8 +676,18 @@ cdef class Scheduler:
     def _blueprint(self, Module module):
         blueprint = self.by_module.get(id(module))
         if blueprint is None:
+            if module.engine is not self.engine:
+                self._serve(module.engine)
             blueprint = self.by_module[id(module)] = Blueprint(self.linker, module)
         return blueprint
+
+    cdef _serve(self, Engine engine):
+        """The second engine, that of components: the ticker moves its epoch too."""
+        if self.component_engine is None:
+            self.component_engine = engine
+            cx_store_ptr(&self.world.component_engine, engine.handle)
+        elif self.component_engine is not engine:
+            raise InvalidTransition("the module was compiled on a third engine", hint="a scheduler has one for modules and one for components")
 
     cdef _control(self, uint32_t port_id, int kind, uint32_t argument):
         cdef port_t* port = self.router.port(port_id)

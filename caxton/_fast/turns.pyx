@@ -55,6 +55,7 @@ from caxton._fast.outbox cimport event_free, event_new, event_t, outbox_push, ou
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_load_i32,
+    cx_load_ptr,
     cx_load_u64,
     cx_monotonic_ns,
     cx_pass_failpoint,
@@ -82,7 +83,7 @@ from caxton._fast.router cimport (
     UNSENT,
 )
 from caxton._fast.state cimport state_bytes, state_commit
-from caxton._fast.wasm.c_api cimport wasmtime_engine_increment_epoch, wasmtime_memory_data_size
+from caxton._fast.wasm.c_api cimport wasm_engine_t, wasmtime_engine_increment_epoch, wasmtime_memory_data_size
 from caxton._fast.wasm.instance cimport *
 from caxton._fast.workers cimport IDLE, PARKED, pool_push, pool_push_at, pool_t, QUEUED, RUNNING, SPENT, worker_t
 
@@ -556,10 +557,13 @@ cdef void announce(pool_t* pool, agent_t* agent, int64_t now) noexcept nogil:
     cdef event_t* event
     cdef int32_t length
     if agent.turn.kind == KIND_INIT:
-        length = agent.results[0].of.i32 if agent.blueprint.exports >> FN_CAPABILITIES & 1 else 0
-        event = event_new(
-            EVENT_STARTED, agent.port.id, NULL, 0, <char*>guest_bytes(agent, agent.inbox, <uint32_t>length), <size_t>length
-        )
+        if agent.guest != NULL:
+            event = event_new(EVENT_STARTED, agent.port.id, NULL, 0, agent.declared, agent.declared_length)
+        else:
+            length = agent.results[0].of.i32 if agent.blueprint.exports >> FN_CAPABILITIES & 1 else 0
+            event = event_new(
+                EVENT_STARTED, agent.port.id, NULL, 0, <char*>guest_bytes(agent, agent.inbox, <uint32_t>length), <size_t>length
+            )
         if event != NULL:
             event.b = now - agent.born_ns
             outbox_push(pool.outbox, event)
@@ -809,4 +813,8 @@ cdef void let_go(pool_t* pool, port_t* port) noexcept nogil:
 
 
 cdef void next_epoch(void* context) noexcept nogil:
-    wasmtime_engine_increment_epoch((<world_t*>context).engine)
+    cdef world_t* world = <world_t*>context
+    cdef wasm_engine_t* other = <wasm_engine_t*>cx_load_ptr(&world.component_engine)
+    wasmtime_engine_increment_epoch(world.engine)
+    if other != NULL:
+        wasmtime_engine_increment_epoch(other)

@@ -1,4 +1,7 @@
-"""The engine: one per process, made once, shared by every module, store and thread."""
+"""The engine, made once, shared by every module, store and thread: one for core modules, and one for components as soon as there is one.
+
+They differ in their pools (a component is many core instances) and stacks (an interpreter needs more of it than an agent in C), not in machine code.
+"""
 
 from libc.stdint cimport uint64_t
 
@@ -14,6 +17,7 @@ cdef class Engine:
     cdef readonly size_t max_wasm_stack      # bytes of stack a guest may use
     cdef readonly size_t async_stack_size    # bytes of a fiber's stack: the guest's and the host functions' below it
     cdef readonly size_t keep_resident       # bytes of a memory that a freed slot keeps
+    cdef readonly bint components            # the pool is made for components
     cdef readonly tuple warnings             # what had to be done differently from what was asked, for the log
     cdef readonly str fingerprint            # names everything that makes compiled artefacts incompatible; fit for a file name
 

@@ -1,7 +1,8 @@
-"""The engine: one per process, made once, shared by every module, store and thread."""
+"""The engine, made once, shared by every module, store and thread; components have another one."""
 
 class Engine:
     pooling: bool
+    components: bool
     pool_slots: int
     max_memory: int
     memory_reservation: int
@@ -23,6 +24,7 @@ class Engine:
         async_stack_size: int = 262_144,
         keep_resident: int = 65_536,
         pooling: bool = True,
+        components: bool = False,
     ) -> None:
         """Raise InvalidConfig for sizes that cannot be; want of address space only makes `warnings`."""
     def increment_epoch(self) -> None:

@@ -18,7 +18,7 @@ from libc.limits cimport LONG_MAX
 from libc.stdint cimport uint64_t
 from posix.mman cimport MAP_ANON, MAP_FAILED, MAP_PRIVATE, PROT_NONE, mmap, munmap
 
-from caxton._fast.wasm.c_api cimport *
+from caxton._fast.wasm.c_component cimport *
 
 from caxton._fast.wasm import WASMTIME_VERSION
 
@@ -36,6 +36,8 @@ cdef extern from * nogil:
 cdef enum:
     PAGE = 65536
     TABLES_PER_MODULE = 4
+    MEMORIES_PER_COMPONENT = 4
+    CORE_INSTANCES_PER_COMPONENT = 64       # a Python agent is 14 modules, linked when it starts
     TABLE_ELEMENT = 8
     MAPS_PER_STACK = 2          # counted in /proc/self/maps: the guard page splits the mapping
     MAPS_PER_INSTANCE = 5       # stack, and memory with its image
@@ -91,6 +93,7 @@ cdef class Engine:
         async_stack_size=256 * 1024,
         keep_resident=64 * 1024,
         bint pooling=True,
+        bint components=False,
     ):
         if self.handle != NULL:
             raise RuntimeError("the engine exists already")
@@ -113,6 +116,7 @@ cdef class Engine:
         self.max_wasm_stack = max_wasm_stack
         self.async_stack_size = rounded(async_stack_size, PAGE)
         self.keep_resident = keep_resident
+        self.components = components
         self.choose(memory_reservation, pooling)
         cdef str settings = self.settings()
         digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
@@ -221,7 +225,14 @@ cdef class Engine:
 
     cdef int pool(self, wasm_config_t* config) except -1:
         cdef wasmtime_pooling_allocation_config_t* pool = wasmtime_pooling_allocation_config_new()
-        wasmtime_pooling_allocation_config_total_core_instances_set(pool, self.pool_slots)
+        if self.components:
+            wasmtime_pooling_allocation_config_total_component_instances_set(pool, self.pool_slots)
+            wasmtime_pooling_allocation_config_max_core_instances_per_component_set(pool, CORE_INSTANCES_PER_COMPONENT)
+            wasmtime_pooling_allocation_config_max_memories_per_component_set(pool, MEMORIES_PER_COMPONENT)
+            wasmtime_pooling_allocation_config_max_tables_per_component_set(pool, TABLES_PER_MODULE)
+            wasmtime_pooling_allocation_config_total_core_instances_set(pool, self.pool_slots * CORE_INSTANCES_PER_COMPONENT)
+        else:
+            wasmtime_pooling_allocation_config_total_core_instances_set(pool, self.pool_slots)
         wasmtime_pooling_allocation_config_total_memories_set(pool, self.pool_slots)
         wasmtime_pooling_allocation_config_total_tables_set(pool, self.pool_slots * TABLES_PER_MODULE)
         wasmtime_pooling_allocation_config_total_stacks_set(pool, self.pool_slots)
@@ -263,4 +274,18 @@ def struct_sizes() -> dict[str, int]:
         "wasmtime_val_t": sizeof(wasmtime_val_t),
         "wasmtime_val_raw_t": sizeof(wasmtime_val_raw_t),
         "wasmtime_async_continuation_t": sizeof(wasmtime_async_continuation_t),
+        "wasmtime_component_vallist_t": sizeof(wasmtime_component_vallist_t),
+        "wasmtime_component_valtuple_t": sizeof(wasmtime_component_valtuple_t),
+        "wasmtime_component_valrecord_t": sizeof(wasmtime_component_valrecord_t),
+        "wasmtime_component_valrecord_entry_t": sizeof(wasmtime_component_valrecord_entry_t),
+        "wasmtime_component_valvariant_t": sizeof(wasmtime_component_valvariant_t),
+        "wasmtime_component_valresult_t": sizeof(wasmtime_component_valresult_t),
+        "wasmtime_component_valunion_t": sizeof(wasmtime_component_valunion_t),
+        "wasmtime_component_val_t": sizeof(wasmtime_component_val_t),
+        "wasmtime_component_valtype_union_t": sizeof(wasmtime_component_valtype_union_t),
+        "wasmtime_component_valtype_t": sizeof(wasmtime_component_valtype_t),
+        "wasmtime_component_item_union_t": sizeof(wasmtime_component_item_union_t),
+        "wasmtime_component_item_t": sizeof(wasmtime_component_item_t),
+        "wasmtime_component_instance_t": sizeof(wasmtime_component_instance_t),
+        "wasmtime_component_func_t": sizeof(wasmtime_component_func_t),
     }

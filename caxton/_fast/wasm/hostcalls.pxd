@@ -5,7 +5,7 @@ Rule 2: what a guest passes is checked before it is used; a wrong pointer is an 
 Rule 3: what can take long suspends the fiber (define_async); the rest returns at once.
 """
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 from caxton._fast.wasm.c_api cimport (
     wasmtime_async_continuation_t,
@@ -23,6 +23,22 @@ cdef enum:
     HOST_ARGUMENT = -102
     HOST_QUOTA = -103
     HOST_UNAVAILABLE = -104
+
+# -- what the host functions do, for both kinds of guests; the text lies in memory that was checked. 0 or SEND_*, HOST_*, with last_error set --
+
+cdef int guest_broadcast(
+    agent_t* agent, const char* selector, uint32_t selector_length, const char* json, uint32_t length
+) noexcept nogil       # how many receivers
+cdef int guest_subscribe(agent_t* agent, const char* text, uint32_t length) noexcept nogil
+cdef int guest_set_timer(agent_t* agent, int64_t delay_us) noexcept nogil       # its id
+cdef int guest_cancel_timer(agent_t* agent, int32_t timer) noexcept nogil
+cdef int guest_store(agent_t* agent, const char* key, uint32_t key_length, const char* value, uint32_t length) noexcept nogil
+cdef int64_t guest_load(agent_t* agent, const char* key, uint32_t key_length, const char** value) noexcept nogil     # its length
+cdef int guest_delete(agent_t* agent, const char* key, uint32_t key_length) noexcept nogil
+# 0: EVENT_CALL was sent, and `answered` says when the answer is there
+cdef int guest_call(agent_t* agent, const char* name, const char* request, uint32_t length) noexcept nogil
+
+# -- core modules --
 
 cdef agent_t* agent_of(wasmtime_caller_t* caller) noexcept nogil
 # *types*: the parameters, then `>`, then at most one result; `i` i32, `I` i64: "ii>i"

@@ -169,30 +169,38 @@ cdef wasm_trap_t* broadcast_message(void* env, wasmtime_caller_t* caller, wasmti
     cdef uint8_t* at = checked(agent, <uint32_t>values[2].i32, length)
     if selector == NULL or at == NULL:
         return answer(values, HOST_POINTER)
-    if filter_length > MAX_FILTER:
+    return answer(values, guest_broadcast(agent, <char*>selector, filter_length, <char*>at, length))
+
+
+cdef int guest_broadcast(
+    agent_t* agent, const char* selector, uint32_t selector_length, const char* json, uint32_t length
+) noexcept nogil:
+    if selector_length > MAX_FILTER:
         agent_fail(agent, b"a broadcast filter has at most 65536 bytes")
-        return answer(values, HOST_ARGUMENT)
+        return HOST_ARGUMENT
     set_activity(agent.activity, DO_ROUTER)
     agent.targets.count = 0
-    if not add_selected(agent, <char*>selector, filter_length):
+    if not add_selected(agent, selector, selector_length):
         agent_fail(
             agent, b'a broadcast filter is an object such as {"capabilities": ["pricing"]}, {"groups": ["all"]} or {"agents": ["a", "b"]},'
             b" with a thousand names at most"
         )
-        return answer(values, HOST_ARGUMENT)
-    return answer(values, agent_send_to_targets(agent, <char*>at, length))
+        return HOST_ARGUMENT
+    return agent_send_to_targets(agent, json, length)
 
 
 cdef wasm_trap_t* subscribe_messages(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
     cdef agent_t* agent = agent_of(caller)
     cdef uint32_t length = <uint32_t>values[1].i32
     cdef uint8_t* at = checked(agent, <uint32_t>values[0].i32, length)
-    if at == NULL:
-        return answer(values, HOST_POINTER)
-    if length == 0 or length > MAX_FILTER or at[0] != b"{":
+    return answer(values, HOST_POINTER if at == NULL else guest_subscribe(agent, <char*>at, length))
+
+
+cdef int guest_subscribe(agent_t* agent, const char* text, uint32_t length) noexcept nogil:
+    if length == 0 or length > MAX_FILTER or text[0] != b"{":
         agent_fail(agent, b'a subscription is a JSON object such as {"topics": ["orders.*"], "content": {"total": {"gte": 100}}}')
-        return answer(values, HOST_ARGUMENT)
-    return answer(values, agent_effect(agent, event_new(EVENT_SUBSCRIBE, agent.port.id, NULL, 0, <char*>at, length)))
+        return HOST_ARGUMENT
+    return agent_effect(agent, event_new(EVENT_SUBSCRIBE, agent.port.id, NULL, 0, text, length))
 
 
 # -- logs, time, chance ----------------------------------------------------------------------------------------------
@@ -228,35 +236,40 @@ cdef wasm_trap_t* random_u32(void* env, wasmtime_caller_t* caller, wasmtime_val_
 # -- timers ----------------------------------------------------------------------------------------------------------
 
 cdef wasm_trap_t* set_timer(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
-    cdef agent_t* agent = agent_of(caller)
-    cdef int64_t delay = values[0].i64
+    return answer(values, guest_set_timer(agent_of(caller), values[0].i64))
+
+
+cdef int guest_set_timer(agent_t* agent, int64_t delay_us) noexcept nogil:
     cdef event_t* event
-    cdef int32_t outcome
-    if delay < 0 or delay > <int64_t>31_536_000_000_000:
+    cdef int outcome
+    if delay_us < 0 or delay_us > <int64_t>31_536_000_000_000:
         agent_fail(agent, b"a timer's delay is 0 to 31536000000000 microseconds (a year)")
-        return answer(values, HOST_ARGUMENT)
+        return HOST_ARGUMENT
     event = event_new(EVENT_TIMER, agent.port.id, NULL, 0, NULL, 0)
     if event != NULL:
         event.a = agent.next_timer
-        event.b = cx_realtime_us() + delay
+        event.b = cx_realtime_us() + delay_us
     outcome = agent_effect(agent, event)
     if outcome:
-        return answer(values, outcome)
-    outcome = <int32_t>agent.next_timer
+        return outcome
+    outcome = <int>agent.next_timer
     agent.next_timer = agent.next_timer % 0x7FFFFFFF + 1
-    return answer(values, outcome)
+    return outcome
 
 
 cdef wasm_trap_t* cancel_timer(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
-    cdef agent_t* agent = agent_of(caller)
+    return answer(values, guest_cancel_timer(agent_of(caller), values[0].i32))
+
+
+cdef int guest_cancel_timer(agent_t* agent, int32_t timer) noexcept nogil:
     cdef event_t* event
-    if values[0].i32 <= 0:
+    if timer <= 0:
         agent_fail(agent, b"a timer's id is a positive number that set_timer returned")
-        return answer(values, HOST_ARGUMENT)
+        return HOST_ARGUMENT
     event = event_new(EVENT_TIMER, agent.port.id, NULL, 0, NULL, 0)
     if event != NULL:
-        event.a = values[0].i32
-    return answer(values, agent_effect(agent, event))
+        event.a = timer
+    return agent_effect(agent, event)
 
 
 # -- state -----------------------------------------------------------------------------------------------------------
@@ -282,13 +295,16 @@ cdef wasm_trap_t* store_data(void* env, wasmtime_caller_t* caller, wasmtime_val_
     cdef uint32_t key_length = <uint32_t>values[1].i32, length = <uint32_t>values[3].i32
     cdef uint8_t* key = checked(agent, <uint32_t>values[0].i32, key_length)
     cdef uint8_t* value = checked(agent, <uint32_t>values[2].i32, length)
-    cdef state_t* state
     if key == NULL or value == NULL:
         return answer(values, HOST_POINTER)
-    state = agent_state(agent)
+    return answer(values, guest_store(agent, <char*>key, key_length, <char*>value, length))
+
+
+cdef int guest_store(agent_t* agent, const char* key, uint32_t key_length, const char* value, uint32_t length) noexcept nogil:
+    cdef state_t* state = agent_state(agent)
     if state == NULL:
-        return answer(values, HOST_QUOTA)
-    return answer(values, state_code(agent, state_store(state, <char*>key, key_length, <char*>value, length)))
+        return HOST_QUOTA
+    return state_code(agent, state_store(state, key, key_length, value, length))
 
 
 cdef wasm_trap_t* load_data(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
@@ -301,13 +317,17 @@ cdef wasm_trap_t* load_data(void* env, wasmtime_caller_t* caller, wasmtime_val_r
     cdef int64_t length
     if key == NULL or out == NULL:
         return answer(values, HOST_POINTER)
-    if agent.state == NULL:
-        return answer(values, state_code(agent, STATE_NOT_FOUND))
-    length = state_load(agent.state, <char*>key, key_length, &value)
-    if length < 0:
-        return answer(values, state_code(agent, <int>length))
-    memcpy(out, value, <size_t>min(length, <int64_t>room))
+    length = guest_load(agent, <char*>key, key_length, &value)
+    if length > 0:
+        memcpy(out, value, <size_t>min(length, <int64_t>room))
     return answer(values, <int32_t>length)
+
+
+cdef int64_t guest_load(agent_t* agent, const char* key, uint32_t key_length, const char** value) noexcept nogil:
+    cdef int64_t length = STATE_NOT_FOUND
+    if agent.state != NULL:
+        length = state_load(agent.state, key, key_length, value)
+    return length if length >= 0 else state_code(agent, <int>length)
 
 
 cdef wasm_trap_t* delete_data(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
@@ -316,9 +336,13 @@ cdef wasm_trap_t* delete_data(void* env, wasmtime_caller_t* caller, wasmtime_val
     cdef uint8_t* key = checked(agent, <uint32_t>values[0].i32, length)
     if key == NULL:
         return answer(values, HOST_POINTER)
+    return answer(values, guest_delete(agent, <char*>key, length))
+
+
+cdef int guest_delete(agent_t* agent, const char* key, uint32_t key_length) noexcept nogil:
     if agent.state == NULL:
-        return answer(values, state_code(agent, STATE_NOT_FOUND))
-    return answer(values, state_code(agent, state_delete(agent.state, <char*>key, length)))
+        return state_code(agent, STATE_NOT_FOUND)
+    return state_code(agent, state_delete(agent.state, key, key_length))
 
 
 cdef wasm_trap_t* last_error(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
@@ -399,20 +423,31 @@ cdef void slow_call(
     cdef uint32_t length = <uint32_t>args[1].of.i32, room = <uint32_t>args[3].of.i32
     cdef uint8_t* request = checked(agent, <uint32_t>args[0].of.i32, length)
     cdef uint8_t* out = checked(agent, <uint32_t>args[2].of.i32, room)
-    cdef event_t* event
+    cdef int outcome
     at_once(continuation)
     results[0].kind = VAL_I32
     if request == NULL or out == NULL:
         results[0].of.i32 = HOST_POINTER
         return
+    outcome = guest_call(agent, name, <char*>request, length)
+    if outcome:
+        results[0].of.i32 = outcome
+        return
+    agent.out = out
+    agent.out_size = room
+    agent.call_result = results
+    continuation.callback = called
+    continuation.env = agent
+
+
+cdef int guest_call(agent_t* agent, const char* name, const char* request, uint32_t length) noexcept nogil:
+    cdef event_t* event
     if length > agent.world.limits.max_size:
         agent_fail(agent, b"the request is longer than the largest message")
-        results[0].of.i32 = HOST_ARGUMENT
-        return
-    event = event_new(EVENT_CALL, agent.port.id, name, strlen(name), <char*>request, length)
+        return HOST_ARGUMENT
+    event = event_new(EVENT_CALL, agent.port.id, name, strlen(name), request, length)
     if event == NULL:
-        results[0].of.i32 = HOST_QUOTA
-        return
+        return HOST_QUOTA
     # an answer to an earlier call must see all of this or nothing
     pthread_mutex_lock(&agent.port.lock)
     agent.call_id += 1
@@ -420,12 +455,8 @@ cdef void slow_call(
     cx_store_i32(&agent.answered, 0)
     cx_poke_i32(&agent.waiting, WAIT_CALL)
     pthread_mutex_unlock(&agent.port.lock)
-    agent.out = out
-    agent.out_size = room
-    agent.call_result = results
-    continuation.callback = called
-    continuation.env = agent
     outbox_push(agent.world.outbox, event)
+    return 0
 
 
 cdef void mcp_call(

@@ -8,6 +8,7 @@ Rule 1: one thread at a time touches an agent; the port's `schedule` says which.
 Rule 2: after a crash the instance is never called again.
 Rule 3: every pointer and length of the guest goes through `guest_bytes`, which knows the memory's bounds from the last time when they cannot have shrunk or moved.
 Rule 4: host functions run on the guest's small stack: no recursion on input, no large frames, no Python.
+Rule 5: what a phase does is a core module's (here) or a component's (component_guest); the turn around it is the same.
 
 It does not know queues, threads or who receives: that is the scheduler's.
 """
@@ -85,6 +86,21 @@ cdef enum:
     REFUSED_BY_GUEST = 1        # handle_message, handle_timer or health returned an error code
     REFUSED_ANSWER = 2          # its answer could not be sent
 
+    # phases of a turn, each one guest call
+    PHASE_INSTANTIATE = 1
+    PHASE_INITIALIZE = 2
+    PHASE_INIT = 3
+    PHASE_CAPABILITIES = 4
+    PHASE_ALLOC = 5
+    PHASE_HANDLE = 6
+    PHASE_RESPONSE = 7
+    PHASE_TIMER = 8
+    PHASE_SHUTDOWN = 9
+    PHASE_HEALTH = 10
+    PHASE_DONE = 11
+
+    STARTED = -1                # a guest call is on its way
+
     # what the guest waits for
     WAIT_NOTHING = 0
     WAIT_SLEEP = 1
@@ -102,9 +118,22 @@ ctypedef struct world_t:
     outbox_t* outbox
     wasm_engine_t* engine
     bint memories_stay          # a memory that grows does not move
+    void* component_engine      # a wasm_engine_t, once there is a component; atomic
     envelope_limits_t limits
 
+ctypedef struct agent_t
+
+# how instances of one kind are made and asked; *agent* is an agent_t
+ctypedef struct kind_t:
+    int (*start_phase)(agent_t* agent) noexcept nogil   # begin the phase's guest call: STARTED, or an outcome of agent_poll
+    int (*end_phase)(agent_t* agent) noexcept nogil     # read its result and choose the next phase; TURN_DONE to go on
+    void (*reset)(agent_t* agent) noexcept nogil        # the call was dropped: give back what it held
+    void (*free)(agent_t* agent) noexcept nogil         # after the store
+
 ctypedef struct blueprint_t:
+    const kind_t* kind
+    wasm_engine_t* engine
+    void* component             # component_guest's component_t; NULL: a core module
     wasmtime_instance_pre_t* pre
     uint32_t exports            # bit i: FN_* i is there
     uint32_t returns            # bit i: FN_* i has a result
@@ -194,6 +223,9 @@ ctypedef struct agent_t:
     uint32_t line_length[2]
     uint32_t next_timer
     # WASI
+    void* guest                 # component_guest's guest_t; NULL: of a core module
+    char* declared              # what a component's get-capabilities gave
+    uint32_t declared_length
     char* environment           # "NAME=value\0" repeated
     uint32_t environment_length
     uint32_t environment_count
@@ -201,6 +233,9 @@ ctypedef struct agent_t:
     char last_error[ERROR_ROOM]
     char exit_text[ERROR_ROOM]
     uint16_t exit_length
+
+# what the instances of core modules do
+cdef kind_t MODULES
 
 cdef agent_t* agent_new(world_t* world, port_t* port, blueprint_t* blueprint, const limits_t* limits) noexcept nogil
 cdef void agent_free(agent_t* agent) noexcept nogil
@@ -217,6 +252,9 @@ cdef void agent_fail(agent_t* agent, const char* text) noexcept nogil
 cdef int agent_send(agent_t* agent, const char* json, uint32_t length) noexcept nogil
 # sends it to the ports in `targets`: their number, or SEND_*
 cdef int agent_send_to_targets(agent_t* agent, const char* json, uint32_t length) noexcept nogil
+# an answer that the guest returned: a whole message, one without a receiver, or just the content of an `inform`; 0 or SEND_*
+cdef int agent_reply(agent_t* agent, const char* text, uint32_t length) noexcept nogil
+cdef int agent_next_phase(agent_t* agent, int phase) noexcept nogil
 cdef void agent_log(agent_t* agent, int stream, const char* text, uint32_t length) noexcept nogil
 cdef state_t* agent_state(agent_t* agent) noexcept nogil
 

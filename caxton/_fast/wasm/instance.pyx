@@ -83,19 +83,6 @@ from caxton._fast.wasm.module cimport Module
 from caxton.core.errors import DeploymentFailed, GuestTrapped, InvalidWasm
 
 cdef enum:
-    PHASE_INSTANTIATE = 1
-    PHASE_INITIALIZE = 2
-    PHASE_INIT = 3
-    PHASE_CAPABILITIES = 4
-    PHASE_ALLOC = 5
-    PHASE_HANDLE = 6
-    PHASE_RESPONSE = 7
-    PHASE_TIMER = 8
-    PHASE_SHUTDOWN = 9
-    PHASE_HEALTH = 10
-    PHASE_DONE = 11
-
-    STARTED = -1                # a guest call is on its way
     SMALLEST_INBOX = 1024
     ANSWER_ROOM = 65536         # of get_response and get_capabilities
     MAX_OUTGOING_BYTES = 67108864   # of one turn
@@ -121,8 +108,10 @@ cdef void agent_free(agent_t* agent) noexcept nogil:
     agent_reset(agent)
     if agent.store != NULL:
         wasmtime_store_delete(agent.store)
+    agent.blueprint.kind.free(agent)
     if agent.state != NULL:
         state_free(agent.state)
+    free(agent.declared)
     free(agent.outgoing)
     free(agent.answer)
     free(agent.line[0])
@@ -139,6 +128,7 @@ cdef void agent_reset(agent_t* agent) noexcept nogil:
     if agent.future != NULL:
         wasmtime_call_future_delete(agent.future)
         agent.future = NULL
+    agent.blueprint.kind.reset(agent)
     if agent.trap != NULL:
         wasm_trap_delete(agent.trap)
         agent.trap = NULL
@@ -489,7 +479,7 @@ cdef int agent_poll(agent_t* agent) noexcept nogil:
     while True:
         set_activity(agent.activity, DO_INSTANCE if agent.phase == PHASE_INSTANTIATE else DO_GUEST)
         if agent.future == NULL:
-            outcome = start_phase(agent)
+            outcome = agent.blueprint.kind.start_phase(agent)
             if outcome != STARTED:
                 return outcome
         if not wasmtime_call_future_poll(agent.future):
@@ -498,7 +488,7 @@ cdef int agent_poll(agent_t* agent) noexcept nogil:
         agent.future = NULL
         if agent.trap != NULL or agent.error != NULL:
             return crash_of_call(agent)
-        outcome = end_phase(agent)
+        outcome = agent.blueprint.kind.end_phase(agent)
         if outcome != TURN_DONE:
             return outcome
         if agent.phase == PHASE_DONE:
@@ -545,7 +535,7 @@ cdef int call(agent_t* agent, int function, int32_t first, int32_t second, size_
     return STARTED
 
 
-cdef int next_phase(agent_t* agent, int phase) noexcept nogil:
+cdef int agent_next_phase(agent_t* agent, int phase) noexcept nogil:
     agent.phase = <uint8_t>phase
     return TURN_DONE
 
@@ -584,7 +574,7 @@ cdef int start_phase(agent_t* agent) noexcept nogil:
         elif agent.phase == PHASE_CAPABILITIES:
             if not has(agent, FN_CAPABILITIES):
                 agent.results[0].of.i32 = 0
-                return next_phase(agent, PHASE_DONE)
+                return agent_next_phase(agent, PHASE_DONE)
             if agent.inbox_size < ANSWER_ROOM:
                 need_inbox(agent, ANSWER_ROOM, PHASE_CAPABILITIES)
             else:
@@ -596,15 +586,15 @@ cdef int start_phase(agent_t* agent) noexcept nogil:
                 return call(agent, FN_RESPONSE, <int32_t>agent.inbox, <int32_t>agent.inbox_size, 2)
         elif agent.phase == PHASE_TIMER:
             if not has(agent, FN_HANDLE_TIMER):
-                return next_phase(agent, PHASE_DONE)
+                return agent_next_phase(agent, PHASE_DONE)
             return call(agent, FN_HANDLE_TIMER, <int32_t>agent.turn.argument, 0, 1)
         elif agent.phase == PHASE_SHUTDOWN:
             if not has(agent, FN_SHUTDOWN):
-                return next_phase(agent, PHASE_DONE)
+                return agent_next_phase(agent, PHASE_DONE)
             return call(agent, FN_SHUTDOWN, 0, 0, 0)
         else:
             if not has(agent, FN_HEALTH):
-                return next_phase(agent, PHASE_DONE)
+                return agent_next_phase(agent, PHASE_DONE)
             return call(agent, FN_HEALTH, 0, 0, 0)
 
 
@@ -617,38 +607,38 @@ cdef int end_phase(agent_t* agent) noexcept nogil:
         if agent.blueprint.packed:
             packed = <uint64_t>agent.results[0].of.i64
             if packed == 0:
-                return next_phase(agent, PHASE_DONE)
+                return agent_next_phase(agent, PHASE_DONE)
             at = guest_bytes(agent, <uint32_t>(packed >> 32), <uint32_t>packed)
             if at == NULL:
                 return crash(agent, EXIT_TRAP, b"handle_message returned a reply outside the guest's memory")
             agent.refused = REFUSED_ANSWER if agent_reply(agent, <char*>at, <uint32_t>packed) else 0
-            return next_phase(agent, PHASE_DONE)
+            return agent_next_phase(agent, PHASE_DONE)
         agent.refused = REFUSED_BY_GUEST if result else 0
-        return next_phase(agent, PHASE_RESPONSE if result == 0 and has(agent, FN_RESPONSE) else PHASE_DONE)
+        return agent_next_phase(agent, PHASE_RESPONSE if result == 0 and has(agent, FN_RESPONSE) else PHASE_DONE)
     if agent.phase == PHASE_ALLOC:
         return take_inbox(agent, <uint32_t>result)
     if agent.phase == PHASE_INSTANTIATE:
         return look_up(agent)
     if agent.phase == PHASE_INITIALIZE:
-        return next_phase(agent, PHASE_INIT)
+        return agent_next_phase(agent, PHASE_INIT)
     if agent.phase == PHASE_INIT:
         if result:
             return crash(agent, EXIT_INIT, b"the agent's init function returned an error code")
-        return next_phase(agent, PHASE_CAPABILITIES)
+        return agent_next_phase(agent, PHASE_CAPABILITIES)
     if agent.phase == PHASE_CAPABILITIES:
         if result < 0 or <uint32_t>result > agent.inbox_size:
             return crash(agent, EXIT_INIT, b"get_capabilities returned a length that is not inside its buffer")
-        return next_phase(agent, PHASE_DONE)
+        return agent_next_phase(agent, PHASE_DONE)
     if agent.phase == PHASE_RESPONSE:
         if result > 0:
             at = guest_bytes(agent, agent.inbox, <uint32_t>result)
             if at == NULL or <uint32_t>result > agent.inbox_size:
                 return crash(agent, EXIT_TRAP, b"get_response returned a length that is not inside its buffer")
             agent.refused = REFUSED_ANSWER if agent_reply(agent, <char*>at, <uint32_t>result) else 0
-        return next_phase(agent, PHASE_DONE)
+        return agent_next_phase(agent, PHASE_DONE)
     if agent.phase == PHASE_TIMER or agent.phase == PHASE_HEALTH:
         agent.refused = REFUSED_BY_GUEST if result else 0
-    return next_phase(agent, PHASE_DONE)
+    return agent_next_phase(agent, PHASE_DONE)
 
 
 # -- the buffer for messages -----------------------------------------------------------------------------------------
@@ -676,7 +666,7 @@ cdef int take_inbox(agent_t* agent, uint32_t pointer) noexcept nogil:
             return crash(agent, EXIT_MEMORY, b"caxton_alloc gave no room for the message inside the guest's memory")
     agent.inbox = pointer
     agent.inbox_size = size
-    return next_phase(agent, agent.after_alloc)
+    return agent_next_phase(agent, agent.after_alloc)
 
 
 cdef int grow_inbox(agent_t* agent) noexcept nogil:
@@ -697,7 +687,7 @@ cdef int instantiate(agent_t* agent) noexcept nogil:
     # the wait for the first turn on a thread is not the agent's
     agent.born_ns = agent.started_ns = cx_monotonic_ns()
     agent.deadline_ns = agent.born_ns + agent.limits.timeout_ns
-    agent.store = wasmtime_store_new(agent.world.engine, agent, NULL)
+    agent.store = wasmtime_store_new(agent.blueprint.engine, agent, NULL)
     agent.context = wasmtime_store_context(agent.store)
     wasmtime_store_limiter(agent.store, agent.limits.memory, agent.limits.elements, 1, 8, 1)
     wasmtime_context_set_epoch_deadline(agent.context, 1)
@@ -726,7 +716,17 @@ cdef int look_up(agent_t* agent) noexcept nogil:
         agent.functions[i] = item.of.func
     note_ahead(&agent.port.ahead.store, agent.context)
     note_ahead(&agent.port.ahead.instance, agent.functions[FN_HANDLE_MESSAGE].private_)
-    return next_phase(agent, PHASE_INITIALIZE)
+    return agent_next_phase(agent, PHASE_INITIALIZE)
+
+
+cdef void nothing_more(agent_t* agent) noexcept nogil:
+    pass
+
+
+MODULES.start_phase = start_phase
+MODULES.end_phase = end_phase
+MODULES.reset = nothing_more
+MODULES.free = nothing_more
 
 
 cdef class Instance:
