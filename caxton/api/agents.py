@@ -150,4 +150,5 @@ def _deployed(agent: AgentInfo) -> dict[str, Any]:
         "replicas": agent.replicas,
         "replicas_ready": agent.replicas_ready,
         "reason": agent.reason,
+        "unavailable_imports": agent.unavailable_imports,
     }

@@ -134,6 +134,7 @@ def agent_detail(agent: AgentInfo) -> dict[str, Any]:
     return agent_summary(agent) | {
         "module": agent.module,
         "capabilities": agent.capabilities,
+        "unavailable_imports": agent.unavailable_imports,
         "deployment": {"strategy": "direct", "deployed_at": moment(agent.deployed_at), "deployed_by": ""},
         "resources": {
             "limits": {

@@ -31,6 +31,7 @@ from caxton.core.errors import CaxtonError
 AGENTS = "/api/v1/agents"
 PAGE = 500
 POLL = 0.05  # seconds between two looks at an agent that is starting
+COMPILING = 300.0  # seconds that a deployment may take
 
 
 def complete_name(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -99,6 +100,9 @@ def deploy(
         print_json(found)
     else:
         print_done(f"Agent '{name}' deployed" + (" and healthy" if wait else ""))
+        if found["unavailable_imports"]:
+            print("  it imports what agents do not have, and calling it ends the instance:")
+            print("".join(f"    {each}\n" for each in found["unavailable_imports"]), end="")
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -116,7 +120,8 @@ def _upload(client: Client, file: Path, config: dict[str, Any], what: str) -> An
             "wasm": (file.read_bytes(), file.name, "application/wasm"),
         }
     )
-    return client.request("POST", AGENTS, what=what, content=form)
+    # a component is an interpreter, which compiles for some ten seconds the first time
+    return client.request("POST", AGENTS, what=what, content=form, timeout=max(client.timeout, COMPILING))
 
 
 def _wait_healthy(client: Client, name: str, wait: float, what: str) -> Any:

@@ -36,7 +36,7 @@ from caxton.core.config_later import (
     TracingConfig,
 )
 from caxton.core.limits import format_bytes
-from caxton.core.manifest import AgentDefaults, HealthCheck, Resources
+from caxton.core.manifest import AgentDefaults, HealthCheck, ImportPolicy, Resources
 from caxton.core.settings import Bytes, Count, Key, Millicores, Percent, Port, Positive, Seconds, hints, key_of
 
 PAGE = 65536  # of WebAssembly memory
@@ -115,6 +115,12 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})], Key("of compiling a module")
     ] = 1 << 30
     max_table_elements: Annotated[Count, Key("of all tables of an agent")] = 10_000
+    component_slots: Annotated[Count, Key("component instances there is room for, such as agents in Python")] = 256
+    component_stack: Annotated[Stack, Key("stack of a component: an interpreter needs more of it")] = 1 << 20
+    component_imports: Annotated[
+        ImportPolicy,
+        Key("of a component, beyond what [there is](agents.md#components): `trap` when called, `strict` refuses it"),
+    ] = "trap"
     state_quota: Annotated[Bytes, Key("of an agent's key-value state, keys and values together")] = 1 << 20
     log_lines_per_second: Annotated[Positive, Key("of an agent; more are counted and dropped")] = 1000
 

@@ -25,6 +25,7 @@ RESERVED_NAMES = frozenset({"ams", "df", "cnp"})
 MAX_REPLICAS = 1000
 
 Delivery = Literal["", "durable", "relaxed", "volatile"]  # "": as the server's configuration says
+ImportPolicy = Literal["trap", "strict"]
 DELIVERY_CLASSES: tuple[Delivery, ...] = ("", "durable", "relaxed", "volatile")  # at the place of its number in _fast
 
 
@@ -77,6 +78,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     restart: RestartType = RestartType.PERMANENT
     supervision: Supervision = Supervision()
     health_check: HealthCheck | None = None  # None: as the server's configuration says
+    imports: Literal["", "trap", "strict"] = ""  # of a component; "": as runtime.component_imports says
     metadata: dict[str, Any] = {}  # Any: the operator's own, JSON
 
 

@@ -50,6 +50,7 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     module: str = ""
     reason: str = ""
     capabilities: tuple[str, ...] = ()
+    unavailable_imports: tuple[str, ...] = ()  # of a component: what it imports and the server does not have
     resources: AgentResources = AgentResources()
     metrics: AgentMetrics = AgentMetrics()
 

@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from caxton._fast.scheduler import Scheduler
+from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.module import Module
 from caxton.bus.bus import Bus
 from caxton.core.agent import AgentState
@@ -24,10 +25,11 @@ from caxton.core.errors import (
     AgentNotFound,
     CaxtonError,
     InvalidRequest,
+    InvalidWasm,
     ResourceLimitExceeded,
     StoreError,
 )
-from caxton.core.manifest import AgentConfig, AgentSpec
+from caxton.core.manifest import AgentConfig, AgentSpec, ImportPolicy
 from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, LogLine
 from caxton.core.wasm_abi import AgentLimits
 from caxton.node.backlog import abandon
@@ -55,6 +57,7 @@ class Agents:
         committer: Committer,
         *,
         max_agents: int,
+        imports: ImportPolicy = "trap",
     ) -> None:
         self._scheduler = scheduler
         self._runtime = runtime
@@ -63,6 +66,8 @@ class Agents:
         self._bus = bus
         self._committer = committer
         self._max_agents = max_agents
+        self._imports = imports  # of components whose configuration does not say
+        self._unavailable: dict[str, tuple[str, ...]] = {}  # what components import beyond what there is
         self._specs: dict[str, AgentSpec] = {}
         self._broken: dict[str, str] = {}  # agents that could not even be loaded, and why
         self._deployed_at: dict[str, float] = {}
@@ -182,6 +187,7 @@ class Agents:
             module=spec.module,
             reason=self._broken.get(name, ""),
             capabilities=spec.config.capabilities,
+            unavailable_imports=self._unavailable.get(spec.module, ()),
             resources=limits,
         )
         if (status := self._status(name)) is None:
@@ -402,9 +408,20 @@ class Agents:
         if wasm is None:
             wasm = await self._store.modules.get(spec.module)
         engine = self._modules.engine
-        return await self._modules.load(
+        module = await self._modules.load(
             wasm, spec.module, AgentLimits(spec.config.resources.memory, engine.max_table_elements)
         )
+        if isinstance(module, Component) and module.outside:
+            if (spec.config.imports or self._imports) == "strict":
+                names = ", ".join(f"`{name}`" for name in module.outside)
+                raise InvalidWasm(
+                    f"the component imports {names}, which agents do not have",
+                    hint="leave out what needs it (componentize-py: --stub-wasi; componentize-js: disableFeatures), or "
+                    "deploy with `imports: trap`: calling it then ends the instance",
+                    details={"imports": list(module.outside)},
+                )
+            self._unavailable[spec.module] = module.outside
+        return module
 
     async def _keep(self, spec: AgentSpec, wasm: bytes | None = None) -> None:
         if wasm is not None:

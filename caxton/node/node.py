@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,8 @@ from caxton.telemetry.failpoints import passes_left
 log = logging.getLogger(__name__)
 
 DURABLE, VOLATILE = 1, 3  # DELIVERY_* of envelope.pxd
+COMPONENT_TABLE_ELEMENTS = 40_000  # an interpreter comes with 8,000, and more with each library
+HOST_STACK = 256 << 10  # of a component's fiber, below the guest's: values are converted there
 SPARE_SLOTS = 16  # instances beside max_agents: an old one may not be freed yet when its successor starts
 CLOSING_GRACE = 1.5  # seconds that agents have for what waits when the server ends
 
@@ -185,6 +188,24 @@ async def _open_gateway(config: Config, store: Store, scheduler: Scheduler, bus:
     return Gateway(bus, scheduler, mtp, home, learned=learned, remember=store.platforms.put)
 
 
+def _open_component_engine(config: Config) -> Engine:
+    """Made when the first component comes: its address space and stacks are no business of a server without."""
+    runtime = config.runtime
+    engine = Engine(
+        components=True,
+        pool_slots=max(runtime.component_slots, 1),
+        max_memory=runtime.max_memory_per_agent,
+        memory_reservation=runtime.memory_reservation,
+        max_table_elements=max(runtime.max_table_elements, COMPONENT_TABLE_ELEMENTS),
+        max_wasm_stack=runtime.component_stack,
+        async_stack_size=runtime.component_stack + max(runtime.async_stack_size, HOST_STACK),
+        keep_resident=runtime.keep_resident,
+    )
+    for warning in engine.warnings:
+        log.warning("components: %s", warning)
+    return engine
+
+
 class Node:
     """What the API, gRPC and the command line talk to."""
 
@@ -231,10 +252,18 @@ class Node:
             CompileLimits(
                 timeout=limits.compile_timeout, memory=limits.compile_memory, module_size=limits.max_module_size
             ),
+            partial(_open_component_engine, self.config),
         )
         self.runtime = runtime
         self.agents = Agents(
-            self.scheduler, runtime, self.store, modules, self.bus, self._committer, max_agents=limits.max_agents
+            self.scheduler,
+            runtime,
+            self.store,
+            modules,
+            self.bus,
+            self._committer,
+            max_agents=limits.max_agents,
+            imports=limits.component_imports,
         )
         self.directory = DirectoryDesk(
             self.store,

@@ -1,8 +1,8 @@
 """The compiler's own process: a module's bytes come in on stdin, the artefact goes out on stdout.
 
-Run as `python -m caxton.runtime.compile_child MEMORY CPU_SECONDS RESERVATION`. The compiler is not hardened against its
-input, so it works here, under limits set before the first byte is read; runtime/modules.py starts it and judges its
-end.
+Run as `python -m caxton.runtime.compile_child MEMORY CPU_SECONDS RESERVATION KIND`, where KIND is `module` or
+`component`. The compiler is not hardened against its input, so it works here, under limits set before the first byte is
+read; runtime/modules.py starts it and judges its end.
 
 Rule 1: imports as little as possible: its start is part of every deployment.
 Rule 2: exit 0 and an artefact, or exit REFUSED and one line on stderr that says why; any other end is a crash.
@@ -36,8 +36,9 @@ def limit(memory: int, cpu_seconds: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    memory, cpu_seconds, reservation = (int(argument) for argument in arguments)
+    memory, cpu_seconds, reservation = (int(argument) for argument in arguments[:3])
     limit(memory, cpu_seconds)
+    from caxton._fast.wasm.component import Component
     from caxton._fast.wasm.engine import Engine
     from caxton._fast.wasm.module import Module
     from caxton.core.errors import CaxtonError
@@ -46,7 +47,10 @@ def main(arguments: list[str]) -> int:
     try:
         # on demand: nothing is instantiated here, so nothing needs to be reserved; the code is the same
         engine = Engine(pooling=False, memory_reservation=reservation)
-        artefact = Module.compile(engine, wasm).serialize()
+        if arguments[3] == "component":
+            artefact = Component.artefact(engine, wasm)
+        else:
+            artefact = Module.compile(engine, wasm).serialize()
     except CaxtonError as error:
         sys.stderr.write(str(error))
         return REFUSED

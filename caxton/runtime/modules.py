@@ -5,16 +5,20 @@ disk, or out of a compiler that runs in a process of its own under limits.
 
 Rule 1: an artefact is machine code. Only files that this cache wrote, whose checksum is right, reach the engine; a
 damaged, foreign or outdated one is compiled again.
-Rule 2: where modules and artefacts lie is the store's business; this file is given a directory.
+Rule 2: a component's artefact is an interpreter, some 35 MB: it is mapped, not read, and its pages come as they are
+used. So its checksum stands behind it, and the file is never changed, only replaced.
+Rule 3: where modules and artefacts lie is the store's business; this file is given a directory.
 """
 
 import copy
 import hashlib
 import logging
+import mmap
 import os
 import secrets
 import signal
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,17 +28,21 @@ import attrs
 import trio
 
 import caxton
+from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
 from caxton.core.wasm_abi import AgentLimits, check
 from caxton.core.wasm_binary import export_globals, inspect
+from caxton.core.wasm_component import is_component, shape
 from caxton.runtime.compile_child import REFUSED
 
 log = logging.getLogger(__name__)
 
 MAGIC: Final = b"caxton artefact 1\n"  # another number when export_globals or this layout changes
 DIGEST: Final = hashlib.sha256().digest_size
+COMPONENT_MAGIC: Final = b"caxton component artefact 1\n"
+COMPONENT_PATIENCE: Final = 4  # times as long: an interpreter is ten times an agent
 LOADER_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD")
 
 
@@ -48,6 +56,14 @@ class CompileLimits:
     at_once: int = 2  # compilers running at a time; the others wait
 
 
+@attrs.frozen
+class _Source:
+    """What is compiled, checked."""
+
+    wasm: bytes
+    memories: int = 0  # 0: a core module
+
+
 @attrs.define(eq=False)
 class _Pending:
     """A load under way, for those who want the same module."""
@@ -57,10 +73,21 @@ class _Pending:
 
 
 class ModuleCache:
-    """Compiled modules by the SHA-256 of their bytes. One per engine; used from one Trio thread."""
+    """Compiled modules and components by the SHA-256 of their bytes; used from one Trio thread.
 
-    def __init__(self, engine: Engine, directory: Path, limits: CompileLimits | None = None) -> None:
+    *component_engine* makes the engine of components when the first of them comes.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        directory: Path,
+        limits: CompileLimits | None = None,
+        component_engine: Callable[[], Engine] | None = None,
+    ) -> None:
         self.engine = engine
+        self._make_component_engine = component_engine or partial(Engine, components=True, pool_slots=64)
+        self._component_engine: Engine | None = None
         self.directory = directory
         self.limits = limits or CompileLimits()
         self.compiled = 0  # compilations since the start
@@ -68,38 +95,49 @@ class ModuleCache:
         self._pending: dict[str, _Pending] = {}
         self._compilers = trio.CapacityLimiter(self.limits.at_once)
 
+    @property
+    def component_engine(self) -> Engine:
+        if self._component_engine is None:
+            self._component_engine = self._make_component_engine()
+        return self._component_engine
+
     def path(self, sha: str) -> Path:
         """Where the artefact of a module lies, once there is one."""
         return self.directory / sha[:2] / f"{sha}.{self.engine.fingerprint}.cwasm"
 
     async def load(self, wasm: bytes, sha: str, limits: AgentLimits | None = None) -> Module:
-        """The compiled module of *wasm*, whose SHA-256 is *sha*.
+        """The compiled module of *wasm*, whose SHA-256 is *sha*; a Component, when it is one.
 
         Raises InvalidWasm when it cannot be an agent within *limits* (the engine's own when not given), and
         ResourceLimitExceeded when it is too large or takes too much to compile.
         """
-        limits = limits or AgentLimits(self.engine.max_memory, self.engine.max_table_elements)
-        rewritten = await trio.to_thread.run_sync(self._admit, wasm, sha, limits)
+        engine = self.component_engine if is_component(wasm) else self.engine
+        limits = limits or AgentLimits(engine.max_memory, engine.max_table_elements)
+        limits = limits._replace(table_elements=max(limits.table_elements, engine.max_table_elements))
+        source = await trio.to_thread.run_sync(self._admit, wasm, sha, limits)
         while True:
             module = self._loaded.get(sha)
             if module is not None:
                 return module
             pending = self._pending.get(sha)
             if pending is None:
-                return await self._load_first(rewritten, sha)
+                return await self._load_first(source, sha)
             await pending.done.wait()
             if pending.error is not None:
                 raise copy.copy(pending.error)  # a traceback belongs to one task
 
-    async def _load_first(self, wasm: bytes, sha: str) -> Module:
+    async def _load_first(self, source: _Source, sha: str) -> Module:
         """Load for everybody who asks meanwhile. When this is cancelled, the next one who waits takes over."""
         pending = self._pending[sha] = _Pending()
         try:
-            module = await trio.to_thread.run_sync(self._read, sha)
+            read, adopt = (
+                (self._read_component, self._adopt_component) if source.memories else (self._read, self._adopt)
+            )
+            module = await trio.to_thread.run_sync(read, sha, source.memories)
             if module is None:
                 async with self._compilers:
-                    artefact = await self._compile(wasm)
-                module = await trio.to_thread.run_sync(self._adopt, sha, artefact)
+                    artefact = await self._compile(source)
+                module = await trio.to_thread.run_sync(adopt, sha, artefact, source.memories)
             self._loaded[sha] = module
         except CaxtonError as error:
             pending.error = error
@@ -110,24 +148,29 @@ class ModuleCache:
             del self._pending[sha]
             pending.done.set()
 
-    def _admit(self, wasm: bytes, sha: str, limits: AgentLimits) -> bytes:
+    def _admit(self, wasm: bytes, sha: str, limits: AgentLimits) -> _Source:
         if len(wasm) > self.limits.module_size:
             raise ResourceLimitExceeded(
                 f"the module has {len(wasm)} bytes; modules may have {self.limits.module_size}",
                 hint="strip it (`wasm-opt -Oz --strip-debug`), or raise runtime.max_module_size",
                 details={"size": len(wasm), "limit": self.limits.module_size},
             )
-        check(inspect(wasm), limits)
+        memories = 0
+        if is_component(wasm):
+            memories = max(shape(wasm, limits).memories, 1)
+        else:
+            check(inspect(wasm), limits)
         found = hashlib.sha256(wasm).hexdigest()
         if found != sha:
             raise InternalError(
                 f"module {sha} has the SHA-256 {found}", hint="the stored file is damaged: deploy again"
             )
-        return export_globals(wasm)
+        return _Source(wasm, memories) if memories else _Source(export_globals(wasm))
 
-    async def _compile(self, wasm: bytes) -> bytes:
+    async def _compile(self, source: _Source) -> bytes:
         """Run the compiler's process; its artefact, or the reason why there is none."""
         limits = self.limits
+        timeout = limits.timeout * (COMPONENT_PATIENCE if source.memories else 1)
         self.compiled += 1
         command = [
             sys.executable,
@@ -136,13 +179,14 @@ class ModuleCache:
             "-m",
             "caxton.runtime.compile_child",
             str(limits.memory),
-            str(max(1, round(limits.timeout))),
-            str(self.engine.memory_reservation),
+            str(max(1, round(timeout))),
+            str((self.component_engine if source.memories else self.engine).memory_reservation),
+            "component" if source.memories else "module",
         ]
-        with trio.move_on_after(limits.timeout):
+        with trio.move_on_after(timeout):
             process = await trio.run_process(
                 command,
-                stdin=wasm,
+                stdin=source.wasm,
                 capture_stdout=True,
                 capture_stderr=True,
                 check=False,
@@ -152,22 +196,22 @@ class ModuleCache:
             )
             if process.returncode == 0:
                 return bytes(process.stdout)
-            raise self._verdict(process.returncode, process.stderr.decode("utf-8", "replace").strip())
-        raise self._too_long()
+            raise self._verdict(process.returncode, process.stderr.decode("utf-8", "replace").strip(), timeout)
+        raise self._too_long(timeout)
 
-    def _too_long(self) -> ResourceLimitExceeded:
+    def _too_long(self, timeout: float) -> ResourceLimitExceeded:
         return ResourceLimitExceeded(
-            f"compiling the module took longer than {self.limits.timeout:g} s",
+            f"compiling the module took longer than {timeout:g} s",
             hint="deploy a smaller module, or raise runtime.compile_timeout",
         )
 
-    def _verdict(self, code: int, said: str) -> CaxtonError:
+    def _verdict(self, code: int, said: str, timeout: float) -> CaxtonError:
         if code == REFUSED:
             return InvalidWasm(
                 said, hint="the module's code is not valid: build it again with another toolchain or options"
             )
         if -code == signal.SIGXCPU:
-            return self._too_long()
+            return self._too_long(timeout)
         if -code == signal.SIGKILL:
             return ResourceLimitExceeded(
                 "the system killed the compiler (SIGKILL), most likely for want of memory",
@@ -190,7 +234,7 @@ class ModuleCache:
             f"the compiler's process ended with {code}: {said.splitlines()[-1] if said else 'silence'}"
         )
 
-    def _read(self, sha: str) -> Module | None:
+    def _read(self, sha: str, _memories: int) -> Module | None:
         """The module out of its artefact, or None when there is none that is sound."""
         path = self.path(sha)
         try:
@@ -210,7 +254,42 @@ class ModuleCache:
             log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
             return None
 
-    def _adopt(self, sha: str, artefact: bytes) -> Module:
+    def _read_component(self, sha: str, memories: int) -> Module | None:
+        path = self.path(sha)
+        try:
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                end = len(content) - len(COMPONENT_MAGIC) - DIGEST
+                with memoryview(content) as view:
+                    tail = COMPONENT_MAGIC + hashlib.sha256(view[: max(end, 0)]).digest()
+                if end <= 0 or content[end:] != tail:
+                    log.warning("artefact %s is damaged, compiling again", path)
+                    return None
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:  # ValueError: it is empty
+            log.warning("artefact %s cannot be read, compiling again: %s", path, error)
+            return None
+        try:
+            return Component.open(self.component_engine, path, memories)
+        except InternalError as error:  # another processor than the one it was made on
+            log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
+            return None
+
+    def _adopt_component(self, sha: str, artefact: bytes, memories: int) -> Module:
+        """A component cannot run out of memory alone: a disk that takes no file refuses it."""
+        path = self.path(sha)
+        try:
+            self._write(path, artefact, COMPONENT_MAGIC + hashlib.sha256(artefact).digest())
+        except OSError as error:
+            raise InternalError(f"the artefact of component {sha} cannot be written: {error}") from error
+        try:
+            return Component.open(self.component_engine, path, memories)
+        except InternalError as error:
+            raise InvalidWasm(
+                f"the engine has no room for the component: {error}", hint="deploy a smaller component"
+            ) from error
+
+    def _adopt(self, sha: str, artefact: bytes, _memories: int) -> Module:
         try:
             module = Module.deserialize(self.engine, artefact)
         except InternalError as error:
@@ -218,19 +297,18 @@ class ModuleCache:
                 f"the engine has no room for the module: {error}", hint="deploy a smaller module"
             ) from error
         try:
-            self._write(self.path(sha), artefact)
+            self._write(self.path(sha), MAGIC, hashlib.sha256(artefact).digest(), artefact)
         except OSError as error:  # the module works; it will only be compiled again next time
             log.warning("the artefact of module %s cannot be written: %s", sha, error)
         return module
 
-    def _write(self, path: Path, artefact: bytes) -> None:
+    def _write(self, path: Path, *pieces: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
-                file.write(MAGIC)
-                file.write(hashlib.sha256(artefact).digest())
-                file.write(artefact)
+                for piece in pieces:
+                    file.write(piece)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from caxton._fast.wasm.module import wat2wasm
 from caxton.core.errors import (
     AgentAlreadyExists,
     AgentNotFound,
@@ -18,6 +19,7 @@ from caxton.core.errors import (
     ResourceLimitExceeded,
 )
 from caxton.node import Node
+from tests._fast.components import Guest, text
 from tests.bus.desk import receive
 from tests.node.opened import config, deploy, log, open_a_node, states, tell, until
 from tests.node.wat import example, guest, message
@@ -418,3 +420,29 @@ async def test_a_guest_that_asks_for_a_tool_is_told_that_there_are_none(tmp_path
         node.bus.post(message("a"))
         await until(node, lambda: log(node, "a", "err") != [])
         assert log(node, "a", "err") == ["mcp_call is not available: this server has no tools yet"]
+
+
+OUTSIDE = '(import "wasi:sockets/tcp@0.2.9" (instance (export "connect" (func))))'
+
+
+async def test_a_component_lives_like_a_module(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest("(call $log.info (i32.const 0) (i32.const 5))", ("log.info",), data={0: "hello"})))
+    async with open_a_node(tmp_path) as node:
+        info = await deploy(node, "a", wasm)
+        assert (info.status, info.unavailable_imports) == ("running", ())
+        assert await tell(node, "a", 1) == ["hello"]
+    async with open_a_node(tmp_path) as node:
+        assert await tell(node, "a", 1) == ["hello"]
+
+
+async def test_what_a_component_imports_in_vain_is_said_and_refused_when_asked(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest(extra=OUTSIDE)))
+    async with open_a_node(tmp_path) as node:
+        assert (await deploy(node, "a", wasm)).unavailable_imports == ("wasi:sockets/tcp@0.2.9",)
+        with pytest.raises(InvalidWasm, match=r"imports `wasi:sockets/tcp@0\.2\.9`, which agents do not have"):
+            await deploy(node, "b", wasm, imports="strict")
+        assert states(node) == {"a": "running"}
+    async with open_a_node(tmp_path / "strict", "runtime.component_imports=strict") as node:
+        with pytest.raises(InvalidWasm, match="wasi:sockets/tcp"):
+            await deploy(node, "a", wasm)
+        assert (await deploy(node, "a", wasm, imports="trap")).status == "running"

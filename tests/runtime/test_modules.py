@@ -10,13 +10,15 @@ import pytest
 import trio
 import trio.testing
 
+from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
-from caxton._fast.wasm.module import Module
+from caxton._fast.wasm.module import Module, wat2wasm
 from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
 from caxton.core.wasm_abi import AgentLimits
 from caxton.core.wasm_binary import export_globals
 from caxton.runtime.compile_child import REFUSED
 from caxton.runtime.modules import MAGIC, CompileLimits, ModuleCache, _child_environment
+from tests._fast.components import Guest, text
 from tests.core.wasm_guests import COUNTER, MUTE, agent, binary
 
 ENGINE = Engine(pool_slots=4, max_memory=1 << 20)
@@ -267,7 +269,7 @@ async def test_after_a_failure_the_next_module_compiles(tmp_path: Path) -> None:
 def test_the_end_of_the_compilers_process_becomes_an_error(
     code: int, said: str, kind: type[CaxtonError], text: str, tmp_path: Path
 ) -> None:
-    error = cache(tmp_path)._verdict(code, said)
+    error = cache(tmp_path)._verdict(code, said, 30.0)
     assert type(error) is kind
     assert text in str(error)
 
@@ -278,3 +280,44 @@ def test_the_compiler_gets_none_of_our_environment(monkeypatch: pytest.MonkeyPat
     assert "API_KEY" not in environment
     assert set(environment) <= {"PYTHONPATH", "RUST_BACKTRACE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD"}
     assert os.pathsep in environment["PYTHONPATH"]
+
+
+async def test_a_component_is_compiled_once_and_then_mapped_from_disk(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest()))
+    modules = cache(tmp_path)
+    component = await modules.load(wasm, sha(wasm), AgentLimits(1 << 20))
+    assert isinstance(component, Component)
+    assert component.engine.components
+    assert await modules.load(wasm, sha(wasm), AgentLimits(1 << 20)) is component
+    again = cache(tmp_path)
+    assert (await again.load(wasm, sha(wasm), AgentLimits(1 << 20))).exports() == component.exports()
+    assert (modules.compiled, again.compiled) == (1, 0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "tail"])
+async def test_a_damaged_artefact_of_a_component_is_compiled_again(tmp_path: Path, damage: str) -> None:
+    wasm = wat2wasm(text(Guest()))
+    first = cache(tmp_path)
+    await first.load(wasm, sha(wasm), AgentLimits(1 << 20))
+    path = first.path(sha(wasm))
+    content = path.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "cut": content[:middle],
+        "flip": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "empty": b"",
+        "tail": content[:-1],
+    }[damage]
+    path.unlink()
+    path.write_bytes(damaged)
+    again = cache(tmp_path)
+    await again.load(wasm, sha(wasm), AgentLimits(1 << 20))
+    assert again.compiled == 1
+    assert path.read_bytes() == content
+
+
+async def test_a_component_that_is_no_agent_is_refused_with_a_hint(tmp_path: Path) -> None:
+    wasm = wat2wasm("(component)")
+    with pytest.raises(InvalidWasm, match="does not export `caxton:agent/guest") as caught:
+        await cache(tmp_path).load(wasm, sha(wasm))
+    assert "wit/agent.wit" in caught.value.hint
