@@ -6,6 +6,7 @@ from werkzeug import exceptions as http
 
 from caxton.api.agents import agents_blueprint
 from caxton.api.backups import backups_blueprint
+from caxton.api.conversations import conversations_blueprint
 from caxton.api.dead_letters import dead_letters_blueprint
 from caxton.api.debug import debug_blueprint
 from caxton.api.directory import directory_blueprint
@@ -31,6 +32,7 @@ ROOMS = (
     dead_letters_blueprint,
     tasks_blueprint,
     directory_blueprint,
+    conversations_blueprint,
     events_blueprint,
     system_blueprint,
     debug_blueprint,

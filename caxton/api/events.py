@@ -1,8 +1,8 @@
 """GET /api/v1/events: what happens, as server-sent events.
 
-`?types=agent.*,message.sent&agents=a,b&performatives=cfp` narrows it. A client that comes back with `Last-Event-ID` (or
-`?last_event_id=`) first gets what it missed, as far as the node still remembers; when some of that is gone, a
-`system.gap` event says how much. A client that reads too slowly misses events; it never slows the bus.
+`?types=agent.*,message.sent&agents=a,b&performatives=cfp&conversation_id=x` narrows it. A client that comes back with
+`Last-Event-ID` (or `?last_event_id=`) first gets what it missed, as far as the node still remembers; when some of that
+is gone, a `system.gap` event says how much. A client that reads too slowly misses events; it never slows the bus.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -31,6 +31,7 @@ def event_filter(arguments: Mapping[str, str]) -> EventFilter:
         types=names(arguments, "types"),
         agents=names(arguments, "agents"),
         performatives=tuple(canonical(name) for name in names(arguments, "performatives")),
+        conversation=arguments.get("conversation_id", ""),
     )
 
 

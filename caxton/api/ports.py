@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import trio
 
+from caxton.core.conversations import Conversation, ConversationPage, TrackerStatistics
 from caxton.core.directory.descriptions import Constraints, Description
 from caxton.core.errors import CaxtonError
 from caxton.core.manifest import AgentConfig
@@ -234,11 +235,26 @@ class Directory(Protocol):
         """What matches, whether there is more, and the cursor to go on from."""
 
 
+class Conversations(Protocol):
+    def get(self, conversation_id: str) -> tuple[Conversation, bool]:
+        """How it stands, and whether that was made again from remembered messages. Raises NotFound."""
+
+    def page(
+        self, which: Mapping[str, str], *, is_open: bool | None, before: int, limit: int
+    ) -> tuple[ConversationPage, TrackerStatistics]:
+        """The newest first; *which* may have protocol, state, participant and parent."""
+
+    def cancel(self, conversation_id: str, reason: str) -> Mapping[str, str]:
+        """Send `cancel` in the initiator's place; by name what became of it. Raises NotFound, InvalidTransition."""
+
+
 class Node(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
     @property
     def directory(self) -> Directory: ...
+    @property
+    def conversations(self) -> Conversations: ...
     @property
     def tasks(self) -> Tasks: ...
     @property

@@ -29,6 +29,7 @@ COMMANDS = {
     "deploy": Place("caxton.cli.agents:deploy", "Deploy a WebAssembly agent."),
     "agent": Place("caxton.cli.agents:agent", "List, inspect, start, stop and delete agents."),
     "message": Place("caxton.cli.messages:message", "Send and read messages."),
+    "conversations": Place("caxton.cli.conversations:conversations", "Look at conversations, and stop them."),
     "tasks": Place("caxton.cli.tasks:tasks", "Give work to whoever bids best."),
     "capabilities": Place("caxton.cli.directory:capabilities", "See what agents can do."),
     "directory": Place("caxton.cli.directory:directory", "Find agents by what they say of themselves."),

@@ -210,7 +210,8 @@ class LogLine(msgspec.Struct, frozen=True, kw_only=True):
 class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something that happened.
 
-    Filters read these members of `data`: `agent_id`; for `message.*` also `from`, `to` and `performative`.
+    Filters read these members of `data`: `agent_id`; for `message.*` and `conversation.*` also `from`, `to`,
+    `performative` and `conversation_id`.
     """
 
     id: int
@@ -225,6 +226,7 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     performatives: tuple[str, ...] = ()
+    conversation: str = ""
 
     def wants(self, type: str) -> bool:
         """Whether events of this type can match at all."""
@@ -234,6 +236,8 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
         if not self.wants(event.type):
             return False
         if self.agents and not _concerned(event.data).intersection(self.agents):
+            return False
+        if self.conversation and event.data.get("conversation_id") != self.conversation:
             return False
         return not self.performatives or event.data.get("performative") in self.performatives
 

@@ -8,6 +8,9 @@ Rule 4: a broker's conversation is done when all that name it as their parent ha
 """
 
 import logging
+import time
+import uuid
+from collections.abc import Iterator, Mapping
 from math import inf
 
 import msgspec
@@ -18,8 +21,15 @@ from caxton._fast.scheduler import Scheduler
 from caxton.bus.bus import Bus
 from caxton.bus.delivery import AMS
 from caxton.core.config_conversations import ConversationsConfig
-from caxton.core.conversations import ConversationEvent
-from caxton.core.errors import CaxtonError, InvalidMessage
+from caxton.core.conversations import (
+    Conversation,
+    ConversationEvent,
+    ConversationPage,
+    Session,
+    TrackerStatistics,
+)
+from caxton.core.errors import CaxtonError, InvalidMessage, InvalidTransition, NotFound
+from caxton.core.replay import Spoken, replay
 from caxton.node.committer import Committer
 from caxton.store import Store
 
@@ -28,6 +38,7 @@ log = logging.getLogger(__name__)
 REAPED_AT_ONCE = 64  # places of a shard's table
 LONGEST_PAUSE = 60.0  # seconds between two rounds of the reaper
 LONGEST_NAP = 3600.0  # of the task, so that nothing depends on a deadline years away
+REMEMBERED_AT_ONCE = 1000  # messages
 LOGGED_AT_ONCE = 20  # lines about illegal acts; the others are events only
 
 TOLD_TO_SENDER = frozenset({"conversation.out_of_sequence", "conversation.late", "conversation.limit"})
@@ -38,6 +49,7 @@ class Conversations:
         self, scheduler: Scheduler, store: Store, bus: Bus, committer: Committer, config: ConversationsConfig
     ) -> None:
         self.tracker = scheduler.tracker
+        self._scheduler = scheduler
         self._store = store
         self._bus = bus
         self._committer = committer
@@ -69,6 +81,71 @@ class Conversations:
                 lost += 1
         if rows:
             log.info("%d conversations go on, %d are forgotten", len(rows) - lost, lost)
+
+    # -- looking, and stopping --
+
+    def get(self, conversation_id: str) -> tuple[Conversation, bool]:
+        """How it stands, and whether that was made again from the messages that are remembered. Raises NotFound."""
+        found = self.tracker.get(conversation_id)
+        if found is not None:
+            return found, False
+        found = replay(conversation_id, self._remembered(conversation_id), time.time())
+        if found is None:
+            raise NotFound(
+                f"there is no conversation {conversation_id!r}",
+                hint="it has none of FIPA's protocols, or was forgotten: messaging.conversations.kept_time",
+                details={"conversation_id": conversation_id},
+            )
+        return found, True
+
+    def page(
+        self, which: Mapping[str, str], *, is_open: bool | None, before: int, limit: int
+    ) -> tuple[ConversationPage, TrackerStatistics]:
+        """The newest first; *which* may have protocol, state, participant and parent."""
+        return self.tracker.list(**which, is_open=is_open, before=before, limit=limit), self.tracker.statistics()
+
+    def cancel(self, conversation_id: str, reason: str) -> dict[str, str]:
+        """Send `cancel` in the initiator's place to everybody who is not done: by name what became of it.
+
+        Raises NotFound, and InvalidTransition when all of it is over.
+        """
+        found, _ = self.get(conversation_id)
+        sessions = [session for session in found.sessions if not session.is_final]
+        if not sessions:
+            raise InvalidTransition(
+                f"the conversation {conversation_id!r} is over: {', '.join(sorted(found.states))}",
+                details={"conversation_id": conversation_id},
+            )
+        outcomes: dict[str, str] = {}
+        for session in sessions:
+            try:
+                self._bus.post(cancellation(conversation_id, session, reason), sender=session.initiator)
+            except CaxtonError as error:
+                outcomes[session.participant] = str(error)
+            else:
+                outcomes[session.participant] = "sent"
+        return outcomes
+
+    def _remembered(self, conversation_id: str) -> Iterator[Spoken]:
+        after = 0
+        while True:
+            messages, cursor = self._scheduler.history(conversation_id, after, REMEMBERED_AT_ONCE)
+            for _, message in messages:
+                yield Spoken(
+                    at=message.accepted_us / 1e6,
+                    performative=message.performative or "",
+                    protocol=message.protocol or "",
+                    sender=message.sender or "",
+                    receivers=tuple(message.receivers),
+                    message_id=message.message_id or "",
+                    reply_with=message.reply_with or "",
+                    in_reply_to=message.in_reply_to or "",
+                    reply_by=message.reply_by_us / 1e6,
+                    reply_to=bool(message.reply_to),
+                )
+            if len(messages) < REMEMBERED_AT_ONCE:
+                return
+            after = cursor
 
     # -- tasks --
 
@@ -141,6 +218,22 @@ def line_of(event: ConversationEvent) -> str:
     """For the log of who sent it."""
     what = event.type.removeprefix("conversation.").replace("_", " ")
     return f"{what}: {event.performative} to {event.receiver} in {event.state} of {event.protocol}: {event.told}"
+
+
+def cancellation(conversation_id: str, session: Session, reason: str) -> bytes:
+    """The `cancel` of the meta-protocol, with a reply_with of its own: its answer is told apart by that."""
+    return msgspec.json.encode(
+        {
+            "performative": "cancel",
+            "receiver": session.participant,
+            "content": {"action": {"conversation_id": conversation_id}, "reason": reason},
+            "language": "json",
+            "conversation_id": conversation_id,
+            "protocol": session.protocol,
+            "reply_with": f"cancel-{uuid.uuid4().hex}",
+            "params": {"cancelled_by": "operator"},
+        }
+    )
 
 
 def rejection(message: Envelope) -> bytes:

@@ -243,6 +243,7 @@ class Tasks:
         said, outbox = task.machine.said, task.machine.outbox
         task.machine = make_machine(task.id, task.order, names)
         task.machine.said, task.machine.outbox = said, outbox
+        task.machine.parent = task.asker.conversation_id if task.asker else ""
         task.machine.start(self._clock())
         self._bus.events.emit(
             "task.started", {"task_id": task.id, "protocol": task.order.protocol, "participants": len(names)}

@@ -23,6 +23,9 @@ def on_a_node(test: OnANode) -> Callable[[Path], Awaitable[None]]:
         async with open_a_node(tmp_path) as node, trio.open_nursery() as nursery:
             await test(node, nursery)
             nursery.cancel_scope.cancel()
+            # the platform keeps to the tables that it holds others to
+            for conversation in node.scheduler.tracker.list(limit=1000).conversations:
+                assert not [act for act in conversation.violations if act.sender in ("cnp", "ams")]
 
     run.__name__ = test.__name__
     return run
@@ -138,6 +141,8 @@ async def test_an_agent_asks_cnp_and_is_told_the_outcome(node: Node, nursery: tr
         assert (answer["sender"], answer["conversation_id"], answer["in_reply_to"]) == ("cnp", "c-1", "r-1")
         assert answer["protocol"] == "fipa-request"
     assert informed["content"]["result"]["status"] == "completed"
+    branches = node.scheduler.tracker.list(parent="c-1").conversations
+    assert [branch.id for branch in branches] == [informed["content"]["result"]["task_id"]]
     assert informed["content"]["result"]["results"] == [{"agent_id": "cheap", "content": 42}]
 
 

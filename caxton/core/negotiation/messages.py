@@ -60,6 +60,7 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
     reply_with: str = ""
     in_reply_to: str = ""
     reply_by: float = 0.0
+    parent: str = ""  # the conversation that this one is a branch of
 
     def to_json(self, sender: str, ontology: str) -> bytes:
         fields: dict[str, Any] = {
@@ -81,6 +82,8 @@ class Said(msgspec.Struct, frozen=True, kw_only=True):
             fields["in_reply_to"] = self.in_reply_to
         if self.reply_by:
             fields["reply_by"] = rfc3339(self.reply_by)
+        if self.parent:
+            fields["params"] = {"parent_conversation": self.parent}
         return ENCODE(fields)
 
 
@@ -117,6 +120,7 @@ class Negotiation(msgspec.Struct, kw_only=True):
     id: str  # of the first conversation too
     action: msgspec.Raw  # what is to be done, or sold: JSON
     participants: list[str]
+    parent: str = ""  # the conversation in which it was asked for
     status: Status = Status.CREATED
     reason: str = ""  # why it ended as it did
     started_at: float = 0.0
@@ -157,6 +161,7 @@ class Negotiation(msgspec.Struct, kw_only=True):
                 reply_with=reply_with,
                 in_reply_to=in_reply_to,
                 reply_by=reply_by,
+                parent=self.parent if conversation == self.id else self.id if conversation.startswith(self.id) else "",
             )
         )
         return reply_with
