@@ -93,6 +93,7 @@ class Tasks:
         self._due: dict[str, float] = {}  # when each live task has to be woken
         self._dirty: dict[str, None] = {}  # changed since it was last written, in the order of the changes
         self._writing: dict[str, None] = {}  # the same, of the transaction that is on its way
+        self._writes = 0  # transactions
         self._over: set[str] = set()  # live tasks whose end has been told as an event
         self._heard: list[Envelope] = []  # in steps that are not written yet
         self._work = trio.lowlevel.ParkingLot()
@@ -151,6 +152,7 @@ class Tasks:
         """One page, the newest first, and how many there are in all; *status* empty: of any."""
         if status and status not in set(Status):
             raise InvalidRequest(f"status {status!r} is none that tasks have", hint=f"one of {', '.join(Status)}")
+        await self._wait_all_written()
         records, total = await self._store.tasks.list(status, limit, offset)
         tasks = [_decode(record) for record in records]
         return [view(self._live.get(task.id, task)) for task in tasks], total
@@ -355,6 +357,7 @@ class Tasks:
             # once more, without what is sent by now: else a restart would say it again
             self._dirty[task.id] = None
         self._writing = {}
+        self._writes += 1
         for task in tasks:
             if task.is_over and task.id not in self._over:
                 self._over.add(task.id)
@@ -412,6 +415,12 @@ class Tasks:
     def _check_fault(self) -> None:
         if self.fault:
             raise StorageFull(f"the task is not on the disk yet: {self.fault}", hint="it is kept, and written later")
+
+    async def _wait_all_written(self) -> None:
+        """Until what has happened before is in the store; not what happens meanwhile."""
+        wanted = self._writes + bool(self._writing) + bool(self._dirty)
+        while self._writes < wanted and not self.fault:
+            await self.wait_changed()
 
     async def _wait_written(self, task: Task) -> None:
         while self._is_unwritten(task):
