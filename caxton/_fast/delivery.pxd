@@ -4,11 +4,11 @@ A *kept* message (durable or relaxed) waits for its receiver as long as it takes
 when the agent is away or its mailbox is full.
 """
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport DELIVERY_DURABLE, DELIVERY_VOLATILE, envelope_frame_size, envelope_t
 from caxton._fast.mailbox cimport mailbox_is_full
-from caxton._fast.platform cimport cx_add_u64, cx_load_ptr, cx_peek_i32, cx_peek_u32, cx_peek_u64, cx_peek_u8, cx_poke_u32, cx_poke_u64
+from caxton._fast.platform cimport cx_add_u64, cx_load_ptr, cx_peek_i32, cx_peek_u32, cx_peek_u64, cx_peek_u8, cx_poke_i64, cx_poke_u32, cx_poke_u64
 from caxton._fast.router cimport PORT_HOST, port_t, router_t, SEND_MAILBOX_FULL, SEND_STOPPED, SEND_STORE
 
 cdef inline uint8_t delivery_of(const router_t* router, const envelope_t* envelope, const port_t* target) noexcept nogil:
@@ -45,6 +45,17 @@ cdef inline bint backlog_is_full(const router_t* router, const port_t* port, uin
         or cx_peek_u64(&port.backlog_bytes) + size > cx_peek_u64(&port.backlog_byte_bound)
         or cx_peek_u64(&router.backlog_bytes) + size > router.backlog_byte_bound
     )
+
+cdef inline int64_t end_of(const envelope_t* envelope) noexcept nogil:
+    """When the message's time has passed, by expires_at or reply_by; 0: never."""
+    if envelope.expires_at_us and (envelope.reply_by_us == 0 or envelope.expires_at_us < envelope.reply_by_us):
+        return envelope.expires_at_us
+    return envelope.reply_by_us
+
+cdef inline void note_end(port_t* port, int64_t end_us) noexcept nogil:
+    """Under the port's lock: something that ends then waits for it."""
+    if end_us and (port.ends_us == 0 or end_us < port.ends_us):
+        cx_poke_i64(&port.ends_us, end_us)
 
 cdef inline void backlog_grows(router_t* router, port_t* port, uint32_t count, uint64_t size) noexcept nogil:
     """Under the port's lock: so many more messages wait in the store, of *size* bytes together."""

@@ -25,6 +25,10 @@ from caxton._fast.recovery cimport Recovery
 from caxton._fast.router cimport Router
 from caxton._fast.segment cimport bytes_t
 
+ctypedef struct named_t:
+    uint64_t segment
+    uint32_t port
+
 ctypedef struct reading_t:
     bytes_t group           # records of a turn whose end was not read yet
     uint64_t told           # what turns changed was told of the records below this place of the ring
@@ -40,6 +44,7 @@ cdef class Ledger:
     cdef readonly bint keeps            # False: nothing is written, everything is as good as committed
     cdef readonly uint64_t boot
     cdef reading_t* rings
+    cdef ring_t** written               # the scheduler's
     cdef int ring_count
     cdef bytes_t filling
     cdef readonly uint64_t next_segment # the number that the segment being filled will have
@@ -54,14 +59,17 @@ cdef class Ledger:
     cdef Recovery recovery              # while segments are recovered
     # names of ports in the segment being filled
     cdef dict owners                    # port -> owner
-    cdef uint64_t* named                # port -> segment in which it was named last
-    cdef uint32_t named_room
+    cdef named_t* named                 # by port % room: which of these ports was named last, and in which segment
+    cdef uint32_t named_room            # a power of two
+    cdef dict closed                    # port -> how far each ring was written when it was closed, until nothing refers to it any more
+    cdef uint64_t tidy_at               # ports in `closed`
+    cdef list late                      # closed ports with a backlog that came after they were forgotten
     cdef readonly dict backlogs         # port -> Backlog
     cdef dict waiting                   # owner -> Backlog, before it has a port
     cdef dict strangers                 # owner without a port -> a number for segments
     cdef dict pieces                    # ring -> pieces of a changes block
     cdef int32_t fail_recorded          # passes of the failpoint `turn-recorded` that are left, 0: it is not armed
-    cdef int open_rings(self, int count) except -1
+    cdef int open_rings(self, ring_t** rings, int count) except -1
     cdef int read(self, ring_t** rings, list events) except -1
     cdef bint _has_something(self) noexcept
     cdef bint _is_read(self, uint64_t sequence) noexcept
@@ -78,6 +86,15 @@ cdef class Ledger:
     cdef int _handled(self, int kind, uint32_t outcome, uint64_t sequence, uint32_t port, uint32_t attempts) except -1
     cdef str _owner(self, uint32_t port)
     cdef Backlog _backlog(self, uint32_t port)
+    cdef bint _is_written(self, uint64_t segment)
+    cdef Backlog _spill(self, uint32_t port)
+    cdef int closing(self, uint32_t port) except -1
+    cdef int _tidy(self) except -1
+    cdef envelope_t* _block_at(self, uint32_t port_id, uint64_t position, bytes records) except? NULL
+    # of the port's backlog in this segment: messages whose time has passed, out of it and live from now on; how many others there are; when the first of them ends
+    cdef tuple overdue(self, uint32_t port_id, uint64_t segment, bytes records, int64_t now_us)
+    # give up the next of the port's backlog, when it lies in this segment, whose bytes are not to be trusted: a dead letter with what there is of it
+    cdef bint skip(self, uint32_t port_id, uint64_t segment, bytes records, int reason, str text) except -1
     cdef uint32_t _stranger(self, str owner)
     # the next message of the port's backlog, live from now on; `moved` or `not_moved` says what became of it
     cdef envelope_t* next_of(self, uint32_t port_id, uint64_t segment, bytes records) except? NULL

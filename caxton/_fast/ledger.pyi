@@ -44,10 +44,15 @@ class Ledger:
         """Take the live deliveries of an old segment into the one that is being filled; how many there were."""
 
     # -- backlogs --
-    def name(self, port_id: int, owner: str) -> tuple[int, int]:
-        """Whose port it is, in the segments; how many messages waited for this owner to have one, and their bytes."""
+    def name(self, port_id: int, owner: str) -> tuple[int, int, int]:
+        """Whose port it is, in the segments; how many waited for this owner, their bytes, and their first end."""
     def forget(self, port_id: int) -> None:
         """The port is closed."""
+    def take_late(self) -> Sequence[int]:
+        """Closed ports that have a backlog since they were forgotten: somebody has to give it up."""
+    known_ports: int  # how many ports it knows the owner of
+    def segments_of(self, port_id: int) -> Sequence[int]:
+        """Segments that are committed and hold something of the port's backlog, in order."""
     def backlog(self, port_id: int) -> int:
         """How many messages wait for the port in the store."""
     def owners_waiting(self) -> Sequence[str]:

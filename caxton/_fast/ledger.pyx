@@ -3,7 +3,7 @@
 # Over 500 lines: one class, whose reader, batches and backlogs change the same few tables together.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from caxton._fast.backlog cimport Backlog
@@ -14,6 +14,7 @@ from caxton._fast.envelope cimport (
     envelope_error_t,
     envelope_frame_size,
     envelope_t,
+    envelope_wrap,
     envelope_write_frame,
     KIND_MESSAGE,
 )
@@ -49,10 +50,12 @@ from caxton._fast.segment cimport (
     E_HANDLED,
     E_NAME,
     E_OUTSIDE,
+    end_in,
     ENTRY,
     ENTRY_RECEIVERS,
     entry_size,
     frame_of,
+    frame_size_of,
     grow,
     HEADER,
     OFFSET_BITS,
@@ -68,6 +71,7 @@ from caxton.core.errors import InvalidTransition
 cdef enum:
     AHEAD = 4096            # bytes of a ring that are fetched before they are looked at: far enough for memory, and little enough to stay in the nearest cache
     STRANGERS = 0x40000000  # numbers from here on are of owners without a port
+    CLOSED_AT_ONCE = 64     # ports, before it is looked which of them nothing refers to
     SEGMENT_FULL = 64 << 20 # what does not fit waits for the next one; a turn with more, which has a segment for itself, sends 64 MB at most
     FILL_AT_MOST = 16 << 20 # while another is on its way to the disk; beyond it the rings fill, and push back
     FILL_WHILE_REFUSING = 48 << 20
@@ -96,7 +100,8 @@ cdef class Ledger:
         self.deliveries = Live()
         self.state, self.timers, self.dead = [], [], []
         self.owners, self.backlogs, self.waiting = {}, {}, {}
-        self.strangers, self.pieces = {}, {}
+        self.strangers, self.pieces, self.closed, self.late = {}, {}, {}, []
+        self.tidy_at = CLOSED_AT_ONCE
 
     def __dealloc__(self):
         cdef int k
@@ -106,7 +111,8 @@ cdef class Ledger:
         free(self.filling.bytes)
         free(self.named)
 
-    cdef int open_rings(self, int count) except -1:
+    cdef int open_rings(self, ring_t** rings, int count) except -1:
+        self.written = rings
         self.rings = <reading_t*>calloc(count, sizeof(reading_t))
         if self.rings == NULL:
             raise MemoryError
@@ -304,6 +310,8 @@ cdef class Ledger:
             pass
         elif record.kind == RECORD_STATE:
             # pieces of one changes block follow one another; the store puts them together
+            if record.port not in self.owners and self.router.find(record.port) == NULL:
+                return 0        # of an agent that was deleted, as what it kept was
             more = record_more(record, NULL)
             self.state.append((self._owner(record.port), more[:record.more], record.flags & LAST != 0))
             self.beside += record.size
@@ -355,7 +363,7 @@ cdef class Ledger:
         self.messages += 1
         self.deliveries.count(self.next_segment, kept)
         if count == 1 and record.flags & SPILLED:
-            self._backlog(record.receiver).add(position)
+            self._spill(record.receiver).add(position)
             return 0
         for i in range(count):
             if is_kept(receivers[i].delivery):
@@ -368,12 +376,18 @@ cdef class Ledger:
             backlog = self.backlogs[port] = Backlog()
         return backlog
 
+    cdef Backlog _spill(self, uint32_t port):
+        """The backlog that grows; somebody has to look after one of a port that was closed meanwhile."""
+        if port in self.closed and port not in self.backlogs:
+            self.late.append(port)
+        return self._backlog(port)
+
     cdef int _spilled(self, record_t* record) except -1:
         cdef live_t* entry = self.deliveries.find(record.sequence)
         if entry != NULL and holds(entry, record.port):
             position = entry.position
             self.deliveries.leave(entry, record.port)
-            self._backlog(record.port).add(position)
+            self._spill(record.port).add(position)
             self.history.spilled(record.sequence, 1)
         return 0
 
@@ -407,28 +421,30 @@ cdef class Ledger:
 
     cdef int _name(self, uint32_t port) except -1:
         """An entry for the port's owner, once in a segment."""
+        cdef named_t* larger
+        cdef named_t* last
         cdef uint32_t room
-        cdef uint64_t* larger
         cdef bytes owner
         cdef uint32_t length
         cdef char* out
-        if port < STRANGERS and port >= self.named_room:
-            room = max(self.named_room * 2, max(port + 1, <uint32_t>256))
-            larger = <uint64_t*>realloc(self.named, room * sizeof(uint64_t))
+        if self.named_room < <uint32_t>len(self.owners) or self.named_room == 0:
+            room = max(self.named_room * 2, <uint32_t>256)
+            larger = <named_t*>calloc(room, sizeof(named_t))
             if larger == NULL:
                 raise MemoryError
-            memset(larger + self.named_room, 0, (room - self.named_room) * sizeof(uint64_t))
+            free(self.named)
             self.named = larger
             self.named_room = room
-        if port < STRANGERS and self.named[port] == self.next_segment:
+        last = &self.named[port & (self.named_room - 1)]
+        if last.port == port and last.segment == self.next_segment:
             return 0
         owner = self._owner(port).encode()
         length = <uint32_t>len(owner)
         out = segment_entry(&self.filling, E_NAME, 0, 0, port, 4 + length)
         memcpy(out + ENTRY, &length, 4)
         memcpy(out + ENTRY + 4, <const char*>owner, length)
-        if port < STRANGERS:
-            self.named[port] = self.next_segment
+        last.port = port
+        last.segment = self.next_segment
         return 0
 
     cdef uint32_t _stranger(self, str owner):
@@ -450,6 +466,8 @@ cdef class Ledger:
         if not self._has_something():
             return None
         self.deliveries.settle(self.next_segment)
+        if <uint64_t>len(self.closed) >= self.tidy_at:
+            self._tidy()
         batch = Batch.__new__(Batch)
         batch.segment = self.next_segment if self.filling.used else 0
         batch.settled_below = self.deliveries.oldest
@@ -489,15 +507,15 @@ cdef class Ledger:
     # -- owners and backlogs ----------------------------------------------------------------------------------------
 
     def name(self, uint32_t port_id, str owner not None):
-        """Whose port it is; gives back how many messages waited for this owner to have one, and the bytes of their frames."""
+        """Whose port it is; gives back how many messages waited for this owner to have one, the bytes of their frames, and when the first of them ends."""
         cdef Backlog waiting, since
         cdef uint64_t i
         self.owners[port_id] = owner
         waiting = self.waiting.pop(owner, None)
         if waiting is None:
-            return 0, 0
+            return 0, 0, 0
         since = self.backlogs.get(port_id)
-        found = len(waiting), waiting.found_bytes
+        found = len(waiting), waiting.found_bytes, waiting.found_end
         if since is not None:
             for i in range(since.count):
                 waiting.add(since.at(i))
@@ -505,8 +523,50 @@ cdef class Ledger:
         return found
 
     def forget(self, uint32_t port_id):
-        """The port is closed. Records of it may still be in the rings: its owner stays known."""
+        """The port is closed, and its backlog is given up."""
         self.backlogs.pop(port_id, None)
+
+    cdef int closing(self, uint32_t port) except -1:
+        """Records of it may still be in the rings: its owner stays known for a while."""
+        cdef int k
+        self.closed[port] = tuple([cx_load_u64(&self.written[k].tail) for k in range(self.ring_count)])
+        return 0
+
+    cdef int _tidy(self) except -1:
+        """Forget closed ports that no record, no live delivery and no backlog refers to."""
+        cdef uint64_t i
+        cdef uint32_t n
+        cdef int k
+        cdef live_t* entry
+        cdef set gone = set()
+        for port, tails in self.closed.items():
+            for k in range(self.ring_count):
+                if self.written[k].head < <uint64_t>tails[k] or self.rings[k].group.used:
+                    break
+            else:
+                if port not in self.backlogs:
+                    gone.add(port)
+        if gone:
+            for i in range(self.deliveries.capacity):
+                entry = &self.deliveries.table[i]
+                if entry.sequence:
+                    for n in range(entry.remaining):
+                        gone.discard(entry.port if entry.ports == NULL else entry.ports[n])
+        for port in gone:
+            self.owners.pop(port, None)
+            del self.closed[port]
+        self.tidy_at = len(self.closed) + CLOSED_AT_ONCE
+        return 0
+
+    def take_late(self):
+        """Closed ports that have a backlog since they were forgotten: somebody has to give it up."""
+        late, self.late = self.late, []
+        return late
+
+    @property
+    def known_ports(self):
+        """How many ports it knows the owner of."""
+        return len(self.owners)
 
     def backlog(self, uint32_t port_id):
         """How many messages wait for the port in the store."""
@@ -519,41 +579,127 @@ cdef class Ledger:
         if backlog is None or backlog.count == 0:
             return 0
         segment = backlog.at(0) >> OFFSET_BITS
-        if segment >= self.next_segment or (self.batch is not None and segment == (<Batch>self.batch).segment):
-            return 0
-        return segment
+        return segment if self._is_written(segment) else 0
+
+    def segments_of(self, uint32_t port_id):
+        """Segments that are committed and hold something of the port's backlog, in order."""
+        cdef Backlog backlog = self.backlogs.get(port_id)
+        cdef uint64_t i, segment, last = 0
+        cdef set found = set()
+        if backlog is None:
+            return []
+        for i in range(backlog.count):
+            segment = backlog.at(i) >> OFFSET_BITS
+            if segment != last:
+                found.add(segment)
+                last = segment
+        return sorted([segment for segment in found if self._is_written(segment)])
+
+    cdef bint _is_written(self, uint64_t segment):
+        return segment < self.next_segment and (self.batch is None or segment != (<Batch>self.batch).segment)
 
     cdef envelope_t* next_of(self, uint32_t port_id, uint64_t segment, bytes records) except? NULL:
         """The next message of the port's backlog, when it lies in this segment. NULL: it does not."""
         cdef Backlog backlog = self.backlogs.get(port_id)
+        if backlog is None or backlog.count == 0 or backlog.at(0) >> OFFSET_BITS != segment:
+            return NULL
+        return self._block_at(port_id, backlog.at(0), records)
+
+    cdef envelope_t* _block_at(self, uint32_t port_id, uint64_t position, bytes records) except? NULL:
+        """The message at this position, live from now on."""
         cdef const char* at
         cdef envelope_t* block
         cdef envelope_error_t error
-        cdef uint64_t position, place, sequence = 0, size
+        cdef uint64_t place = (position & ((1 << OFFSET_BITS) - 1)) << 3, sequence = 0, size
         cdef uint16_t count = 0
-        if backlog is None or backlog.count == 0 or backlog.at(0) >> OFFSET_BITS != segment:
-            return NULL
-        position = backlog.at(0)
-        place = (position & ((1 << OFFSET_BITS) - 1)) << 3
         at = <const char*>records + place
         size = entry_size(<const char*>records, <uint64_t>len(records), place)
         if size < ENTRY or at[4] != E_ACCEPTED:
-            raise damaged(segment, place)
+            raise damaged(position >> OFFSET_BITS, place)
         memcpy(&count, at + 6, 2)
         memcpy(&sequence, at + 8, 8)
         block = frame_of(at, size, count, &error)
         if block == NULL:
             if error.code == E_MEMORY:
                 raise MemoryError
-            raise damaged(segment, place)
+            raise damaged(position >> OFFSET_BITS, place)
         block.sequence = sequence
-        self.history.spilled(sequence, -1)
         try:
             self.deliveries.add(sequence, position, port_id)
         except MemoryError:
             free(block)
             raise
+        self.history.spilled(sequence, -1)
         return block
+
+    cdef tuple overdue(self, uint32_t port_id, uint64_t segment, bytes records, int64_t now_us):
+        cdef Backlog backlog = self.backlogs.get(port_id)
+        cdef const char* at
+        cdef uint64_t i, position, place, size, kept = 0, left = 0
+        cdef uint16_t count = 0
+        cdef int64_t end, first = 0
+        cdef envelope_t* block
+        cdef list found = []
+        if backlog is None:
+            return found, 0, 0
+        for i in range(backlog.count):
+            position = backlog.at(i)
+            if position >> OFFSET_BITS == segment:
+                place = (position & ((1 << OFFSET_BITS) - 1)) << 3
+                at = <const char*>records + place
+                size = entry_size(<const char*>records, <uint64_t>len(records), place)
+                end = 0
+                if size >= ENTRY:
+                    memcpy(&count, at + 6, 2)
+                    end = end_in(at, size, count)
+                if end and end <= now_us:
+                    try:
+                        block = self._block_at(port_id, position, records)
+                    except Exception:
+                        pass        # a refill meets the same, and says so
+                    else:
+                        found.append(envelope_wrap(block))
+                        continue
+                elif end and (first == 0 or end < first):
+                    first = end
+                left += 1
+            backlog.put(kept, position)
+            kept += 1
+        backlog.count = kept
+        return found, left, first
+
+    cdef bint skip(self, uint32_t port_id, uint64_t segment, bytes records, int reason, str text) except -1:
+        cdef Backlog backlog = self.backlogs.get(port_id)
+        cdef port_t* port = self.router.find(port_id)
+        cdef live_t* entry
+        cdef const char* at
+        cdef uint64_t position, place, size, start, sequence = 0
+        cdef uint16_t count = 0
+        cdef bytes frame = b""
+        if backlog is None or backlog.count == 0 or backlog.at(0) >> OFFSET_BITS != segment:
+            return False
+        position = backlog.pop()
+        place = (position & ((1 << OFFSET_BITS) - 1)) << 3
+        at = <const char*>records + place
+        size = entry_size(<const char*>records, <uint64_t>len(records), place)
+        if size >= ENTRY and at[4] == E_ACCEPTED:
+            memcpy(&count, at + 6, 2)
+            memcpy(&sequence, at + 8, 8)
+            start = min(ENTRY + receivers_size(count), size)
+            frame = at[start:min(start + frame_size_of(at, size, count), size)]
+        entry = self.deliveries.find(sequence) if sequence else NULL
+        if sequence and (entry == NULL or not holds(entry, port_id)):
+            self.deliveries.add(sequence, position, port_id)
+            self.history.spilled(sequence, -1)
+            self.history.ended_one(sequence, reason, 0)
+            self._handled(E_DEAD, reason, sequence, port_id, 1)
+        else:
+            self.deliveries.count(segment, -1)      # a restart that reads the segment finds the same damage
+        agent = port.name[:port.name_length].decode() if port != NULL else self._owner(port_id)
+        self.dead.append((frame, agent, reason, 1, text))
+        self.beside += len(frame)
+        self.needs_sync = True
+        return True
 
     cdef int moved(self, uint32_t port_id) except -1:
         cdef Backlog backlog = self.backlogs[port_id]

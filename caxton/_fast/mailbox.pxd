@@ -8,7 +8,7 @@ Rule 3: the bound is counted in messages and in bytes; a full mailbox refuses, i
 It knows no lock: the port that holds it has one. Whether it is full, and how much waits, may be asked without it; then it may be otherwise in a moment. `tests/oracles/mailbox.py` is the specification.
 """
 
-from libc.stdint cimport int32_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport envelope_t, PRIORITY_COUNT
 from caxton._fast.platform cimport cx_peek_u32, cx_peek_u64
@@ -44,6 +44,9 @@ cdef int mailbox_push(mailbox_t* box, envelope_t* envelope) noexcept nogil
 cdef int mailbox_put(mailbox_t* box, envelope_t* envelope) noexcept nogil
 # hands over the reference; NULL when empty. Control turns first.
 cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil
+
+# takes out up to *room* messages that end (delivery.pxd) until *now_us*, whose references are handed over; how many. *next_us*: when the first of the others ends, or 0
+cdef uint32_t mailbox_take_over(mailbox_t* box, int64_t now_us, envelope_t** out, uint32_t room, int64_t* next_us) noexcept nogil
 
 cdef inline bint mailbox_is_full(const mailbox_t* box) noexcept nogil:
     return cx_peek_u32(&box.count) >= box.bound or cx_peek_u64(&box.bytes) >= box.byte_bound

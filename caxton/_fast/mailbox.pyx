@@ -1,6 +1,6 @@
 """See mailbox.pxd for the rules."""
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
@@ -123,6 +123,36 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil:
     cx_poke_u32(&box.count, box.count - 1)
     cx_poke_u64(&box.bytes, box.bytes - envelope.size)
     return envelope
+
+
+cdef uint32_t mailbox_take_over(mailbox_t* box, int64_t now_us, envelope_t** out, uint32_t room, int64_t* next_us) noexcept nogil:
+    cdef lane_t* lane
+    cdef envelope_t* envelope
+    cdef uint32_t taken = 0, kept, i, mask
+    cdef int64_t end
+    cdef int k
+    next_us[0] = 0
+    for k in range(PRIORITY_COUNT):
+        lane = &box.lanes[k]
+        mask = lane.capacity - 1
+        kept = 0
+        for i in range(lane.count):
+            envelope = lane.items[(lane.head + i) & mask]
+            end = envelope.expires_at_us
+            if envelope.reply_by_us and (end == 0 or envelope.reply_by_us < end):
+                end = envelope.reply_by_us
+            if end and end <= now_us and taken < room:
+                out[taken] = envelope
+                taken += 1
+                cx_poke_u32(&box.count, box.count - 1)
+                cx_poke_u64(&box.bytes, box.bytes - envelope.size)
+                continue
+            if end and (next_us[0] == 0 or end < next_us[0]):
+                next_us[0] = end
+            lane.items[(lane.head + kept) & mask] = envelope
+            kept += 1
+        lane.count = kept
+    return taken
 
 
 cdef class Mailbox:

@@ -87,6 +87,14 @@ cdef inline int64_t frame_accepted_us(const char* frame) noexcept nogil:
     return <int64_t>_u64(frame + 40)
 
 
+cdef inline int64_t frame_reply_by_us(const char* frame) noexcept nogil:
+    return <int64_t>_u64(frame + 48)
+
+
+cdef inline int64_t frame_expires_us(const char* frame) noexcept nogil:
+    return <int64_t>_u64(frame + 56)
+
+
 cdef inline size_t frame_size(const envelope_t* envelope) noexcept nogil:
     return FRAME_HEADER + block_text_size(envelope)
 

@@ -177,11 +177,13 @@ cdef extern from *:
     uint8_t cx_peek_u8 "cx_load_relaxed"(const uint8_t*) nogil
     int32_t cx_peek_i32 "cx_load_relaxed"(const int32_t*) nogil
     uint32_t cx_peek_u32 "cx_load_relaxed"(const uint32_t*) nogil
+    int64_t cx_peek_i64 "cx_load_relaxed"(const int64_t*) nogil
     uint64_t cx_peek_u64 "cx_load_relaxed"(const uint64_t*) nogil
     void cx_poke_ptr "cx_store_relaxed"(void**, void*) nogil
     void cx_poke_u8 "cx_store_relaxed"(uint8_t*, uint8_t) nogil
     void cx_poke_i32 "cx_store_relaxed"(int32_t*, int32_t) nogil
     void cx_poke_u32 "cx_store_relaxed"(uint32_t*, uint32_t) nogil
+    void cx_poke_i64 "cx_store_relaxed"(int64_t*, int64_t) nogil
     void cx_poke_u64 "cx_store_relaxed"(uint64_t*, uint64_t) nogil
     void cx_store_i32 "cx_store"(int32_t*, int32_t) nogil
     void cx_store_u32 "cx_store"(uint32_t*, uint32_t) nogil

@@ -1,12 +1,12 @@
 """See recovery.pxd."""
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, qsort, realloc
 from libc.string cimport memcpy
 
 from caxton._fast.backlog cimport Backlog
 from caxton._fast.live cimport Live
-from caxton._fast.segment cimport check_header, E_ACCEPTED, E_DEAD, E_HANDLED, E_NAME, ENTRY, entry_size, frame_size_of, HEADER, OFFSET_BITS
+from caxton._fast.segment cimport check_header, E_ACCEPTED, E_DEAD, E_HANDLED, E_NAME, end_in, ENTRY, entry_size, frame_size_of, HEADER, OFFSET_BITS
 from caxton._fast.segment import damaged
 
 
@@ -38,6 +38,7 @@ cdef class Recovery:
         cdef uint16_t count = 0
         cdef found_t* found
         cdef dict names = {}
+        cdef int64_t end
         cdef int i, kind
         check_header(segment, records)
         while at < length:
@@ -61,11 +62,12 @@ cdef class Recovery:
             elif kind == E_ACCEPTED and count and size >= ENTRY + 8 + 4 * <uint64_t>count:
                 memcpy(&order, bytes + at + ENTRY, 8)
                 frame_size = frame_size_of(bytes + at, size, count)
+                end = end_in(bytes + at, size, count)
                 for i in range(count):
                     memcpy(&number, bytes + at + ENTRY + 8 + 4 * i, 4)
                     if number not in names:
                         raise damaged(segment, at)
-                    self._found(sequence, names[number], segment << OFFSET_BITS | at >> 3, order, frame_size)
+                    self._found(sequence, names[number], segment << OFFSET_BITS | at >> 3, order, frame_size, end)
             elif (kind == E_HANDLED or kind == E_DEAD) and size >= ENTRY + 8 and number in names:
                 found = self._look(sequence, names[number])
                 if found != NULL:
@@ -85,7 +87,7 @@ cdef class Recovery:
             i = (i + 1) & (self.index_room - 1)
         return NULL
 
-    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order, uint32_t size) except -1:
+    cdef int _found(self, uint64_t sequence, uint32_t owner, uint64_t position, uint64_t order, uint32_t size, int64_t end) except -1:
         cdef found_t* found = self._look(sequence, owner)
         cdef found_t* larger
         cdef uint64_t i
@@ -109,6 +111,7 @@ cdef class Recovery:
         found.position = position
         found.order = order
         found.size = size
+        found.end = end
         return 0
 
     cdef int _reindex(self, uint64_t room) except -1:
@@ -137,5 +140,7 @@ cdef class Recovery:
                 backlog = backlogs[self.found[k].owner]
                 backlog.add(self.found[k].position)
                 backlog.found_bytes += self.found[k].size
+                if self.found[k].end and (backlog.found_end == 0 or self.found[k].end < backlog.found_end):
+                    backlog.found_end = self.found[k].end
                 live.count(self.found[k].position >> OFFSET_BITS, 1)
         return {owner: backlog for owner, backlog in zip(self.owners, backlogs) if len(backlog)}

@@ -71,6 +71,8 @@ ctypedef struct port_t:
     uint32_t backlog_bound
     uint64_t backlog_bytes  # frames of what waits in the store; asked when something more is to wait there
     uint64_t backlog_byte_bound
+    int64_t ends_us         # the first end (expires_at or reply_by) of what waits here or in the store; 0: none, peeked without the lock
+    uint64_t crashed_on     # sequence number of the message whose turn ended the last instance; 0: none did
     char pad[64]            # what another thread writes stands on cache lines of its own
     # counters, written by the journal's reader
     uint64_t handled

@@ -211,6 +211,11 @@ class Scheduler:
         """
     def drop(self, port_id: int) -> None:
         """Free the instance now, even inside a turn, whose message is for the next one; EVENT_EXITED(EXIT_KILLED)."""
+    def crashed_on(self, port_id: int) -> int:
+        """Which message's turn ended the port's last instance, by its sequence number; 0: none did, or it was dropped.
+
+        All attempts of one message have one number.
+        """
     def drain_port(self, port_id: int) -> None:
         """Take no new messages, as set_accepting(False), and handle what waits in the mailbox; EVENT_DRAINED."""
     def fire_timer(self, port_id: int, timer_id: int) -> None: ...
@@ -239,6 +244,18 @@ class Scheduler:
         *reason*: EXIT_*, or 100 - SEND_*.
         """
 
+    # -- messages whose time has passed, to which nobody has come; who takes them buries them --
+    def overdue_ports(self, now_us: int) -> list[int]:
+        """Ports where something waits, or did, that ends until then."""
+    def take_overdue(self, port_id: int, now_us: int) -> list[tuple[Envelope, int]]:
+        """Out of the mailbox, some at a time, each with its EXIT_*; the port is named again when there is more."""
+    def take_overdue_backlog(
+        self, port_id: int, segment: int, records: bytes, now_us: int
+    ) -> tuple[list[tuple[Envelope, int]], int]:
+        """Out of the backlog, as far as it lies in this segment; and how many others of it lie there."""
+    def look_again(self, port_id: int, at_us: int) -> None:
+        """Name the port among those that are overdue then."""
+
     # -- backlogs: what waits in the store (Ledger.refill says in which segment the next of it lies) --
     def refill(self, port_id: int, segment: int, records: bytes) -> int:
         """Move messages of the port's backlog that lie in this segment into its mailbox; how many.
@@ -247,6 +264,11 @@ class Scheduler:
         """
     def refilled(self, port_id: int) -> bool:
         """The answer to EVENT_REFILL is over; whether more is wanted already."""
+    def skip_damaged(self, port_id: int, segment: int, records: bytes, reason: int, detail: str) -> int:
+        """Give up the head of the backlog as far as it lies in this segment, which is damaged; how many messages.
+
+        Each is a dead letter, with what there is of it.
+        """
     def take_backlog(self, port_id: int, segment: int, records: bytes) -> list[Envelope]:
         """Messages of the port's backlog that lie in this segment, when nobody will handle it: settle or bury them."""
 

@@ -14,7 +14,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from caxton._fast.conversation cimport EVENT_CONVERSATION
-from caxton._fast.delivery cimport backlog_grows, backlog_shrinks, is_kept, is_queued
+from caxton._fast.delivery cimport backlog_grows, backlog_shrinks, end_of, is_kept, is_queued, note_end
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     DELIVERY_DURABLE,
@@ -51,7 +51,7 @@ from caxton._fast.journal cimport (
     SEQUENCE_BOOT,
 )
 from caxton._fast.ledger cimport Ledger
-from caxton._fast.mailbox cimport mailbox_is_empty, mailbox_pop, mailbox_push, mailbox_put
+from caxton._fast.mailbox cimport mailbox_is_empty, mailbox_pop, mailbox_push, mailbox_put, mailbox_take_over
 from caxton._fast.outbox cimport (
     event_free,
     event_new,
@@ -69,8 +69,10 @@ from caxton._fast.platform cimport (
     cx_load_ptr,
     cx_monotonic_ns,
     cx_peek_i32,
+    cx_peek_i64,
     cx_peek_u32,
     cx_peek_u64,
+    cx_poke_i64,
     cx_poke_u32,
     cx_poke_u64,
     cx_poke_u8,
@@ -122,7 +124,7 @@ from caxton._fast.workers cimport (
     RUNNING,
 )
 from caxton._fast.tracker cimport Tracker
-from caxton._fast.turns cimport let_go, next_epoch, REFILL_WINDOW, run, send, WANT_DRAINED, WANT_DROP, wants_refill
+from caxton._fast.turns cimport is_over, let_go, next_epoch, REFILL_WINDOW, run, send, WANT_DRAINED, WANT_DROP, wants_refill
 
 from caxton.core.errors import (
     AgentNotFound,
@@ -137,6 +139,7 @@ from caxton.core.errors import (
 )
 
 cdef enum:
+    OVERDUE_AT_ONCE = 256
     DRAIN_AT_MOST = 4096        # events of one drain(): one guest can make 65536 in a turn, and Trio has others to serve
 
 cdef uint8_t[16] NO_ID       # all zero: not set
@@ -286,7 +289,7 @@ cdef class Scheduler:
             self.rings[i] = &self.ring if i == 0 else &self.pool.workers[i - 1].ring
             self.rings[i].sequence = boot << SEQUENCE_BOOT | <uint64_t>i
             self.rings[i].step = <uint64_t>self.pool.count + 1
-        self.ledger.open_rings(self.pool.count + 1)
+        self.ledger.open_rings(self.rings, self.pool.count + 1)
 
     def __dealloc__(self):
         cdef event_t* event
@@ -369,14 +372,16 @@ cdef class Scheduler:
         cdef port_t* port = self.router.port(port_id)
         cdef uint32_t waiting
         cdef uint64_t waiting_bytes
+        cdef int64_t end
         cdef bint refill
-        waiting, waiting_bytes = self.ledger.name(port_id, owner)
+        waiting, waiting_bytes, end = self.ledger.name(port_id, owner)
         pthread_mutex_lock(&port.lock)
         cx_poke_u32(&port.backlog_bound, backlog)
         cx_poke_u64(&port.backlog_byte_bound, backlog_bytes)
         # they are counted among all already, since they were found
         cx_add_u64(&self.router.router.backlog_bytes, -waiting_bytes)
         backlog_grows(&self.router.router, port, waiting, waiting_bytes)
+        note_end(port, end)
         refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
         if refill:
@@ -460,6 +465,7 @@ cdef class Scheduler:
             self.ledger.not_moved(port.id, sequence)
             raise MemoryError
         backlog_shrinks(&self.router.router, port, 1, size)
+        note_end(port, end_of(envelope))
         if port.kind == PORT_HOST:
             announce = not port.announced
             port.announced = 1
@@ -497,6 +503,7 @@ cdef class Scheduler:
                 envelope_release(envelope)
         backlog_shrinks(&self.router.router, port, port.backlog, port.backlog_bytes)     # whoever closes it gives it up
         pthread_mutex_unlock(&port.lock)
+        self.ledger.closing(port_id)
         self.router.close_port(port_id)
         self._loosen(port_id)
         for message in left:
@@ -515,6 +522,75 @@ cdef class Scheduler:
             envelope.kept = DELIVERY_DURABLE
             taken.append(envelope_wrap(envelope))
         return taken
+
+    def skip_damaged(self, uint32_t port_id, uint64_t segment, bytes records not None, int reason, str detail not None):
+        """Give up what lies in this segment at the head of the port's backlog, for its bytes are damaged; how many messages."""
+        cdef port_t* port = self.router.find(port_id)
+        skipped = 0
+        while self.ledger.skip(port_id, segment, records, reason, detail):
+            skipped += 1
+            if port != NULL:
+                pthread_mutex_lock(&port.lock)
+                backlog_shrinks(&self.router.router, port, 1, 0)
+                pthread_mutex_unlock(&port.lock)
+        return skipped
+
+    # -- messages whose time has passed --
+
+    def overdue_ports(self, int64_t now_us):
+        """Ports where something waits, or did, that ends until then."""
+        cdef port_t* port
+        cdef int64_t end
+        cdef uint32_t i
+        found = []
+        for i in range(1, self.router._opened):
+            port = self.router.find(i)
+            if port != NULL:
+                end = cx_peek_i64(&port.ends_us)
+                if end and end <= now_us:
+                    found.append(i)
+        return found
+
+    def take_overdue(self, uint32_t port_id, int64_t now_us):
+        """Out of the mailbox: [(message, why)], some at a time; it has them no more, and they are still to be buried."""
+        cdef port_t* port = self.router.port(port_id)
+        cdef envelope_t* found[OVERDUE_AT_ONCE]
+        cdef uint32_t count, i
+        cdef int64_t end = 0
+        cdef bint refill
+        pthread_mutex_lock(&port.lock)
+        count = mailbox_take_over(&port.mailbox, now_us, found, OVERDUE_AT_ONCE, &end)
+        cx_poke_i64(&port.ends_us, end)
+        refill = wants_refill(port)
+        pthread_mutex_unlock(&port.lock)
+        if refill:
+            outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
+        return [(envelope_wrap(found[i]), is_over(found[i]) or EXIT_EXPIRED) for i in range(count)]
+
+    def take_overdue_backlog(self, uint32_t port_id, uint64_t segment, bytes records not None, int64_t now_us):
+        """The same out of the port's backlog in this segment; and how many others it has there."""
+        cdef port_t* port = self.router.port(port_id)
+        cdef Envelope envelope
+        cdef uint64_t size = 0
+        found, left, end = self.ledger.overdue(port_id, segment, records, now_us)
+        taken = []
+        for envelope in found:
+            size += envelope_frame_size(envelope.block)
+            envelope.block.kept = DELIVERY_DURABLE
+            taken.append((envelope, is_over(envelope.block) or EXIT_EXPIRED))
+        pthread_mutex_lock(&port.lock)
+        if taken:
+            backlog_shrinks(&self.router.router, port, <uint32_t>len(taken), size)
+        note_end(port, end)
+        pthread_mutex_unlock(&port.lock)
+        return taken, left
+
+    def look_again(self, uint32_t port_id, int64_t at_us):
+        """Name the port among those that are overdue then."""
+        cdef port_t* port = self.router.port(port_id)
+        pthread_mutex_lock(&port.lock)
+        note_end(port, at_us)
+        pthread_mutex_unlock(&port.lock)
 
     def settle(self, uint32_t port_id, Envelope envelope not None):
         """An agent outside has handled this message."""
@@ -738,6 +814,11 @@ cdef class Scheduler:
         pthread_mutex_unlock(&port.lock)
         if queue:
             pool_push(&self.pool, NULL, port)
+
+    def crashed_on(self, uint32_t port_id):
+        """Which message's turn ended the port's last instance, by its sequence number; 0: none did, or it was dropped."""
+        cdef port_t* port = self.router.find(port_id)
+        return port.crashed_on if port != NULL else 0
 
     def drain_port(self, uint32_t port_id):
         """Refuse new messages, handle what waits, also to be tried again; EVENT_DRAINED."""

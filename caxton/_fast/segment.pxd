@@ -11,7 +11,7 @@ A segment is 8 bytes (`CXJ`, version, zero) and entries, each a multiple of 8 by
 It does not know what is live: the ledger does. `tests/oracles/ledger.py` reads the same format.
 """
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport envelope_error_t, envelope_t
 
@@ -47,5 +47,7 @@ cdef int check_header(uint64_t segment, bytes records) except -1
 cdef uint64_t entry_size(const char* bytes, uint64_t length, uint64_t at) noexcept nogil
 # bytes that an `accepted` entry has for its frame, or that the frame says it has when these are fewer: 1 at least
 cdef uint32_t frame_size_of(const char* entry, uint64_t size, uint32_t count) noexcept nogil
+# when that message's time has passed (delivery.pxd); 0: never, or there is none
+cdef int64_t end_in(const char* entry, uint64_t size, uint32_t count) noexcept nogil
 # the message of an `accepted` entry; NULL: it is none
 cdef envelope_t* frame_of(const char* entry, uint64_t size, uint32_t count, envelope_error_t* error) noexcept nogil

@@ -1,11 +1,11 @@
 """See segment.pxd."""
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
 from caxton._fast.envelope cimport DEFAULT_LIMITS, envelope_error_t, envelope_from_frame, envelope_limits_t, envelope_t
-from caxton._fast.message_frame cimport FRAME_HEADER, frame_accepted_us, frame_message_id
+from caxton._fast.message_frame cimport FRAME_HEADER, frame_accepted_us, frame_expires_us, frame_message_id, frame_reply_by_us
 
 from caxton.core.errors import StoreError
 
@@ -79,6 +79,15 @@ cdef uint32_t frame_size_of(const char* entry, uint64_t size, uint32_t count) no
         return 1
     memcpy(&length, entry + start + 4, 4)
     return max(<uint32_t>min(<uint64_t>length, size - start), <uint32_t>1)
+
+
+cdef int64_t end_in(const char* entry, uint64_t size, uint32_t count) noexcept nogil:
+    cdef uint64_t start = ENTRY + receivers_size(count)
+    cdef int64_t expires, reply
+    if start + FRAME_HEADER > size:
+        return 0
+    expires, reply = frame_expires_us(entry + start), frame_reply_by_us(entry + start)
+    return min(expires, reply) if expires and reply else expires or reply
 
 
 cdef envelope_t* frame_of(const char* entry, uint64_t size, uint32_t count, envelope_error_t* error) noexcept nogil:

@@ -32,6 +32,8 @@ cdef int send(
 ) noexcept nogil
 # under the port's lock: its mailbox has become low and the store has more for it; EVENT_REFILL is to be sent
 cdef bint wants_refill(port_t* port) noexcept nogil
+# EXIT_EXPIRED or EXIT_LATE when the message's time has passed, else 0
+cdef int is_over(const envelope_t* turn) noexcept nogil
 # pool_t.run: what a thread does with a port that stood in its queue
 cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil
 # what is done with a queued port when the threads have ended

@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from caxton._fast.ahead cimport note_ahead
-from caxton._fast.delivery cimport backlog_grows, delivery_for, delivery_of, is_away, is_kept, must_spill, port_refusal
+from caxton._fast.delivery cimport backlog_grows, delivery_for, delivery_of, end_of, is_away, is_kept, must_spill, note_end, port_refusal
 from caxton._fast.activity cimport (
     DO_ENVELOPE,
     DO_HOST,
@@ -192,6 +192,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
             spilled.sequence = envelope.sequence
             ring_append(ring, &spilled, NULL)
         backlog_grows(pool.router, port, 1, envelope_frame_size(envelope))
+        note_end(port, end_of(envelope))
         port.received += 1
         announce = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
@@ -202,6 +203,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     if mailbox_push(&port.mailbox, envelope):
         pthread_mutex_unlock(&port.lock)
         return SEND_MEMORY
+    note_end(port, end_of(envelope))
     port.received += 1
     if port.kind == PORT_HOST:
         announce = not port.announced
@@ -591,6 +593,7 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     """The instance is gone, for the reason that it carries. The mailbox stays, and its message has another attempt or is a dead letter."""
     cdef port_t* port = agent.port
     cdef event_t* event
+    cdef uint64_t crashed_on = 0
     cdef int stream
     cdef bint closed
     for stream in range(1, 3):
@@ -599,6 +602,8 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     if agent.turn != NULL:
         if agent.exit_reason != EXIT_NORMAL:
             if agent.turn.kind == KIND_MESSAGE:
+                if agent.exit_reason != EXIT_KILLED:
+                    crashed_on = agent.turn.sequence
                 failed_turn(pool, worker, agent, agent.exit_reason, agent.exit_text, agent.exit_length, now)
             else:
                 if agent.turn.kind == KIND_TIMER and agent.exit_reason != EXIT_KILLED:
@@ -612,6 +617,7 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
     cx_store_ptr(&port.agent, NULL)
     port.schedule = IDLE
     port.wanted &= ~WANT_DROP
+    port.crashed_on = crashed_on
     closed = port.closed
     keep_timers(port)
     pthread_mutex_unlock(&port.lock)
@@ -680,7 +686,6 @@ cdef envelope_t* next_turn(port_t* port, int64_t now) noexcept nogil:
 
 
 cdef int is_over(const envelope_t* turn) noexcept nogil:
-    """EXIT_EXPIRED or EXIT_LATE when the message's time has passed, else 0."""
     cdef int64_t now
     if turn.kind != KIND_MESSAGE or (turn.expires_at_us == 0 and turn.reply_by_us == 0):
         return 0

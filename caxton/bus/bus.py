@@ -66,6 +66,7 @@ class Bus:
         self._missing: Missing = lambda capability: {}
         self._poster = Poster(scheduler, Known(0, 0) if known is None else known)
         self.mail = HeldMail(scheduler)
+        self.mail.on_over = self.ended
         self._replies = Replies(scheduler, self.mail)
         self.reserved = Reserved(scheduler, self.mail, self._poster)
         self._tapped = 0  # number of the last message that watchers were shown
@@ -252,6 +253,11 @@ class Bus:
                 self._poster.post(failure, AMS)
             except CaxtonError as error:
                 log.debug("the sender of %s cannot be told: %s", message.message_id, error)
+
+    def ended(self, code: int, message: Envelope) -> None:
+        """Its time has passed before anybody came to it; it is a dead letter."""
+        self._undelivered(code, message, "")
+        self.mail.on_hold()  # nobody else says that there is something to commit
 
     def return_to_senders(self, messages: Sequence[Envelope]) -> None:
         """Their receiver is gone; they are dead letters."""

@@ -33,6 +33,7 @@ from caxton.core.answer import SILENT
 
 AMS = "ams"
 
+DAMAGED = 201  # what the disk gave back of it is not what was written
 NOT_ACKNOWLEDGED = 200  # an agent outside was given the message again and again
 PLATFORM_UNREACHABLE = 210  # another platform, attempt for attempt
 PLATFORM_REFUSED = 211  # another platform took it for wrong
@@ -77,6 +78,7 @@ DEAD_REASONS: dict[int, str] = {
     NOT_ACKNOWLEDGED: "agent-not-responding",
     PLATFORM_UNREACHABLE: "foreign-agent-unreachable",
     PLATFORM_REFUSED: "foreign-agent-refused",
+    DAMAGED: "damaged",
 }
 DEAD_NUMBERS = {name: number for number, name in DEAD_REASONS.items()}
 

@@ -112,6 +112,7 @@ class Session:
             given = agent.unacknowledged.pop(agent.again.popleft(), None)
             if given is not None:
                 found.append(given[1])
+        found = self._mail.in_time(agent.port, found)
         self._note(found)
         return found
 

@@ -8,6 +8,8 @@ Rule 1: nothing is planned ahead. Each child has a phase (where it is) and a goa
 Rule 2: more than `max_restarts` ends that call for a restart, within `period`, and the supervisor gives up
         (supervisor(3): MaxR in MaxT). With one_for_one each child is counted for itself and only the offender is
         quarantined; with the other strategies the group is counted together and fails together.
+        Ends with one cause count once: the attempts of one message that no instance survives make a dead letter of it,
+        and are not to take the agent away from everybody else's.
 Rule 3: the first restart is at once, later ones wait longer and longer (core/retry.py).
 Rule 4: with one_for_all and rest_for_one children are stopped one at a time, the last started first, and started one
         at a time, the first first. With one_for_one nobody waits for anybody.
@@ -28,6 +30,9 @@ from caxton.core.retry import backoff
 BACKOFF_BASE = 0.1
 BACKOFF_FACTOR = 2.0
 BACKOFF_CAP = 10.0
+
+
+Recent = tuple[float, int]  # when, and of which cause
 
 
 class RestartType(StrEnum):
@@ -62,6 +67,7 @@ class Exit:
 
     reason: ExitReason
     text: str = ""
+    cause: int = 0  # the same for ends that are one and the same trouble; 0: nobody knows
 
     @property
     def is_normal(self) -> bool:
@@ -121,7 +127,7 @@ class Child:
     due: float = -inf  # not to be started before
     is_quarantined: bool = False
     restarts: int = 0  # since it was added
-    recent: deque[float] = attrs.field(factory=deque)  # rule 2, with one_for_one
+    recent: deque[Recent] = attrs.field(factory=deque)  # rule 2, with one_for_one
 
     @property
     def must_stop(self) -> bool:
@@ -137,7 +143,7 @@ class Supervisor:
     period: float
     rng: Random
     children: dict[str, Child] = attrs.field(factory=dict, init=False)  # in the order of their start
-    _recent: deque[float] = attrs.field(factory=deque, init=False)  # rule 2, of the group
+    _recent: deque[Recent] = attrs.field(factory=deque, init=False)  # rule 2, of the group
     _touched: dict[str, Child] = attrs.field(factory=dict, init=False)  # those with something to do, now or when due
 
     # -- what an operator says --
@@ -235,13 +241,15 @@ class Supervisor:
 
     def _restart(self, child: Child, exit: Exit, now: float) -> Iterator[Action]:
         recent = self._recent if self._in_order else child.recent
-        while recent and recent[0] < now - self.period:
+        while recent and recent[0][0] < now - self.period:
             recent.popleft()
         earlier = len(recent)
-        if earlier >= self.max_restarts:
+        is_known = exit.cause != 0 and any(cause == exit.cause for _, cause in recent)
+        if earlier >= self.max_restarts and not is_known:
             yield from self._give_up(child, exit, earlier + 1)
             return
-        recent.append(now)
+        if not is_known:
+            recent.append((now, exit.cause))
         child.restarts += 1
         wait = backoff(earlier - 1, BACKOFF_BASE, BACKOFF_FACTOR, BACKOFF_CAP, self.rng) if earlier else 0.0
         for each in self._affected(child):

@@ -279,6 +279,7 @@ class Agents:
             for spec in specs:
                 self._specs[spec.name] = spec
                 nursery.start_soon(self._bring_back, spec, timers.get(spec.name, []))
+        await self._give_up_strangers()
 
     async def _bring_back(self, spec: AgentSpec, timers: Sequence[Timer]) -> None:
         try:
@@ -346,8 +347,27 @@ class Agents:
         unacknowledged = self._bus.streams.forget(name)
         self._bus.return_to_senders([*unacknowledged, *waiting])
         for port in ports:
-            async for messages in abandon(self._scheduler, self._store, self._committer, port):
-                self._bus.return_to_senders(messages)
+            await self.give_up(port)
+
+    async def give_up(self, port: int) -> None:
+        """The backlog of a port that is closed: dead letters, and their senders are told."""
+        async for messages in abandon(self._scheduler, self._store, self._committer, port):
+            self._bus.return_to_senders(messages)
+        self._committer.look()
+
+    async def _give_up_strangers(self) -> None:
+        """What waits for agents that are no more: the server ended while it gave that up."""
+        known = {owner for spec in self._specs.values() for owner in _owners(spec)}
+        for owner in self._scheduler.ledger.owners_waiting():
+            # who never lived as an agent is one of the platform's, and has a port later
+            if owner not in known and await self._store.lifecycle.recent(owner.partition("#")[0], 1):
+                port = self._scheduler.open_port(f"{owner}#gone", host=True)  # no agent can have this name
+                self._scheduler.keep_port(port, owner)
+                self._bus.return_to_senders(self._scheduler.close_port(port))
+                try:
+                    await self.give_up(port)
+                except StoreError as error:
+                    log.warning("what waits for %s, who is no more, cannot be given up now: %s", owner, error)
 
     async def _roll_back(self, old: AgentSpec, module: Module | None, reason: str) -> None:
         name = old.name

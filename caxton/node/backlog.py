@@ -5,12 +5,13 @@ A backlog is a list of places in segments (`Ledger`); this file reads the segmen
 
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import trio
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import SEND_NO_RECEIVER, UNSENT, Scheduler
+from caxton.bus.delivery import DAMAGED
 from caxton.bus.known import Known
 from caxton.core.errors import CaxtonError, StoreError
 from caxton.node.committer import Committer
@@ -70,6 +71,7 @@ class Refills:
         self._asked: deque[int] = deque()
         self._later: list[int] = []  # ports whose backlog has to be written before it can be read
         self._idle = trio.lowlevel.ParkingLot()
+        self.on_closed: Callable[[int], Awaitable[None]] | None = None  # a port that is closed has a backlog
         self._last = (0, b"")  # the segment that was read last: the next port may want it too
 
     def put(self, port: int) -> None:
@@ -78,8 +80,8 @@ class Refills:
 
     def committed(self) -> None:
         """A transaction is in the store."""
-        if self._later:
-            self._asked.extend(self._later)
+        if wanted := [*self._later, *self._scheduler.ledger.take_late()]:
+            self._asked.extend(wanted)
             self._later.clear()
             self._idle.unpark_all()
 
@@ -90,6 +92,9 @@ class Refills:
                 await self._idle.park()
             port = self._asked.popleft()
             try:
+                if not self._scheduler.name_of(port) and self.on_closed is not None:
+                    await self.on_closed(port)
+                    continue
                 is_waiting = await self._refill(port)
             except StoreError as error:
                 log.warning("the backlog of %s cannot be read: %s", self._scheduler.name_of(port), error)
@@ -107,10 +112,27 @@ class Refills:
         """Whether the rest of the backlog has to be written first."""
         ledger = self._scheduler.ledger
         while segment := ledger.refill(port):
-            if self._scheduler.refill(port, segment, await self._records(segment)) == 0:
+            try:
+                moved = self._scheduler.refill(port, segment, await self._records(segment))
+            except StoreError as error:
+                moved = await self._skip(port, segment, error)
+            if moved == 0:
                 return False
         # the port counts what was left to the store at once, the ledger when it has read of it
         return self._scheduler.statistics(port).backlog > 0
+
+    async def _skip(self, port: int, segment: int, error: StoreError) -> int:
+        """What the disk gives back is not what was written: dead letters, so that the rest of the backlog goes on.
+
+        Raises the error again when it is of another kind: then it is tried again.
+        """
+        if error.details.get("cause") != "damaged":
+            raise error
+        records = await self._store.journal.read_unchecked(segment)
+        skipped = self._scheduler.skip_damaged(port, segment, records, DAMAGED, str(error))
+        name = self._scheduler.name_of(port)
+        log.error("%d messages for %s are given up, as dead letters: %s", skipped, name, error)
+        return skipped
 
     async def _records(self, segment: int) -> bytes:
         if self._last[0] != segment:

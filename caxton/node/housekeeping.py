@@ -1,5 +1,7 @@
 """Keeps the store within its bounds: handled messages by age and size, dead letters by age and number.
 
+When the disk is full, handled messages go before new ones are refused for long: their room is given back at once.
+
 It works every INTERVAL, and sooner when much has been written. What it deletes goes in small steps that give way to
 every other write; a fault of the disk is logged once, and the work is tried again.
 """
@@ -49,6 +51,29 @@ class Housekeeping:
             await trio.sleep(PAUSE)
             with trio.move_on_after(INTERVAL):
                 await self._busy.wait()
+
+    async def watch_disk(self) -> None:
+        """Give up what is only kept for looking back, while there is no room for anything else."""
+        while True:
+            fault = self._store.fault
+            if fault is not None and fault.details.get("cause") == "disk_full":
+                await self.make_room()
+            with trio.move_on_after(INTERVAL):
+                await self._store.wait_condition_changed()
+
+    async def make_room(self) -> None:
+        try:
+            deleted = await self._store.journal.delete_before(_us(time.time()), 0)
+            if not deleted.segments:
+                return
+            await self._store.journal.shrink(0)
+        except StoreError as error:
+            log.warning("the room of handled messages cannot be given back: %s", error)
+            return
+        text = f"the disk is full: {deleted.bytes} bytes of handled messages were given up before their time"
+        log.warning("%s", text)
+        details = {"segments_deleted": deleted.segments, "bytes_deleted": deleted.bytes}
+        self._events.emit("system.alert", {"severity": "warning", "message": text, "details": details})
 
     async def tidy(self) -> None:
         """One round."""

@@ -42,6 +42,7 @@ from caxton.node.committer import Committer
 from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
+from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
@@ -133,6 +134,8 @@ async def open_node(config: Config, *, wall_clock: Callable[[], float] = time.ti
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)
                     tasks.start_soon(node.conversations.run)
+                    tasks.start_soon(node.housekeeping.watch_disk)
+                    tasks.start_soon(Expiry(scheduler, store, bus).run)
                     tasks.start_soon(bus.streams.run)
                     await node.directory.restore()
                     tasks.start_soon(bus.reserved.run)
@@ -289,6 +292,7 @@ class Node:
         self.agents.on_deleted = self.directory.deleted
         self.bus.streams.on_presence = self.directory.attached
         self.bus.suggest(self.directory.missing)
+        self._refills.on_closed = self.agents.give_up
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
 
     def providers(self, address: str) -> Sequence[str]:

@@ -75,7 +75,7 @@ class Life:
         self._tell()
 
     def ended(self, code: int, text: str) -> None:
-        self._exit = Exit(EXIT_REASONS.get(code, ExitReason.KILLED), text)
+        self._exit = Exit(EXIT_REASONS.get(code, ExitReason.KILLED), text, self.scheduler.crashed_on(self.port))
         self._tell()
 
     def drained(self) -> None:

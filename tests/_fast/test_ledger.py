@@ -373,3 +373,43 @@ def test_nothing_is_recovered_before_or_after_its_time() -> None:
     ledger.recovered()
     with pytest.raises(InvalidTransition):
         ledger.recover(2, segment())
+
+
+def test_ports_that_are_closed_are_forgotten_when_nothing_refers_to_them() -> None:
+    past = Lives()
+    with past.begin() as life:
+        life.keep("stays")
+        life.send("stays", 1)
+        for number in range(300):
+            port = life.keep(f"off{number}")
+            life.send(f"off{number}", number)
+            life.commit()
+            life.scheduler.close_port(port)
+            segment = life.ledger.refill(port)
+            for message in life.scheduler.take_backlog(port, segment, past.segments[segment]):
+                if number != 7:  # nobody says what became of this one
+                    life.scheduler.bury(port, message, 1)
+            life.ledger.forget(port)
+            life.commit()
+            assert life.ledger.known_ports < 150
+        life.send("stays", 2)
+        life.commit()
+    assert past.twin.waiting() == {"stays": [b"1", b"2"], "off7": [b"7"]}
+
+
+def test_what_comes_for_a_port_that_is_forgotten_is_given_to_somebody() -> None:
+    past = Lives()
+    with past.begin() as life:
+        port = life.keep("off")
+        life.send("off", 1)  # its record is in the ring
+        life.scheduler.close_port(port)
+        life.ledger.forget(port)
+        life.commit()
+        assert list(life.ledger.take_late()) == [port]
+        assert life.ledger.backlog(port) == 1
+        segment = life.ledger.refill(port)
+        for message in life.scheduler.take_backlog(port, segment, past.segments[segment]):
+            life.scheduler.bury(port, message, 1)
+        life.commit()
+        assert life.ledger.live == 0
+        assert past.twin.live == {}

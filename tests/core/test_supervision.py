@@ -81,6 +81,28 @@ def test_the_fourth_end_within_a_minute_quarantines_the_child_and_nobody_else() 
     assert not supervisor.children["b"].is_quarantined
 
 
+@pytest.mark.parametrize("strategy", Strategy)
+def test_ends_with_one_cause_count_once(strategy: Strategy) -> None:
+    supervisor = a_family(strategy, "a", max_restarts=2)
+    now = 0.0
+    for cause in (7, 7, 7, 8, 8, 7):
+        assert supervisor.children["a"].phase is Phase.UP
+        supervisor.exited("a", Exit(ExitReason.TRAP, cause=cause), now)
+        now = supervisor.next_deadline() if supervisor.next_deadline() < inf else now
+        supervisor.tick(now)
+        supervisor.started("a", now)
+    assert supervisor.children["a"].restarts == 6
+    (action,) = supervisor.exited("a", Exit(ExitReason.TRAP, cause=9), now)
+    assert isinstance(action, Quarantined)
+
+
+def test_ends_without_a_cause_count_each() -> None:
+    supervisor = a_family(ONE_FOR_ONE, "a", max_restarts=1)
+    assert supervisor.exited("a", TRAP, 0.0) == [Start("a")]
+    supervisor.started("a", 0.0)
+    assert isinstance(supervisor.exited("a", TRAP, 1.0)[0], Quarantined)
+
+
 def test_what_lies_further_back_than_the_period_is_forgotten() -> None:
     supervisor = a_family(ONE_FOR_ONE, "a", max_restarts=1, period=10.0)
     assert supervisor.exited("a", TRAP, 0.0) == [Start("a")]

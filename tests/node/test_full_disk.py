@@ -1,17 +1,19 @@
 """A disk that fails under a running node: refused at once, told, and gone on with."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 from caxton.core.errors import StorageFull
+from caxton.core.views import EventFilter
 from caxton.node import Node
 from caxton.node import committer as committing
 from caxton.node import node as composition
 from caxton.store import open_store
+from caxton.store.reserve import Reserve
 from tests.api.serving import code_of, open_server, request_to
 from tests.node.opened import config, open_a_node
 from tests.node.wat import message
@@ -58,3 +60,29 @@ async def test_what_must_be_kept_is_refused_while_the_disk_fails(
                 while len(seen) < 3:
                     seen |= {mail.content for mail in await session.receive(10)}
             assert seen == {b"1", b"3", b"4"}
+
+
+async def test_handled_messages_are_given_up_when_the_disk_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, hold, reserve = False, Reserve.hold, tmp_path / "local.reserve"
+    monkeypatch.setattr(Reserve, "hold", lambda reserve: not full and hold(reserve))
+    with faulty_disk() as disk:
+        disk.is_full = lambda: full and reserve.exists()
+        async with a_node_on(disk, tmp_path, monkeypatch) as node:
+            async with node.bus.stream("rita") as session:
+                for number in range(20):
+                    await node.bus.settle([node.bus.post(message("rita", number))])
+                    session.ack([str(mail.message_id) for mail in await session.receive(10)])
+            await node.bus.settle([node.bus.post(message("rita", "waits"))])
+            before = (await node.store.journal.size()).segments
+            with node.bus.tap(100, EventFilter(types=("system.alert",))) as alerts:
+                full = True
+                with suppress(StorageFull):
+                    await node.bus.settle([node.bus.post(message("rita", "late"))])
+                assert "handled messages were given up" in str((await alerts.receive()).data["message"])
+            assert (await node.store.journal.size()).segments < before / 2
+            full = False
+            await sound_again(node)
+            async with node.bus.stream("rita") as session:
+                assert (await session.receive(10))[0].content == b'"waits"'
