@@ -26,7 +26,7 @@ class HeldMail:
         self._is_committed = scheduler.ledger.is_committed
         self._held: dict[int, deque[Envelope]] = {}
         self._over: deque[tuple[int, Envelope, int]] = deque()  # taken out of a port, to be buried
-        self.on_over: Callable[[int, Envelope], None] = lambda code, message: None  # it is a dead letter now
+        self.on_over: Callable[[int, int, Envelope], None] = lambda port, code, message: None  # it is a dead letter
         self.on_hold: Callable[[], None] = lambda: None  # something waits for a commit
 
     def receive(self, port: int, max_messages: int) -> list[Envelope]:
@@ -55,8 +55,8 @@ class HeldMail:
                 self._scheduler.bury(*self._over[0])
             except MailboxFull:
                 return  # the journal is behind; the next look tries again
-            _, message, code = self._over.popleft()
-            self.on_over(code, message)
+            port, message, code = self._over.popleft()
+            self.on_over(port, code, message)
 
     def _committed(self, port: int, max_messages: int) -> list[Envelope]:
         held = self._held.get(port)

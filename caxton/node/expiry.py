@@ -74,4 +74,4 @@ class Expiry:
                         await trio.sleep(RETRY_SECONDS)
                     else:
                         break
-                self._bus.ended(code, message)
+                self._bus.ended(port, code, message)
