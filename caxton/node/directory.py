@@ -193,6 +193,8 @@ class DirectoryDesk:
     async def _conclude(self) -> None:
         """Write what changed, then tell it. Raises Unanswered when it cannot be written: it is tried again."""
         facilitator = self.facilitator
+        for change in facilitator.changes:
+            self._route(change.name)  # at once: a lease that has ended has ended, whatever the disk does
         async with self._lock:
             if rows := list(facilitator.unsaved):
                 try:
@@ -201,7 +203,6 @@ class DirectoryDesk:
                     raise Unanswered("internal-error", f"the directory cannot be written now: {error}") from None
                 del facilitator.unsaved[: len(rows)]
         for change in facilitator.take_changes():
-            self._route(change.name)
             self._announce(change)
         for subscription, what, description in facilitator.take_news():
             told = {"change": what, "result": [as_told(description, float("inf"))]}

@@ -64,6 +64,7 @@ async def test_who_does_not_answer_in_time_has_not_bid() -> None:
         assert buyer.heard == []
 
 
+@pytest.mark.slow
 @virtual_time
 async def test_a_handler_may_take_its_time() -> None:
     async def slow(message: Message, agent: Actor) -> Say:
@@ -95,6 +96,7 @@ async def test_a_module_plays_with_agents_in_python() -> None:
         assert stage.status("echo") == "running"
 
 
+@pytest.mark.slow
 @virtual_time
 async def test_timers_of_a_module_follow_virtual_time() -> None:
     async with open_stage() as stage:
@@ -176,3 +178,13 @@ async def test_the_directory_is_there_too() -> None:
         await stage.passes(601)
         with pytest.raises(AgentNotFound):
             buyer.send("capability:buying", "inform", "its lease has ended")
+
+
+@virtual_time
+async def test_what_was_not_delivered_ends_its_session() -> None:
+    async with open_stage("messaging.retry_attempts=1") as stage:
+        await stage.wasm("frail", guest("crash"))
+        asker = await stage.agent("asker")
+        asker.send("frail", "request", {"n": 1}, protocol="fipa-request", conversation_id="c1")
+        assert (await asker.expect("failure", sender="ams")).conversation_id == "c1"
+        assert stage.conversation("c1").state("frail") == "UNDELIVERED"
