@@ -64,8 +64,8 @@ class Step:
     """Nanoseconds of one step; the target is 200."""
 
     unit = "ns"
-    params = [1, 100]
-    param_names = ["conversations"]
+    params = (1, 100)
+    param_names = ("conversations",)
 
     def setup(self, conversations: int) -> None:
         self.tracker, self.informs = subscribed(conversations)

@@ -53,12 +53,29 @@ cdef enum:
     STEP_ROUNDS = 4             # one round too many
     STEP_UNOPENED = 5           # there is no such session, and the act opens none
     STEP_UNTRACKED = 6          # beyond a limit
+    STEP_LOOP = 7               # it goes round in circles, and is not to be delivered
+
+    # why something is a loop
+    LOOP_HOPS = 1               # each message was the answer to one before, too many times
+    LOOP_TRAJECTORY = 2         # the same messages between the same, again and again
+    LOOP_REQUESTS = 3           # who is asked has asked, over others, who asks
+
+    # tracker_t.shapes: content that is not what its act needs, in language json
+    SHAPES_OFF = 0
+    SHAPES_REPORT = 1
+    SHAPES_REFUSE = 2
+    SHAPE_KEYS = 16
+    SHAPE_WAYS = 3
+    ACTS = 32
+    NO_PROTOCOL = 255
 
     # conversation_event_t.kind
     TOLD_VIOLATION = 1
     TOLD_TIMED_OUT = 2
     TOLD_ENDED = 3
     TOLD_LIMIT = 4
+    TOLD_LOOP = 5
+    TOLD_SHAPE = 6
 
 ctypedef struct protocol_t:
     uint8_t next[STATES_AT_MOST * 64]
@@ -150,6 +167,13 @@ ctypedef struct conversation_t:
     uint8_t dirty
     uint8_t stored              # it has a row
     uint8_t protocol            # of the first session
+    uint8_t mixed               # its sessions have several initiators
+    uint8_t loop_since          # steps since the one that is looked for again
+    uint8_t loop_period         # steps from one of its appearances to the next
+    uint32_t loop_times         # how often that was the same way
+    uint64_t loop_anchor        # of the step that is looked for
+    uint64_t loop_way           # of all steps since
+    uint64_t loop_last          # of the way the last time
     uint64_t number
     uint64_t messages
     int64_t started_us
@@ -222,6 +246,9 @@ ctypedef struct bounds_t:
     int64_t skew_ns
     int64_t idle_ns
     int64_t longest_ns
+    uint32_t repeats            # of one trajectory, before it is a loop; 0: it never is
+    uint32_t hops               # 0: any number
+    bint stop                   # loops are stopped
 
 ctypedef struct act_t:
     const envelope_t* envelope
@@ -246,6 +273,11 @@ ctypedef struct tracker_t:
     uint64_t secret[2]
     bounds_t limits
     bint keeps                  # rows are written
+    int32_t shapes              # SHAPES_*
+    uint32_t wanted[ACTS][SHAPE_WAYS]       # bit i: the member that key i names; 0: no such way
+    const char* keys[SHAPE_KEYS]
+    uint32_t key_lengths[SHAPE_KEYS]
+    uint32_t key_count
     outbox_t* outbox            # or NULL
     int32_t watch_ended         # atomic
     int64_t sleeping_ns         # atomic: when Trio comes anyway; 0: it is not told
@@ -268,6 +300,11 @@ cdef void tracker_free(tracker_t* tracker) noexcept nogil
 cdef int tracker_step(
     tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop, int64_t now_ns, int64_t now_us
 ) noexcept nogil
+
+# Before a message is routed, for those with a language or many hops: 0, or SEND_*. It has its message_id.
+cdef int tracker_admit(tracker_t* tracker, const envelope_t* envelope, int64_t now_us) noexcept nogil
+# whether the content has the members that its act needs
+cdef bint content_fits(const tracker_t* tracker, const envelope_t* envelope) noexcept nogil
 
 # moves the sessions whose deadline has come, and says how many
 cdef uint32_t tracker_tick(tracker_t* tracker, int64_t now_ns, int64_t now_us) noexcept nogil

@@ -11,8 +11,10 @@ from caxton._fast.envelope cimport (
     envelope_release,
     envelope_retain,
     envelope_t,
+    F_CONTENT,
     F_CONVERSATION_ID,
     F_IN_REPLY_TO,
+    F_LANGUAGE,
     F_PARAMS,
     F_PROTOCOL,
     F_RECEIVER,
@@ -35,6 +37,7 @@ from caxton._fast.platform cimport (
     pthread_mutex_lock,
     pthread_mutex_unlock,
 )
+from caxton._fast.router cimport SEND_HOPS, SEND_SHAPE
 from caxton._fast.sip_hash cimport sip_hash
 
 cdef extern from *:
@@ -54,6 +57,10 @@ cdef enum:
 
     SMALLEST = 16               # places of a shard's table
     FORGET_AT_ONCE = 16
+    LOOP_STEPS = 32             # of one period at most
+    LOOP_PAUSE_NS = 1_000_000_000       # a loop takes no longer between two steps
+    CYCLE_SESSIONS = 64         # of a conversation in which cycles are looked for
+    HASHED = 64                 # bytes of a content's beginning, and of its end
     HEAP_WAYS = 4
 
 cdef int64_t AWAY_AT_MOST = <int64_t>1 << 50       # microseconds to a deadline: what is further away is as good as never
@@ -739,6 +746,218 @@ cdef int session_step(tracker_t* tracker, shard_t* shard, session_t* session, co
     return STEP_MOVED
 
 
+# -- what is looked at before a message is routed ----------------------------------------------------------------------
+
+cdef inline const char* past_space(const char* at, const char* end) noexcept nogil:
+    while at < end and (at[0] == c' ' or at[0] == c'\n' or at[0] == c'\t' or at[0] == c'\r' or at[0] == c',' or at[0] == c':'):
+        at += 1
+    return at
+
+
+cdef inline const char* past_string(const char* at, const char* end) noexcept nogil:
+    """*at* stands behind the opening quote; the result behind the closing one."""
+    while at < end and at[0] != c'"':
+        at += 2 if at[0] == c'\\' else 1
+    return at + 1
+
+
+cdef const char* past_value(const char* at, const char* end) noexcept nogil:
+    """A number or a word ends before what follows it."""
+    cdef int depth = 0
+    while at < end:
+        if at[0] == c'"':
+            at = past_string(at + 1, end)
+        elif at[0] == c'{' or at[0] == c'[':
+            depth += 1
+            at += 1
+        elif at[0] == c'}' or at[0] == c']':
+            if depth == 0:
+                return at
+            depth -= 1
+            at += 1
+        elif depth == 0 and at[0] == c',':
+            return at
+        else:
+            at += 1
+            continue
+        if depth == 0:
+            return at
+    return end
+
+
+cdef bint content_fits(const tracker_t* tracker, const envelope_t* envelope) noexcept nogil:
+    """The content is JSON: the parser has seen it. It is read no further than needed."""
+    cdef const char* at = envelope_field(envelope, F_CONTENT)
+    cdef const char* end = at + envelope_field_length(envelope, F_CONTENT)
+    cdef const char* key
+    cdef const uint32_t* wanted = tracker.wanted[envelope.act]
+    cdef uint32_t found = 0, length, i
+    if wanted[0] == 0:
+        return True
+    at = past_space(at, end)
+    if at >= end or at[0] != c'{':
+        return False
+    at += 1
+    while True:
+        at = past_space(at, end)
+        if at >= end or at[0] != c'"':
+            return False
+        key = at + 1
+        at = past_string(key, end)
+        length = <uint32_t>(at - key) - 1
+        for i in range(tracker.key_count):
+            if tracker.key_lengths[i] == length and memcmp(tracker.keys[i], key, length) == 0:
+                found |= <uint32_t>1 << i
+        for i in range(SHAPE_WAYS):
+            if wanted[i] and found & wanted[i] == wanted[i]:
+                return True
+        at = past_value(past_space(at, end), end)
+
+
+cdef void tell_unrouted(tracker_t* tracker, const envelope_t* envelope, int kind, int step, int64_t now_us) noexcept nogil:
+    """Of a message that belongs to no conversation, or not yet."""
+    cdef conversation_event_t event
+    cdef const char* receiver = envelope_field(envelope, F_RECEIVER)
+    cdef uint32_t length = envelope_field_length(envelope, F_RECEIVER), i = 0
+    while i < length and receiver[i]:
+        i += 1
+    memset(&event, 0, sizeof(event))
+    event.kind = <uint8_t>kind
+    event.step = <uint8_t>step
+    event.protocol = NO_PROTOCOL
+    event.act = envelope.act
+    event.at_us = now_us
+    memcpy(event.message_id, envelope.message_id, 16)
+    tell(
+        tracker, event, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID),
+        envelope_field(envelope, F_SENDER), envelope_field_length(envelope, F_SENDER), receiver, i
+    )
+
+
+cdef inline bint is_json(const envelope_t* envelope) noexcept nogil:
+    cdef uint32_t word
+    if envelope.fields[F_LANGUAGE].length != 4:
+        return False
+    memcpy(&word, envelope_field(envelope, F_LANGUAGE), 4)
+    word |= 0x20202020
+    return memcmp(&word, b"json", 4) == 0
+
+
+cdef int tracker_admit(tracker_t* tracker, const envelope_t* envelope, int64_t now_us) noexcept nogil:
+    if tracker.limits.hops and envelope.hop_count > tracker.limits.hops:
+        # a chain is told of once, when it passes the limit
+        if envelope.hop_count == tracker.limits.hops + 1:
+            tell_unrouted(tracker, envelope, TOLD_LOOP, LOOP_HOPS, now_us)
+        if tracker.limits.stop:
+            return SEND_HOPS
+    if tracker.shapes != SHAPES_OFF and is_json(envelope) and not content_fits(tracker, envelope):
+        tell_unrouted(tracker, envelope, TOLD_SHAPE, 0, now_us)
+        if tracker.shapes == SHAPES_REFUSE:
+            return SEND_SHAPE
+    return 0
+
+
+# -- loops -----------------------------------------------------------------------------------------------------------
+
+cdef uint64_t hash_step(const session_t* session, const act_t* act) noexcept nogil:
+    """Who says what to whom, the content by its length, beginning and end."""
+    cdef const char* text = envelope_field(act.envelope, F_CONTENT)
+    cdef uint32_t length = envelope_field_length(act.envelope, F_CONTENT), i = 0, end = min(length, <uint32_t>HASHED)
+    cdef uint64_t digest = (<uint64_t>session.hash << 32 | length) ^ <uint64_t>act.act << 56 ^ <uint64_t>act.role << 62, word
+    while i + 8 <= end:
+        memcpy(&word, text + i, 8)
+        digest = (digest ^ word) * 0x9E3779B97F4A7C15ULL
+        digest ^= digest >> 32
+        i += 8
+        if i == HASHED and end == HASHED and length > 2 * HASHED:
+            # the last of it
+            text += length - 2 * HASHED
+            end = 2 * HASHED
+        elif i == HASHED and end == HASHED:
+            end = length
+    if i < length and i < end:
+        word = 0
+        memcpy(&word, text + i, end - i)
+        digest = (digest ^ word) * 0x9E3779B97F4A7C15ULL
+        digest ^= digest >> 32
+    return digest
+
+
+cdef bint is_looping(tracker_t* tracker, conversation_t* conversation, uint64_t step, int64_t now_ns) noexcept nogil:
+    """The steps since this one was seen last are those before it, for the so-manieth time."""
+    if now_ns - conversation.active_ns > LOOP_PAUSE_NS:
+        conversation.loop_times = 0
+    if tracker.limits.stop and conversation.loop_times > tracker.limits.repeats:
+        return step == conversation.loop_anchor         # it was stopped here, and is until there is a pause
+    conversation.loop_since += 1
+    conversation.loop_way = conversation.loop_way * 0x100000001B3ULL + step
+    if step == conversation.loop_anchor:
+        if conversation.loop_since == conversation.loop_period and conversation.loop_way == conversation.loop_last:
+            conversation.loop_times += 1
+        else:
+            conversation.loop_times = 1
+        conversation.loop_period = conversation.loop_since
+        conversation.loop_last = conversation.loop_way
+        conversation.loop_since = 0
+        conversation.loop_way = 0
+        return conversation.loop_times == tracker.limits.repeats
+    if conversation.loop_since > LOOP_STEPS:
+        conversation.loop_anchor = step
+        conversation.loop_since = 0
+        conversation.loop_way = 0
+        conversation.loop_times = 0
+    return False
+
+
+cdef bint closes_cycle(const tracker_t* tracker, const conversation_t* conversation, const act_t* act) noexcept nogil:
+    """Who is asked has asked somebody, who has asked somebody, ..., who asks now: in one protocol, and none of them has been answered."""
+    cdef const session_t* asked[CYCLE_SESSIONS]
+    cdef const session_t* session
+    cdef const session_t* before = NULL
+    cdef uint32_t count = 0, at = 0, i
+    cdef bint known
+    if conversation.sessions > CYCLE_SESSIONS or (
+        not conversation.mixed and is_initiator(conversation.first, act.sender, act.sender_length)
+    ):
+        return False
+    while True:
+        session = conversation.first
+        while session != NULL:
+            if session.protocol == act.protocol and not is_final(tracker, session) and (
+                is_initiator(session, act.receiver, act.receiver_length) if before == NULL
+                else is_initiator(session, before.names + before.initiator_length, before.participant_length)
+            ):
+                if is_participant(session, act.sender, act.sender_length):
+                    return True
+                known = False
+                for i in range(count):
+                    known = known or asked[i] == session
+                if not known:
+                    asked[count] = session
+                    count += 1
+            session = session.following
+        if at == count:
+            return False
+        before = asked[at]
+        at += 1
+
+
+cdef void tell_loop(tracker_t* tracker, const act_t* act, int why) noexcept nogil:
+    cdef conversation_event_t event
+    memset(&event, 0, sizeof(event))
+    event.kind = TOLD_LOOP
+    event.step = <uint8_t>why
+    event.protocol = act.protocol
+    event.act = act.act
+    event.role = act.role
+    event.at_us = act.now_us
+    memcpy(event.message_id, act.envelope.message_id, 16)
+    tell(
+        tracker, event, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID),
+        act.sender, act.sender_length, act.receiver, act.receiver_length
+    )
+
+
 cdef const char* find_key(const char* text, uint32_t length, const char* key, uint32_t key_length) noexcept nogil:
     """What stands behind the key's closing quote, or NULL."""
     cdef uint32_t i
@@ -812,6 +1031,8 @@ cdef session_t* open_session(
         not_ended(shard, conversation)
         cx_add_i32(&tracker.total, 1)
     conversation.open += 1
+    if not is_initiator(conversation.first, act.sender, act.sender_length):
+        conversation.mixed = 1
     return session
 
 
@@ -870,6 +1091,11 @@ cdef int tracker_step(
             pthread_mutex_unlock(&shard.lock)
             return STEP_MOVED
         elif tracker.protocols[protocol].next[act.act]:
+            if conversation != NULL and tracker.limits.repeats and closes_cycle(tracker, conversation, &act):
+                tell_loop(tracker, &act, LOOP_REQUESTS)
+                if tracker.limits.stop:
+                    pthread_mutex_unlock(&shard.lock)
+                    return STEP_LOOP
             session = open_session(tracker, shard, conversation, hash, &act)
             step = STEP_UNTRACKED
         else:
@@ -894,6 +1120,13 @@ cdef int tracker_step(
         act.role = ROLE_PARTICIPANT
     conversation = session.conversation
     before = session.main
+    if tracker.limits.repeats and is_looping(tracker, conversation, hash_step(session, &act), now_ns):
+        if conversation.loop_times == tracker.limits.repeats:
+            tell_loop(tracker, &act, LOOP_TRAJECTORY)
+            conversation.loop_times += 1
+        if tracker.limits.stop:
+            pthread_mutex_unlock(&shard.lock)
+            return STEP_LOOP
     step = session_step(tracker, shard, session, &act)
     conversation.messages += 1
     conversation.active_ns = now_ns

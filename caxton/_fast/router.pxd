@@ -40,6 +40,8 @@ cdef enum:
     SEND_MEMORY = -7
     SEND_LIMIT = -8
     SEND_STORE = -9         # the store takes nothing now: its disk is full or fails
+    SEND_LOOP = -10         # it goes round in circles, and these are to be stopped
+    SEND_SHAPE = -11        # its content is not what the act needs, and such are to be refused
     UNSENT = 100            # a dead letter's reason for one of them: 100 - code
 
 # What a hop reads and writes stands on the first lines, in the order of its way.

@@ -68,6 +68,8 @@ SEND_MAILBOX_FULL: Final[int]
 SEND_TOO_LARGE: Final[int]
 SEND_STOPPED: Final[int]
 SEND_HOPS: Final[int]
+SEND_LOOP: Final[int]  # it goes round in circles, and these are to be stopped
+SEND_SHAPE: Final[int]  # its content is not what its act needs, and such are to be refused
 SEND_MEMORY: Final[int]
 UNSENT: Final[int]  # a dead letter's reason for one of them: UNSENT - code
 SEND_STORE: Final[int]  # the message has to be kept, and the store takes nothing now

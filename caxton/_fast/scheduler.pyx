@@ -92,9 +92,11 @@ from caxton._fast.router cimport (
     router_reclaim,
     SEND_HOPS,
     SEND_INVALID,
+    SEND_LOOP,
     SEND_MAILBOX_FULL,
     SEND_MEMORY,
     SEND_NO_RECEIVER,
+    SEND_SHAPE,
     SEND_STOPPED,
     SEND_STORE,
     SEND_TOO_LARGE,
@@ -152,7 +154,7 @@ globals().update({
     "EXIT_NORMAL": EXIT_NORMAL, "EXIT_TRAP": EXIT_TRAP, "EXIT_TIMEOUT": EXIT_TIMEOUT, "EXIT_INIT": EXIT_INIT,
     "EXIT_KILLED": EXIT_KILLED, "EXIT_MEMORY": EXIT_MEMORY, "EXIT_REFUSED": EXIT_REFUSED, "EXIT_EXPIRED": EXIT_EXPIRED, "EXIT_LATE": EXIT_LATE,
     "SEND_INVALID": SEND_INVALID, "SEND_NO_RECEIVER": SEND_NO_RECEIVER, "SEND_MAILBOX_FULL": SEND_MAILBOX_FULL,
-    "SEND_TOO_LARGE": SEND_TOO_LARGE, "SEND_STOPPED": SEND_STOPPED, "SEND_HOPS": SEND_HOPS, "SEND_STORE": SEND_STORE, "SEND_MEMORY": SEND_MEMORY,
+    "SEND_TOO_LARGE": SEND_TOO_LARGE, "SEND_STOPPED": SEND_STOPPED, "SEND_HOPS": SEND_HOPS, "SEND_LOOP": SEND_LOOP, "SEND_SHAPE": SEND_SHAPE, "SEND_STORE": SEND_STORE, "SEND_MEMORY": SEND_MEMORY,
     "UNSENT": UNSENT,
 })  # fmt: skip
 
@@ -179,6 +181,16 @@ def send_error(int code, receiver):
         )
     if code == SEND_MEMORY:
         return ResourceLimitExceeded("no memory left for the message")
+    if code == SEND_SHAPE:
+        return InvalidMessage(
+            "the content is not what its act needs in language json",
+            hint="docs/conversations.md has the members of each act; messaging.content_shapes says whether such messages are refused",
+            details={"field": "content"},
+        )
+    if code == SEND_LOOP or code == SEND_HOPS:
+        return DeliveryFailed(
+            f"the message to {receiver!r} goes round in circles", hint="messaging.loops says what a loop is, and whether it is stopped"
+        )
     return DeliveryFailed(f"the message to {receiver!r} was not delivered (code {code})")
 
 

@@ -12,6 +12,7 @@ cdef class Tracker:
     cdef dict numbers           # (protocol, state) -> their numbers
     cdef bytes _row(self, uint32_t hash, bytes id, uint64_t number)
     cdef _load(self, protocol)
+    cdef _load_shapes(self)
     cdef _name(self, bytes token, uint32_t protocol)
     cdef _told(self, conversation_event_t* event)
     cdef _keep(self, conversation_t* conversation, kept)

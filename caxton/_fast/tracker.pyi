@@ -11,6 +11,7 @@ LATE: int  # and not to be delivered
 ROUNDS: int
 UNOPENED: int
 UNTRACKED: int
+LOOP: int  # and not to be delivered
 
 class Tracker:
     """All conversations of the node. `Scheduler.tracker` is the one that the router asks."""
@@ -29,8 +30,17 @@ class Tracker:
         idle: float = ...,
         longest: float = ...,
         keeps: bool = ...,
+        content_shapes: int = ...,
+        max_hops: int = ...,
+        max_repeats: int = ...,
+        stop_loops: bool = ...,
     ) -> None:
-        """Bounds and times, in seconds; max_conversations 0: nothing is followed."""
+        """Bounds and times, in seconds; max_conversations 0: nothing is followed.
+
+        *content_shapes*: 0 not looked at, 1 told, 2 refused. *max_hops*, *max_repeats* 0: as many as there are.
+        """
+    def content_fits(self, message: Envelope) -> bool:
+        """Whether the content is what core/shapes.py says of its act."""
     def watch_ended(self, wanted: bool) -> None:
         """Whether `conversation.ended` is told; it is counted in any case."""
     # -- looking --

@@ -30,10 +30,12 @@ from caxton.core.conversations import (
     format_id,
     seen,
 )
-from caxton.core.performatives import ACTS_BY_CODE
+from caxton.core.performatives import ACT_CODES, ACTS_BY_CODE
 from caxton.core.protocols import BY_TOKEN, PROTOCOLS
 from caxton.core.protocols.arrays import arrays_of
 from caxton.core.protocols.protocol import CANCELLING
+from caxton.core.shapes import SHAPES
+from caxton.core.shapes import told as shape_told
 
 cdef enum:
     LIST_AT_MOST = 1000
@@ -42,13 +44,20 @@ cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 
 globals().update({
     "MOVED": STEP_MOVED, "REPEATED": STEP_REPEATED, "ILLEGAL": STEP_ILLEGAL, "LATE": STEP_LATE,
-    "ROUNDS": STEP_ROUNDS, "UNOPENED": STEP_UNOPENED, "UNTRACKED": STEP_UNTRACKED,
+    "ROUNDS": STEP_ROUNDS, "UNOPENED": STEP_UNOPENED, "UNTRACKED": STEP_UNTRACKED, "LOOP": STEP_LOOP,
 })  # fmt: skip
 
 VIOLATION_TYPES = {
     STEP_ILLEGAL: "conversation.out_of_sequence", STEP_LATE: "conversation.late", STEP_ROUNDS: "conversation.out_of_sequence",
     STEP_UNOPENED: "conversation.out_of_sequence", STEP_UNTRACKED: "conversation.limit",
 }  # fmt: skip
+
+
+LOOPS = {
+    LOOP_HOPS: "each message was the answer to one before, more often than messaging.loops.max_hops allows",
+    LOOP_TRAJECTORY: "the same messages go to and fro, as often as messaging.loops.max_repeats says",
+    LOOP_REQUESTS: "who is asked has asked, over others, who asks now",
+}
 
 
 # -- rows ------------------------------------------------------------------------------------------------------------
@@ -253,6 +262,7 @@ cdef class Tracker:
             self._load(protocol)
         for token, protocol in BY_TOKEN.items():
             self._name(token.encode(), PROTOCOLS.index(protocol))
+        self._load_shapes()
         self.configure()
 
     def __dealloc__(self):
@@ -287,6 +297,23 @@ cdef class Tracker:
         self.states.append(arrays.states)
         self.tracker.protocol_count += 1
 
+    cdef _load_shapes(self):
+        cdef bytes key
+        names = sorted({name for ways in SHAPES.values() for members in ways for name in members})
+        assert len(names) <= SHAPE_KEYS
+        for i, name in enumerate(names):
+            key = name.encode()
+            self.names.append(key)
+            self.tracker.keys[i] = key
+            self.tracker.key_lengths[i] = <uint32_t>len(key)
+        self.tracker.key_count = <uint32_t>len(names)
+        for act, ways in SHAPES.items():
+            for i, members in enumerate(ways):
+                self.tracker.wanted[ACT_CODES[act]][i] = sum(1 << names.index(name) for name in members)
+
+    def content_fits(self, Envelope message not None):
+        return content_fits(&self.tracker, message.block)
+
     cdef _name(self, bytes token, uint32_t protocol):
         cdef token_t* item = &self.tracker.tokens[self.tracker.token_count]
         assert self.tracker.token_count < PROTOCOLS_AT_MOST and len(token) < TOKEN_AT_MOST
@@ -297,7 +324,8 @@ cdef class Tracker:
 
     def configure(
         self, *, uint32_t max_conversations=100_000, uint32_t max_participants=4096, uint32_t kept_ended=10_000, double kept_seconds=600.0,
-        double first_answer=60.0, uint32_t max_rounds=10, double clock_skew=2.0, double idle=1800.0, double longest=86_400.0, bint keeps=False
+        double first_answer=60.0, uint32_t max_rounds=10, double clock_skew=2.0, double idle=1800.0, double longest=86_400.0, bint keeps=False,
+        int content_shapes=SHAPES_OFF, uint32_t max_hops=0, uint32_t max_repeats=0, bint stop_loops=False
     ):
         cdef bounds_t bounds
         bounds.conversations = max_conversations
@@ -309,7 +337,11 @@ cdef class Tracker:
         bounds.skew_ns = <int64_t>(clock_skew * 1e9)
         bounds.idle_ns = <int64_t>(idle * 1e9)
         bounds.longest_ns = <int64_t>(longest * 1e9)
+        bounds.hops = max_hops
+        bounds.repeats = max_repeats
+        bounds.stop = stop_loops
         self.tracker.limits = bounds
+        self.tracker.shapes = content_shapes
         self.tracker.keeps = keeps
 
     def watch_ended(self, bint wanted):
@@ -486,8 +518,8 @@ cdef class Tracker:
         return told, late
 
     cdef _told(self, conversation_event_t* event):
-        protocol = PROTOCOLS[event.protocol]
-        states = self.states[event.protocol]
+        protocol = PROTOCOLS[event.protocol] if event.protocol != NO_PROTOCOL else None
+        states = self.states[event.protocol] if event.protocol != NO_PROTOCOL else ("",)
         cdef bytes text = event.text[:event.id_length + event.sender_length + event.receiver_length]
         cdef uint32_t a = event.id_length, b = event.id_length + event.sender_length
         before, after = states[event.before], states[event.after]
@@ -507,6 +539,13 @@ cdef class Tracker:
                 told = "expected " + told
             if event.cancelling and not protocol.is_final(before):
                 before = after = CANCELLING
+        elif event.kind == TOLD_LOOP:
+            type = "conversation.loop"
+            told = LOOPS[event.step]
+            before = after = ""
+        elif event.kind == TOLD_SHAPE:
+            type = "conversation.shape"
+            told = shape_told(ACTS_BY_CODE[event.act])
         elif event.kind == TOLD_TIMED_OUT:
             type = "conversation.timed_out"
             who = ("nobody", "the initiator", "the participant")[event.role]
@@ -515,7 +554,7 @@ cdef class Tracker:
             type = "conversation.ended"
             told = ""
         return ConversationEvent(
-            type=type, at=event.at_us / 1e6, conversation_id=text[:a].decode(), protocol=protocol.name, sender=text[a:b].decode(),
+            type=type, at=event.at_us / 1e6, conversation_id=text[:a].decode(), protocol=protocol.name if protocol is not None else "", sender=text[a:b].decode(),
             receiver=text[b:].decode(), performative=act, message_id=format_id(event.message_id[:16]), state=before, after=after, told=told,
         )
 
@@ -608,6 +647,7 @@ cdef class Tracker:
                 if session == NULL:
                     raise MemoryError
                 self._fill(session, item, main)
+                conversation.mixed = conversation.mixed or item.initiator != found.sessions[0].initiator
                 if not self.tracker.protocols[protocol].flags[main] & STATE_FINAL:
                     conversation.open += 1
                     session.held_ns = now_ns + (item.held_us - now_us) * 1000 if item.held_us else 0

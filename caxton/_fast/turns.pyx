@@ -16,7 +16,7 @@ from caxton._fast.activity cimport (
     DO_SCHEDULE,
     set_activity,
 )
-from caxton._fast.conversation cimport STEP_LATE, tracker_step, tracker_t
+from caxton._fast.conversation cimport STEP_LATE, STEP_LOOP, tracker_admit, tracker_step, tracker_t
 from caxton._fast.envelope cimport (
     DELIVERY_UNSAID,
     DELIVERY_VOLATILE,
@@ -25,6 +25,7 @@ from caxton._fast.envelope cimport (
     envelope_retain,
     envelope_stamp,
     envelope_t,
+    F_LANGUAGE,
     F_PROTOCOL,
     KIND_HEALTH,
     KIND_INIT,
@@ -77,6 +78,7 @@ from caxton._fast.router cimport (
     port_retain,
     port_t,
     router_resolve_all,
+    SEND_LOOP,
     SEND_MAILBOX_FULL,
     SEND_MEMORY,
     targets_t,
@@ -162,16 +164,22 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     cdef uint8_t delivery = delivery_for(envelope, port)
     cdef bint queue = False, announce = False, spill = False
     cdef record_t spilled
-    cdef int outcome
+    cdef int outcome, step = 0
     pthread_mutex_lock(&port.lock)
     outcome = port_refusal(pool.router, port, envelope, delivery)
     if outcome:
         pthread_mutex_unlock(&port.lock)
         return outcome
-    # before the receiver can see it: its answer comes after it, whichever thread sends that
-    if envelope.fields[F_PROTOCOL].length and pool.tracker != NULL and tracker_step(
-        <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery), record != NULL, envelope.queued_ns, envelope.accepted_us
-    ) == STEP_LATE:
+    if envelope.fields[F_PROTOCOL].length and pool.tracker != NULL:
+        # before the receiver can see it: its answer comes after it, whichever thread sends that
+        step = tracker_step(
+            <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery), record != NULL, envelope.queued_ns,
+            envelope.accepted_us
+        )
+        if step == STEP_LOOP:
+            pthread_mutex_unlock(&port.lock)
+            return SEND_LOOP
+    if step == STEP_LATE:
         reject_late(pool, worker, ring, envelope, record)
         pthread_mutex_unlock(&port.lock)
         envelope_release(envelope)
@@ -319,6 +327,10 @@ cdef int send(
         ring.sequence += ring.step
         envelope.sequence = ring.sequence
         envelope.kept = DELIVERY_UNSAID
+        if (envelope.fields[F_LANGUAGE].length or envelope.hop_count > 1) and pool.tracker != NULL:
+            outcome = tracker_admit(<tracker_t*>pool.tracker, envelope, envelope.accepted_us)
+            if outcome:
+                return outcome
     now_doing(worker, DO_ROUTER)
     memset(&record, 0, sizeof(record_t))
     record.kind = RECORD_ACCEPTED

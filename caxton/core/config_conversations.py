@@ -1,8 +1,9 @@
-"""The keys of `messaging.conversations`: what the tracker holds, and when it gives up."""
+"""The keys of `messaging.conversations` and `messaging.loops`: what is followed, and when that is given up."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from caxton.core.settings import Count, Key, Positive, Seconds
 
@@ -32,3 +33,16 @@ class ConversationsConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 86_400.0
     max_rounds: Annotated[Positive, Key("rounds of an iterated contract net")] = 10
+
+
+class LoopsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    policy: Annotated[
+        Literal["report", "stop"],
+        Key("[loops](conversations.md#loops) are told, or also stopped: the message is refused, and its sender told"),
+    ] = "report"
+    max_hops: Annotated[
+        Annotated[int, Meta(ge=0, le=253)], Key("answers to answers from where on a chain is a loop; 0 is never")
+    ] = 200
+    max_repeats: Annotated[
+        Count, Key("how often the same messages go to and fro in a conversation before that is a loop; 0 is never")
+    ] = 100

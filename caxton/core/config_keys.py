@@ -18,7 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from caxton.core.config_conversations import ConversationsConfig
+from caxton.core.config_conversations import ConversationsConfig, LoopsConfig
 from caxton.core.config_fipa import check_fipa
 from caxton.core.config_later import (
     FREE_TABLE,
@@ -177,6 +177,11 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     dead_letter_size: Annotated[Count, Key("dead letters that are kept; the oldest go first")] = 100_000
     dead_letter_age: Annotated[Seconds, Key("how long they are kept")] = 30 * 86_400.0
     conversations: ConversationsConfig = ConversationsConfig()
+    loops: LoopsConfig = LoopsConfig()
+    content_shapes: Annotated[
+        Literal["off", "report", "refuse"],
+        Key("content in `language` `json` that is not [what its act needs](conversations.md#content)"),
+    ] = "report"
 
 
 class DirectoryConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from caxton.core.protocols.protocol import CANCELLING, START, Protocol
 VERSION = 1
 LATEST_US = 1 << 52  # microseconds since the epoch: the year 2112
 ROLES = (None, Role.INITIATOR, Role.PARTICIPANT)
-KINDS = ("out-of-sequence", "late", "round", "unopened", "shape")  # VIOLATION_* of conversation.pxd
+KINDS = ("out-of-sequence", "late", "round", "unopened")  # VIOLATION_* of conversation.pxd
 
 
 class Expected(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +33,7 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     """An act that changed nothing, and was not a repetition."""
 
     at: float  # seconds since the epoch
-    kind: Literal["out-of-sequence", "late", "round", "unopened", "shape"]
+    kind: Literal["out-of-sequence", "late", "round", "unopened"]
     role: Role | None
     performative: str
     state: str  # that it met

@@ -20,7 +20,7 @@ from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
 from caxton.bus.bus import Bus
 from caxton.bus.delivery import AMS
-from caxton.core.config_conversations import ConversationsConfig
+from caxton.core.config_keys import MessagingConfig
 from caxton.core.conversations import (
     Conversation,
     ConversationEvent,
@@ -41,13 +41,17 @@ LONGEST_NAP = 3600.0  # of the task, so that nothing depends on a deadline years
 REMEMBERED_AT_ONCE = 1000  # messages
 LOGGED_AT_ONCE = 20  # lines about illegal acts; the others are events only
 
-TOLD_TO_SENDER = frozenset({"conversation.out_of_sequence", "conversation.late", "conversation.limit"})
+SHAPES = ("off", "report", "refuse")
+TOLD_TO_SENDER = frozenset(
+    {"conversation.out_of_sequence", "conversation.late", "conversation.limit", "conversation.loop"}
+)
 
 
 class Conversations:
     def __init__(
-        self, scheduler: Scheduler, store: Store, bus: Bus, committer: Committer, config: ConversationsConfig
+        self, scheduler: Scheduler, store: Store, bus: Bus, committer: Committer, messaging: MessagingConfig
     ) -> None:
+        config, loops = messaging.conversations, messaging.loops
         self.tracker = scheduler.tracker
         self._scheduler = scheduler
         self._store = store
@@ -66,6 +70,10 @@ class Conversations:
             idle=config.idle_timeout,
             longest=config.max_age,
             keeps=True,
+            content_shapes=SHAPES.index(messaging.content_shapes),
+            max_hops=loops.max_hops,
+            max_repeats=loops.max_repeats,
+            stop_loops=loops.policy == "stop",
         )
         bus.on_undelivered = self.undelivered
 
@@ -217,7 +225,8 @@ class Conversations:
 def line_of(event: ConversationEvent) -> str:
     """For the log of who sent it."""
     what = event.type.removeprefix("conversation.").replace("_", " ")
-    return f"{what}: {event.performative} to {event.receiver} in {event.state} of {event.protocol}: {event.told}"
+    where = f" in {event.state} of {event.protocol}" if event.state else ""
+    return f"{what}: {event.performative} to {event.receiver}{where}: {event.told}"
 
 
 def cancellation(conversation_id: str, session: Session, reason: str) -> bytes:

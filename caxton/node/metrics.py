@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from caxton._fast.scheduler import Scheduler
 from caxton.core.agent import AgentState
 from caxton.node.agents import Agents
@@ -39,6 +41,7 @@ class Metrics:
             "messages": self._messages,
             "resources": self._resources,
             "performance": self._performance,
+            "conversations": self._conversations,
         }
         wanted = {name: group for name, group in groups.items() if not fields or name in fields}
         return {"timestamp": time.time(), **{name: group() for name, group in wanted.items()}}
@@ -68,6 +71,10 @@ class Metrics:
             "queue_size": totals["waiting"],
             "dead_letters": self._letters.figures,
         }
+
+    # Any: numbers, and endings by protocol
+    def _conversations(self) -> Mapping[str, Any]:
+        return msgspec.structs.asdict(self._scheduler.tracker.statistics())
 
     def _resources(self) -> Mapping[str, float]:
         now, used = time.monotonic(), time.process_time()

@@ -240,7 +240,7 @@ class Node:
             store,
             bus,
             committer,
-            config.messaging.conversations,
+            config.messaging,
         )
         self.dead_letters = DeadLetters(store, bus)
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from caxton._fast.envelope import Envelope
-from caxton._fast.tracker import ILLEGAL, LATE, MOVED, REPEATED, ROUNDS, UNOPENED, UNTRACKED, Tracker
+from caxton._fast.tracker import ILLEGAL, LATE, LOOP, MOVED, REPEATED, ROUNDS, UNOPENED, UNTRACKED, Tracker
 from caxton.core.conversations import Conversation, decode_row
 from caxton.core.errors import InvalidMessage
 from caxton.core.performatives import Performative
@@ -606,3 +606,97 @@ def test_waiting_ends_with_the_earliest_deadline() -> None:
     rig = Rig()
     rig.say("request", reply_in=5.0)
     assert rig.tracker.wait_seconds() == pytest.approx(5.0, abs=0.5)
+
+
+# -- loops --
+
+
+def loops(rig: Rig) -> list[str]:
+    return [event.told for event in rig.tracker.read_events()[0] if event.type == "conversation.loop"]
+
+
+def ping_pong(rig: Rig, times: int, pause: float = 0.001) -> list[int]:
+    """The same two messages of an auction, again and again."""
+    say = {"protocol": "fipa-auction-english"}
+    rig.say("inform", **say)
+    outcomes = []
+    for _ in range(times):
+        for act, sender, receiver in (("cfp", "a", "b"), ("propose", "b", "a"), ("reject-proposal", "a", "b")):
+            rig.clock.now += pause
+            outcomes.append(rig.say(act, sender, receiver, **say))
+    return outcomes
+
+
+def test_the_same_trajectory_is_told_once_and_goes_on() -> None:
+    rig = Rig(max_repeats=10)
+    assert set(ping_pong(rig, 60)) == {MOVED}
+    assert loops(rig) == ["the same messages go to and fro, as often as messaging.loops.max_repeats says"]
+
+
+def test_it_is_stopped_where_that_is_wanted() -> None:
+    rig = Rig(max_repeats=10, stop_loops=True)
+    outcomes = ping_pong(rig, 60)
+    first = outcomes.index(LOOP)
+    assert 30 <= first < 90
+    assert len(loops(rig)) == 1
+    state = rig.state()
+    assert rig.say("cancel", protocol="fipa-auction-english") == MOVED  # another message may pass
+    assert state in ("OPEN", "CALLED", "BID")
+
+
+def test_what_takes_its_time_is_no_loop() -> None:
+    rig = Rig(max_repeats=10)
+    ping_pong(rig, 60, pause=1.5)
+    assert loops(rig) == []
+
+
+@pytest.mark.parametrize("length", [1, 8, 63, 64, 65, 127, 128, 129, 500])
+def test_another_content_is_another_message(length: int) -> None:
+    rig = Rig(max_repeats=3)
+    rig.say("subscribe", protocol="fipa-subscribe")
+    rig.say("agree", "b", "a", protocol="fipa-subscribe")
+    for number in range(200):
+        data = {
+            "performative": "inform",
+            "sender": "b",
+            "receiver": "a",
+            "conversation_id": "c1",
+            "protocol": "fipa-subscribe",
+            "content": "x" * length + str(number + 100),
+        }
+        rig.clock.now += 0.001
+        message = Envelope.from_json(msgspec.json.encode(data))
+        assert rig.tracker.observe(message, "a", now_ns=rig.clock.ns, now_us=rig.clock.us) == MOVED
+    assert loops(rig) == []
+
+
+def test_a_cycle_of_requests_is_told_when_it_closes() -> None:
+    rig = Rig(max_repeats=10)
+    rig.say("request", "a", "b")
+    rig.say("request", "b", "c")
+    rig.say("request", "b", "d")
+    rig.say("request", "d", "e")
+    assert loops(rig) == []
+    assert rig.say("request", "c", "a") == MOVED
+    assert loops(rig) == ["who is asked has asked, over others, who asks now"]
+
+
+def test_a_cycle_of_requests_is_stopped_where_that_is_wanted() -> None:
+    rig = Rig(max_repeats=10, stop_loops=True)
+    rig.say("request", "a", "b")
+    rig.say("request", "b", "c")
+    assert rig.say("request", "c", "a") == LOOP
+    assert rig.conversation().participants == 2
+
+
+def test_an_answered_request_is_no_part_of_a_cycle() -> None:
+    rig = Rig(max_repeats=10)
+    rig.say("request", "a", "b")
+    rig.say("request", "b", "c")
+    rig.say("inform", "c", "b")
+    rig.say("request", "c", "a")
+    # nor is another protocol, or a star
+    rig.say("query-ref", "c", "a", protocol="fipa-query", conversation_id="c2")
+    for n in range(20):
+        rig.say("cfp", "m", f"b{n}", protocol="fipa-contract-net", conversation_id="net")
+    assert loops(rig) == []

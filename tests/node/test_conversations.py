@@ -11,12 +11,14 @@ import pytest
 import trio
 
 from caxton._fast.envelope import Envelope
+from caxton._fast.wasm.module import wat2wasm
 from caxton.bus.streams import Session
 from caxton.core.conversations import Conversation
+from caxton.core.errors import InvalidMessage
 from caxton.core.views import Event, EventFilter
 from caxton.node import Node
 from caxton.store import open_store
-from tests.node.opened import config, deploy, log, open_a_node
+from tests.node.opened import config, deploy, log, open_a_node, until
 from tests.node.wat import guest, message
 
 EXACT = "messaging.conversations.clock_skew=0s"
@@ -188,3 +190,52 @@ async def test_a_broker_is_done_when_what_it_opened_is(tmp_path: Path) -> None:
             say(node, "inform", "sam", "rita", conversation_id="b2")
             await next_of(events, "conversation.ended")
         assert state(node, "trunk") == "DONE"
+
+
+async def test_content_that_is_not_what_its_act_needs_is_told(tmp_path: Path) -> None:
+    async with two(tmp_path) as (node, _, _):
+        with node.bus.tap(10, EventFilter(types=("conversation.*",))) as events:
+            say(node, "request", "sam", "rita", language="json", content={"what": 1})
+            event = await next_of(events, "conversation.shape")
+        assert event.data["told"] == "the content of request in language json is an object with `action`"
+        assert state(node) == "DECIDE"  # and delivered
+
+
+async def test_or_refused_where_that_is_wanted(tmp_path: Path) -> None:
+    async with two(tmp_path, "messaging.content_shapes=refuse") as (node, _, rita):
+        with pytest.raises(InvalidMessage, match="content is not what its act needs"):
+            say(node, "request", "sam", "rita", language="JSON", content={"what": 1})
+        say(node, "request", "sam", "rita", language="json", content={"action": 1})
+        assert (await one(rita)).as_dict()["content"] == {"action": 1}
+        assert node.scheduler.tracker.statistics().steps == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["report", "stop"])
+async def test_a_chain_of_answers_to_answers(tmp_path: Path, policy: str) -> None:
+    """Two agents that answer each other for ever: told once, and stopped where that is wanted."""
+    sets = (f"messaging.loops.policy={policy}", "messaging.loops.max_hops=20")
+    async with open_a_node(tmp_path, *sets) as node:
+        with node.bus.tap(100, EventFilter(types=("conversation.loop", "message.undelivered"))) as events:
+            await deploy(node, "ping", relay("pong"))
+            await deploy(node, "pong", relay("ping"))
+            node.bus.post(message("ping"))
+            assert (await next_of(events, "conversation.loop")).data["told"].startswith("each message was the answer")
+            if policy == "stop":
+                assert (await next_of(events, "message.undelivered")).data["reason"] == "too-many-hops"
+            else:
+                await until(node, lambda: node.scheduler.totals()["handled"] > 1000)
+                with pytest.raises(trio.WouldBlock):
+                    events.receive_nowait()
+
+
+def relay(receiver: str) -> bytes:
+    """Answers every message with one for *receiver*."""
+    text = f'{{"performative":"inform","receiver":"{receiver}"}}'
+    data = "".join(f"\\{byte:02x}" for byte in text.encode())
+    return wat2wasm(
+        f'(module (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))'
+        f'(memory (export "memory") 1) (data (i32.const 4096) "{data}")'
+        f'(func (export "handle_message") (param i32 i32) (result i32)'
+        f"(drop (call $send (i32.const 4096) (i32.const {len(text)}))) (i32.const 0)))"
+    )

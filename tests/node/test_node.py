@@ -56,7 +56,7 @@ async def test_it_says_how_it_is(tmp_path: Path) -> None:
         assert health["uptime_seconds"] >= 0
         assert node.ready() == (True, {"ready": True, "checks": {"agents": "ok", "store": "ok"}})
         figures = node.metrics_system(set())
-        assert set(figures) == {"timestamp", "agents", "messages", "resources", "performance"}
+        assert set(figures) == {"timestamp", "agents", "messages", "resources", "performance", "conversations"}
         assert figures["agents"] == {"total": 1, "running": 1, "failed": 0}
         assert (figures["messages"]["total_processed"], figures["messages"]["queue_size"]) == (3, 0)
         assert figures["resources"]["memory_used_mb"] > 1

@@ -63,7 +63,8 @@ class Pairs:
         engine = Engine(pool_slots=agents + 16, max_memory=1 << 20)
         self.scheduler = Scheduler(engine, threads=threads, records=records, boot=boot)
         self.scheduler.start()
-        self.scheduler.tracker.configure(max_rounds=ROUNDS_FOR_EVER)
+        # what a server does by default, but for the rounds
+        self.scheduler.tracker.configure(max_rounds=ROUNDS_FOR_EVER, content_shapes=1, max_hops=200, max_repeats=100)
         modules = [Module.compile(engine, wat2wasm(paired(message))) for message in MESSAGES]
         ports = [self.scheduler.open_port(_name(i)) for i in range(agents)]
         if boot:
