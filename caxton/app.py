@@ -5,15 +5,17 @@ Configured by the environment alone (`CAXTON_CONFIG_PATH`, `CAXTON_DATA_DIR`, ..
 
 import os
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 from caxton.api.lifespan import Application
 from caxton.api.ports import Node
-from caxton.core.config import load_config
+from caxton.core.config import load
 from caxton.node import open_node
 
 
 def open_configured_node() -> AbstractAsyncContextManager[Node]:
-    return open_node(load_config(environ=os.environ))
+    read = partial(load, environ=os.environ)
+    return open_node(read(), read)
 
 
 app = Application(open_configured_node)

@@ -25,7 +25,7 @@ def keys() -> Iterator[str]:
         if not leaf.key.inactive:
             options = leaf.allowed.removeprefix("one of ") if leaf.allowed.startswith("one of ") else ""
             meaning = f"{leaf.key.meaning}: {options}" if options and ", " in options else leaf.key.meaning
-            yield f"| `{leaf.name}` |{shown(leaf)}| {meaning} | {'yes' if leaf.key.dynamic else ''} |"
+            yield f"| `{leaf.name}` |{shown(leaf)}| {meaning} | {leaf.key.dynamic} |"
 
 
 def inactive() -> Iterator[str]:

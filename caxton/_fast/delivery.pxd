@@ -43,7 +43,7 @@ cdef inline bint backlog_is_full(const router_t* router, const port_t* port, uin
     return (
         cx_peek_u32(&port.backlog) >= cx_peek_u32(&port.backlog_bound)
         or cx_peek_u64(&port.backlog_bytes) + size > cx_peek_u64(&port.backlog_byte_bound)
-        or cx_peek_u64(&router.backlog_bytes) + size > router.backlog_byte_bound
+        or cx_peek_u64(&router.backlog_bytes) + size > cx_peek_u64(&router.backlog_byte_bound)
     )
 
 cdef inline int64_t end_of(const envelope_t* envelope) noexcept nogil:

@@ -69,6 +69,7 @@ from caxton._fast.message_block cimport (
 from caxton._fast.message_frame cimport frame_read, frame_size, frame_write
 from caxton._fast.message_reader cimport message_read, reader_t
 from caxton._fast.message_writer cimport message_size, message_write
+from caxton._fast.platform cimport cx_peek_u32
 from caxton._fast.rfc3339 cimport moment_write
 from caxton._fast.uuid7 cimport UUID_TEXT, uuid7_at_fork, uuid7_make, uuid_write
 from caxton._fast.vocabulary cimport ACTS, DELIVERIES, EXPECTED, KEYS, PRIORITIES, TURNS
@@ -132,7 +133,7 @@ cdef envelope_t* envelope_parse(const char* json, size_t length, const envelope_
     cdef envelope_t* block
     cdef envelope_t* tight
     cdef slice_t* sender
-    if length > limits.max_size or length > LARGEST:
+    if length > cx_peek_u32(&limits.max_size) or length > LARGEST:
         return block_refuse(error, E_TOO_LARGE, limits.max_size, -1)
     block = block_allocate(length)
     if block == NULL:

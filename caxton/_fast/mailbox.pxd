@@ -49,7 +49,7 @@ cdef envelope_t* mailbox_pop(mailbox_t* box) noexcept nogil
 cdef uint32_t mailbox_take_over(mailbox_t* box, int64_t now_us, envelope_t** out, uint32_t room, int64_t* next_us) noexcept nogil
 
 cdef inline bint mailbox_is_full(const mailbox_t* box) noexcept nogil:
-    return cx_peek_u32(&box.count) >= box.bound or cx_peek_u64(&box.bytes) >= box.byte_bound
+    return cx_peek_u32(&box.count) >= cx_peek_u32(&box.bound) or cx_peek_u64(&box.bytes) >= box.byte_bound
 
 cdef inline bint mailbox_is_empty(const mailbox_t* box) noexcept nogil:
     return box.count == 0 and box.lanes[CONTROL_LANE].count == 0

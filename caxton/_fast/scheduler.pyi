@@ -157,6 +157,18 @@ class Scheduler:
 
         *backlog*, *backlog_bytes*: how many may wait there before senders are told SEND_MAILBOX_FULL.
         """
+    largest_message_size: int  # the most that set_limits() takes
+    def set_limits(
+        self, *, max_message_size: int, retry_attempts: int, retry_delay_ns: int, backlog_bytes: int
+    ) -> None:
+        """What holds for all messages from now on; see __init__."""
+    def set_bounds(self, port_id: int, *, queue_size: int, backlog: int, backlog_bytes: int) -> None:
+        """How many messages the port's mailbox holds from now on, and how many wait for it in the store.
+
+        What is there already stays.
+        """
+    def set_turn_limits(self, port_id: int, *, timeout_ns: int, cpu_millicores: int) -> None:
+        """What the instance behind the port may take, from its next turn on. Nothing happens when there is none."""
     def set_delivery(self, port_id: int, delivery: int) -> None:
         """DELIVERY_* of messages to the port that do not say it themselves; 0: as the node's default."""
     def never_keep(self, port_id: int) -> None:

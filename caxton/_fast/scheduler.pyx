@@ -72,6 +72,7 @@ from caxton._fast.platform cimport (
     cx_peek_i64,
     cx_peek_u32,
     cx_peek_u64,
+    cx_poke_i32,
     cx_poke_i64,
     cx_poke_u32,
     cx_poke_u64,
@@ -398,6 +399,45 @@ cdef class Scheduler:
         pthread_mutex_unlock(&port.lock)
         if refill:
             outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
+
+    @property
+    def largest_message_size(self):
+        """The most that set_limits() takes: the journals were made for no larger ones."""
+        return min((self.ring.capacity - 16384) // 4, <uint64_t>1 << 30)
+
+    def set_limits(self, *, uint32_t max_message_size, int retry_attempts, int64_t retry_delay_ns, uint64_t backlog_bytes):
+        """What holds for all messages from now on; see __init__."""
+        _between("max_message_size", max_message_size, 1, self.largest_message_size)
+        _between("retry_attempts", retry_attempts, 0, 1000)
+        _between("retry_delay_ns", retry_delay_ns, 0, <int64_t>1 << 40)
+        cx_poke_u32(&self.world.limits.max_size, max_message_size)
+        cx_poke_i32(&self.pool.retry_attempts, retry_attempts)
+        cx_poke_u64(<uint64_t*>&self.pool.retry_delay_ns, <uint64_t>retry_delay_ns)
+        cx_poke_u64(&self.router.router.backlog_byte_bound, backlog_bytes)
+
+    def set_bounds(self, uint32_t port_id, *, uint32_t queue_size, uint32_t backlog, uint64_t backlog_bytes):
+        """How many messages the port's mailbox holds from now on, and how many wait for it in the store; what is there stays."""
+        cdef port_t* port = self.router.port(port_id)
+        cdef bint refill
+        pthread_mutex_lock(&port.lock)
+        cx_poke_u32(&port.mailbox.bound, queue_size)
+        cx_poke_u32(&port.backlog_bound, backlog)
+        cx_poke_u64(&port.backlog_byte_bound, backlog_bytes)
+        refill = wants_refill(port)
+        pthread_mutex_unlock(&port.lock)
+        if refill:
+            outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
+
+    def set_turn_limits(self, uint32_t port_id, *, int64_t timeout_ns, uint32_t cpu_millicores):
+        """What the instance behind the port may take, from its next turn on. Nothing happens when there is none."""
+        cdef port_t* port = self.router.port(port_id)
+        cdef limits_t* limits
+        pthread_mutex_lock(&port.lock)
+        if port.agent != NULL:
+            limits = &(<agent_t*>port.agent).limits
+            cx_poke_u64(<uint64_t*>&limits.timeout_ns, <uint64_t>min(timeout_ns, <int64_t>1 << 60))
+            cx_poke_u32(&limits.millicores, cpu_millicores)
+        pthread_mutex_unlock(&port.lock)
 
     def set_delivery(self, uint32_t port_id, int delivery):
         """DELIVERY_* of messages to the port that do not say it themselves; 0: as the node's default."""

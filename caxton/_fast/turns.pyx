@@ -62,6 +62,7 @@ from caxton._fast.platform cimport (
     cx_pass_failpoint,
     cx_peek_i32,
     cx_peek_u32,
+    cx_peek_u64,
     cx_peek_u8,
     cx_realtime_us,
     cx_sleep_ns,
@@ -232,7 +233,7 @@ cdef bint wants_refill(port_t* port) noexcept nogil:
     """Under the port's lock: its mailbox has become low, and the store has more for it. It is asked for once."""
     if cx_peek_u32(&port.backlog) == 0 or port.refilling or not cx_peek_u8(&port.accepting) or is_away(port):
         return False
-    if port.mailbox.count > min(port.mailbox.bound, <uint32_t>REFILL_WINDOW) // 2 or port.mailbox.bytes > port.mailbox.byte_bound // 2:
+    if port.mailbox.count > min(cx_peek_u32(&port.mailbox.bound), <uint32_t>REFILL_WINDOW) // 2 or port.mailbox.bytes > port.mailbox.byte_bound // 2:
         return False
     port.refilling = 1
     return True
@@ -465,15 +466,16 @@ cdef void record_state(worker_t* worker, port_t* port, const char* changes, size
 cdef bint try_again(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envelope, int reason, int64_t now) noexcept nogil:
     """Whether the message has another attempt; takes over the reference then."""
     cdef envelope_t* again = envelope
-    cdef int64_t due = 0
+    cdef int64_t due = 0, delay
     cdef uint32_t attempt = max(envelope.delivery_attempt, <uint32_t>1)
     cdef bint put
     if reason != EXIT_KILLED:
-        if attempt > <uint32_t>pool.retry_attempts:
+        if attempt > <uint32_t>cx_peek_i32(&pool.retry_attempts):
             return False
         # as core/retry.py says: doubled with each attempt, and the upper half of it by chance
-        due = pool.retry_delay_ns << min(attempt - 1, <uint32_t>20)
-        due = min(due, max(<int64_t>RETRY_AT_MOST_NS, pool.retry_delay_ns))
+        delay = <int64_t>cx_peek_u64(<uint64_t*>&pool.retry_delay_ns)
+        due = delay << min(attempt - 1, <uint32_t>20)
+        due = min(due, max(<int64_t>RETRY_AT_MOST_NS, delay))
         worker.chance = worker.chance * <uint64_t>6364136223846793005 + <uint64_t>(now | 1)
         due = now + due // 2 + <int64_t>((worker.chance >> 16) % <uint64_t>(due // 2 + 1))
         attempt += 1
@@ -645,15 +647,16 @@ cdef void leave(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) noe
 
 cdef int64_t budget_pause(agent_t* agent, int64_t now) noexcept nogil:
     """0, or when the agent may run again: it has used up its share of the window."""
-    if agent.limits.millicores == 0 or agent.limits.millicores >= 1000:
+    cdef uint32_t millicores = cx_peek_u32(&agent.limits.millicores)
+    if millicores == 0 or millicores >= 1000:
         return 0
     if now - agent.window_ns >= WINDOW_NS:
         # a turn that went far beyond the budget is paid back over the windows that follow
         agent.window_spent_ns -= min(
-            agent.window_spent_ns, (now - agent.window_ns) // WINDOW_NS * (WINDOW_NS // 1000) * agent.limits.millicores
+            agent.window_spent_ns, (now - agent.window_ns) // WINDOW_NS * (WINDOW_NS // 1000) * millicores
         )
         agent.window_ns = now
-    if agent.window_spent_ns < <int64_t>WINDOW_NS * agent.limits.millicores // 1000:
+    if agent.window_spent_ns < <int64_t>WINDOW_NS * millicores // 1000:
         return 0
     return agent.window_ns + WINDOW_NS
 

@@ -6,6 +6,7 @@ from werkzeug import exceptions as http
 
 from caxton.api.agents import agents_blueprint
 from caxton.api.backups import backups_blueprint
+from caxton.api.config import config_blueprint
 from caxton.api.conversations import conversations_blueprint
 from caxton.api.dead_letters import dead_letters_blueprint
 from caxton.api.debug import debug_blueprint
@@ -35,6 +36,7 @@ ROOMS = (
     conversations_blueprint,
     events_blueprint,
     system_blueprint,
+    config_blueprint,
     debug_blueprint,
     ws_blueprint,
     stream_blueprint,

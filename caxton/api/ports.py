@@ -248,6 +248,25 @@ class Conversations(Protocol):
         """Send `cancel` in the initiator's place; by name what became of it. Raises NotFound, InvalidTransition."""
 
 
+class Settings(Protocol):
+    """The configuration of a running node. Any: JSON, and what the store keeps of a change."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """All values, who said them, and what waits for a restart."""
+
+    async def versions(self, limit: int) -> Sequence[Any]:
+        """Changes, the newest first."""
+
+    async def set(self, changes: Mapping[str, Any], *, who: str, agent: str = "") -> Any:
+        """All of them or none. Raises InvalidConfig, AgentNotFound, StoreError."""
+
+    async def rollback(self, to: int | None, *, who: str) -> Any:
+        """As after version *to*, or before the last change. Raises InvalidRequest."""
+
+    async def reload(self, *, who: str) -> Any:
+        """Read files again. Raises InvalidConfig."""
+
+
 class Node(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
@@ -255,6 +274,8 @@ class Node(Protocol):
     def directory(self) -> Directory: ...
     @property
     def conversations(self) -> Conversations: ...
+    @property
+    def settings(self) -> Settings: ...
     @property
     def tasks(self) -> Tasks: ...
     @property

@@ -61,10 +61,12 @@ class Bus:
         patience: Patience | None = None,
     ) -> None:
         self._scheduler = scheduler
-        self._max_message_size = max_message_size
+        self.max_message_size = max_message_size
+        self.known = Known(0, 0) if known is None else known
+        self.wait_for = patience or Patience()
         self._committed = committed
         self._missing: Missing = lambda capability: {}
-        self._poster = Poster(scheduler, Known(0, 0) if known is None else known)
+        self._poster = Poster(scheduler, self.known)
         self.mail = HeldMail(scheduler)
         self.mail.on_over = self.ended
         self._replies = Replies(scheduler, self.mail)
@@ -75,9 +77,7 @@ class Bus:
         self.on_undelivered: Callable[[Envelope, str], None] = lambda message, receiver: None
         self.logs = LogRing()
         self.receipts = Receipts(scheduler)
-        self.streams = Streams(
-            scheduler, self.mail, self._poster, self.receipts, patience or Patience(), self.undelivered
-        )
+        self.streams = Streams(scheduler, self.mail, self._poster, self.receipts, self.wait_for, self.undelivered)
 
     # -- messages in --
 
@@ -164,7 +164,7 @@ class Bus:
 
     def validate(self, data: bytes) -> Envelope:
         """What `post` would accept, without posting."""
-        return Envelope.from_json(data, max_size=self._max_message_size)
+        return Envelope.from_json(data, max_size=self.max_message_size)
 
     def receipt(self, message_id: str) -> MessageState:
         """What became of it. Raises InvalidRequest, NotFound."""

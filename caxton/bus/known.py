@@ -23,6 +23,14 @@ class Known:
         self.receipts: dict[bytes, Receipt] = {}  # by the 16 bytes of the id
         self._order: deque[tuple[bytes, Receipt]] = deque()  # a dict finds its first item slowly when many have gone
 
+    def change(self, seconds: float, number: int) -> None:
+        """Another window; what is too much for it goes with the next messages."""
+        self._seconds = seconds
+        self._number = number if seconds else 0
+        if not self._number:
+            self.receipts.clear()
+            self._order.clear()
+
     @property
     def is_kept(self) -> bool:
         """Whether anything is remembered at all."""

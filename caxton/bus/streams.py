@@ -34,12 +34,21 @@ Given = tuple[float, Envelope]  # when its acknowledgement is due (WAITING: it i
 WAITING = -1.0
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Patience:
-    """How long an agent outside has for a message, and how often it gets it at most. No time at all: for ever."""
+    """How long an agent outside has for a message, and how often it gets it at most. No time at all: for ever.
+
+    All sessions share one; `change` takes effect for what is given out from then on.
+    """
 
     timeout: float = 0.0
     deliveries: int = 4
+    changed: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def change(self, timeout: float, deliveries: int) -> None:
+        self.timeout, self.deliveries = timeout, deliveries
+        self.changed.set()
+        self.changed = trio.Event()
 
 
 @attrs.define(eq=False)
@@ -206,10 +215,10 @@ class Streams:
 
     async def run(self) -> None:
         """Give again what is overdue, for as long as the node is open."""
-        if not self._patience.timeout:
-            return
         while True:
-            await trio.sleep(self._patience.timeout / LOOKS)
+            timeout = self._patience.timeout
+            with trio.move_on_after(timeout / LOOKS if timeout else inf):
+                await self._patience.changed.wait()
             self.tick(trio.current_time())
 
     def tick(self, now: float) -> None:

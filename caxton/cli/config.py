@@ -1,7 +1,8 @@
 """`caxton config …`: look at a configuration, check it and change it.
 
 `validate`, `show`, `lint`, `diff` and `init` read files and ask no server: they speak of the server that would start
-here with these options. `get` and `set` speak of the one that runs, unless `--file` names a file.
+here with these options. `get` and `set` speak of the one that runs, unless `--file` names a file; so do `rollback`,
+`reload` and `history`.
 """
 
 import os
@@ -40,7 +41,7 @@ def validate(settings: Settings, file: str | None, output: str) -> None:
     from caxton.core.errors import InvalidConfig
 
     try:
-        loaded = _load(settings, file)
+        loaded = settings.read(file)
     except InvalidConfig as error:
         if output == "table":
             raise
@@ -71,7 +72,7 @@ def show(settings: Settings, key: str, effective: bool, file: str | None, output
     """Print the configuration of a server that would start here, and who says each key."""
     from caxton.core.config_tree import shown_values
 
-    loaded = _load(settings, file)
+    loaded = settings.read(file)
     rows = _below(key, shown_values(loaded.config))
     origins = {name: loaded.origin(name) for name in rows}
     if not effective and not key:
@@ -94,7 +95,7 @@ def lint(settings: Settings, security: bool, performance: bool, file: str | None
     """Name what may be regretted, and the keys that are not active in this version."""
     from caxton.core.config_lint import lint as find
 
-    loaded = _load(settings, file)
+    loaded = settings.read(file)
     findings = find(loaded, _machine(loaded))
     if security or performance:
         wanted = {area for area, chosen in (("security", security), ("performance", performance)) if chosen}
@@ -140,7 +141,7 @@ def diff(settings: Settings, files: tuple[str, ...], output: str) -> None:
         origins = {name: after.origin(name) for name in old}
     else:
         found = settings.client().request("GET", "/api/v1/config", what="No configuration")
-        after = _load(settings, None)
+        after = settings.read()
         old, origins = found["values"], {name: after.origin(name) for name in found["values"]}
         names = ("running", "here")
     new = shown_values(after.config)
@@ -190,7 +191,7 @@ def get(settings: Settings, key: str, file: str | None, output: str) -> None:
     if file is not None:
         from caxton.core.config_tree import shown_values
 
-        rows = shown_values(_load(settings, file).config)
+        rows = shown_values(settings.read(file).config)
         origins: Mapping[str, str] = {}
     else:
         found = settings.client().request("GET", "/api/v1/config", what="No configuration")
@@ -206,16 +207,86 @@ def get(settings: Settings, key: str, file: str | None, output: str) -> None:
 
 @config.command("set", context_settings={"ignore_unknown_options": True})
 @click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE...", type=click.UNPROCESSED)
+@click.option("--agent", metavar="NAME", default="", help="A key of this agent instead of the server's.")
 @file_option
+@output_option
 @pass_settings
-def set_(settings: Settings, changes: tuple[str, ...], file: str | None) -> None:
+def set_(settings: Settings, changes: tuple[str, ...], agent: str, file: str | None, output: str) -> None:
     """Change keys: of the running server, or with --file in a file, whose comments stay."""
     pairs = dict(_pair(change) for change in changes)
-    if file is None:
-        raise Failure(
-            "Nothing was changed", why="a running server cannot be changed yet", fix="name a file with --file"
-        )
-    _set_in_file(settings, file, pairs)
+    if file is not None:
+        if agent:
+            raise click.UsageError("--agent changes a running agent; it has no place in a server's file")
+        _set_in_file(settings, file, pairs)
+        return
+    from caxton.core.config import flag_value
+
+    values = {key: flag_value(value) for key, value in pairs.items()}
+    body = {"set": values, "agent": agent}
+    _show_change(_ask(settings, "PATCH", "", body, "Nothing was changed"), output)
+
+
+@config.command()
+@click.argument("version", type=click.IntRange(min=0), required=False)
+@output_option
+@pass_settings
+def rollback(settings: Settings, version: int | None, output: str) -> None:
+    """Undo the last change of the running server, or all that were made after VERSION (0: all)."""
+    _show_change(_ask(settings, "POST", "/rollback", {"version": version}, "Nothing was changed"), output)
+
+
+@config.command()
+@output_option
+@pass_settings
+def reload(settings: Settings, output: str) -> None:
+    """Let the running server read its files again, as SIGHUP does."""
+    _show_change(_ask(settings, "POST", "/reload", {}, "Nothing was changed"), output)
+
+
+@config.command()
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="How many versions.")
+@output_option
+@pass_settings
+def history(settings: Settings, limit: int, output: str) -> None:
+    """List what was changed while the server ran, by whom, the newest first."""
+    from datetime import datetime
+
+    query = {"limit": limit}
+    found = settings.client().request("GET", "/api/v1/config/versions", query=query, what="No history")["versions"]
+    if output == "json":
+        print_json(found)
+        return
+    rows = []
+    for version in found:
+        at = datetime.fromtimestamp(version["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        head = (str(version["version"]), at, version["action"], version["who"])
+        for index, change in enumerate(version["changes"] or [None]):
+            rows.append((*(head if not index else ("", "", "", "")), _change(change) if change else ""))
+    if rows:
+        print_table(("VERSION", "AT", "ACTION", "WHO", "CHANGE"), rows)
+    else:
+        print_done("Nothing was changed while the server ran")
+
+
+# Any: JSON
+def _ask(settings: Settings, method: str, path: str, body: Any, what: str) -> Any:
+    return settings.client().request(method, f"/api/v1/config{path}", body=body, what=what)
+
+
+def _show_change(version: Mapping[str, Any], output: str) -> None:
+    if output == "json":
+        print_json(version)
+    elif version["changes"]:
+        print_done(f"Changed (version {version['version']})")
+        for change in version["changes"]:
+            click.echo(f"  {_change(change)}")
+    else:
+        print_done("No key changed")
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    place = f"agent {change['agent_id']}: " if change["agent_id"] else ""
+    return f"{place}{change['key']}: {_text(change['before'])} -> {_text(change['after'])}"
 
 
 def _set_in_file(settings: Settings, file: str, pairs: Mapping[str, str]) -> None:
@@ -269,12 +340,6 @@ def _write(path: Path, text: str) -> None:
 
 
 # -- what the commands share --
-
-
-def _load(settings: Settings, file: str | None) -> "Loaded":
-    from caxton.core.config import load
-
-    return load(file or settings.config, profile=settings.profile, sets=settings.sets, environ=os.environ)
 
 
 def _without_layers(environ: Mapping[str, str]) -> dict[str, str]:

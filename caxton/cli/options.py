@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from caxton.cli.client import Client
-    from caxton.core.config import Config
+    from caxton.core.config import Config, Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,9 +38,13 @@ class Settings(NamedTuple):
 
     def load(self) -> "Config":
         """The server's configuration. Raises InvalidConfig."""
-        from caxton.core.config import load_config
+        return self.read().config
 
-        return load_config(self.config, profile=self.profile, sets=self.sets, environ=os.environ)
+    def read(self, file: str | None = None) -> "Loaded":
+        """The same with its sources; of *file*, where one is named. Raises InvalidConfig."""
+        from caxton.core.config import load
+
+        return load(file or self.config, profile=self.profile, sets=self.sets, environ=os.environ)
 
     def arguments(self) -> list[str]:
         """The same options for another process of ours."""

@@ -2,9 +2,11 @@
 
 Rule 1: the data folder's lock says which process serves it (store/lock.py); there is no other pid file to go stale.
 Rule 2: the first SIGTERM or SIGINT ends the server gracefully, the second at once. Both leave with exit code 0.
-Rule 3: what a server needs is imported only where one is run.
+Rule 3: SIGHUP reads the configuration again (node/settings.py).
+Rule 4: what a server needs is imported only where one is run.
 """
 
+import logging
 import os
 import signal
 import subprocess
@@ -32,7 +34,9 @@ from caxton.cli.options import (
 from caxton.cli.progress import progress
 
 if TYPE_CHECKING:
-    from caxton.core.config import Config
+    from collections.abc import Callable
+
+    from caxton.core.config import Config, Loaded
     from caxton.store.lock import Holder
 
 LOG_FILE = "server.log"
@@ -44,19 +48,20 @@ LOG_TAIL = 5  # lines of a failed server's log that are shown
 @pass_settings
 def serve(settings: Settings) -> None:
     """Run a server in the foreground until SIGTERM or Ctrl-C."""
-    run(settings.load())
+    run(settings.read(), settings.read)
 
 
-def run(config: "Config") -> None:
-    """Serve *config*; returns after a graceful end. Raises Failure."""
+def run(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
+    """Serve with this configuration; returns after a graceful end. Raises Failure."""
     import trio
 
     from caxton.core.errors import CaxtonError
     from caxton.telemetry import logs
 
-    logs.configure(config.observability.logging.level, config.observability.logging.format)
+    config = loaded.config.observability.logging
+    logs.configure(config.level, config.format)
     try:
-        trio.run(_serve, config)
+        trio.run(_serve, loaded, reload)
     except BaseExceptionGroup as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -69,17 +74,20 @@ def run(config: "Config") -> None:
         raise
 
 
-async def _serve(config: "Config") -> None:
+async def _serve(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
     import trio
 
     from caxton.api.app import create_app
     from caxton.api.server import serve as serve_api
     from caxton.node import open_node
 
-    stop = trio.Event()
+    stop, config = trio.Event(), loaded.config
     async with trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, stop, nursery.cancel_scope)
-        async with open_node(config) as node:
+        nodes: list[Any] = []
+        await nursery.start(_watch_hangups, nodes, stop)
+        async with open_node(loaded, reload) as node:
+            nodes.append(node)
             async with trio.open_nursery() as listeners:
                 listen = partial(serve_api, shutdown_trigger=stop.wait)
                 try:
@@ -110,6 +118,38 @@ async def _watch_signals(stop: Any, scope: Any, *, task_status: Any) -> None:  #
             stop.set()
 
 
+async def _watch_hangups(nodes: list[Any], stop: Any, *, task_status: Any) -> None:
+    """SIGHUP: the files are read again. When it says that the terminal is gone, the server ends.
+
+    *nodes* is empty until the server is up; it has read the files just now.
+    """
+    import trio
+
+    from caxton.core.errors import CaxtonError
+
+    had_terminal = _has_terminal()
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            if had_terminal and not _has_terminal():
+                stop.set()
+                continue
+            try:
+                for node in nodes:
+                    await node.settings.reload(who="SIGHUP")
+            except CaxtonError as error:
+                # the server goes on as it was; whoever sent the signal reads the log
+                logging.getLogger(__name__).error("nothing was changed: %s", error)  # noqa: TRY400
+
+
+def _has_terminal() -> bool:
+    try:
+        os.tcgetpgrp(0)
+    except OSError:
+        return False
+    return True
+
+
 @click.group(cls=Group)
 def server() -> None:
     """Start, stop and look at a server."""
@@ -128,7 +168,7 @@ def start(settings: Settings, detach: bool, dry_run: bool) -> None:
         _try_out(config)
         return
     if not detach:
-        run(config)
+        run(settings.read(), settings.read)
         return
     folder = Path(config.data_dir)
     if holder := _holder(folder):

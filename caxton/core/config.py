@@ -77,6 +77,7 @@ class Loaded(NamedTuple):
     config: Config
     layers: Sequence[Layer]  # the least binding first
     notes: Sequence[str]  # what is no mistake, but looks like one
+    environ: Mapping[str, str]  # what `${NAME}` in the layers stands for
 
     def origin(self, key: str) -> str:
         """Who says what *key* is: `config.yaml:3`, `CAXTON_PORT`; "" is nobody."""
@@ -109,7 +110,17 @@ def load(
     problems: list[str] = []
     layers += _environment(environ, problems)
     layers += [_flag(text) for text in sets]
-    return Loaded(build(layers, environ, problems), layers, tuple(_notes(environ)))
+    return Loaded(build(layers, environ, problems), layers, tuple(_notes(environ)), environ)
+
+
+def loaded_as(config: Config) -> Loaded:
+    """As if this configuration had been read from somewhere."""
+    before, now = values(Keys()), values(config)
+    tree: Tree = {}
+    for key, leaf in leaves().items():
+        if now[key] != before[key]:
+            tree = merge(tree, nested(key, leaf._replace(default=now[key]).shown_default))
+    return Loaded(config, [Layer("the start", tree, {})], (), {})
 
 
 def build(layers: Sequence[Layer], environ: Mapping[str, str], problems: list[str] | None = None) -> Config:

@@ -37,7 +37,20 @@ from caxton.core.config_later import (
 )
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, ImportPolicy, Resources
-from caxton.core.settings import Bytes, Count, Key, Millicores, Percent, Port, Positive, Seconds, hints, key_of
+from caxton.core.settings import (
+    NEXT,
+    YES,
+    Bytes,
+    Count,
+    Key,
+    Millicores,
+    Percent,
+    Port,
+    Positive,
+    Seconds,
+    hints,
+    key_of,
+)
 
 PAGE = 65536  # of WebAssembly memory
 DATA_DIR = "everything is in resources.disk.data_dir"
@@ -80,10 +93,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    max_agents: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)], Key("more are refused")] = 1000
-    max_memory_per_agent: Annotated[AgentMemory, Key("default and maximum of `resources.memory`")] = 100 << 20
-    max_cpu_per_agent: Annotated[Millicores, Key("default and maximum of `resources.cpu`")] = 1000
-    default_agent_timeout: Annotated[SomeTime, Key("default of `resources.timeout`")] = 30.0
+    max_agents: Annotated[Annotated[int, Meta(ge=1, le=1_000_000)], Key("more are refused", dynamic=YES)] = 1000
+    max_memory_per_agent: Annotated[AgentMemory, Key("default and maximum of `resources.memory`", dynamic=YES)] = (
+        100 << 20
+    )
+    max_cpu_per_agent: Annotated[Millicores, Key("default and maximum of `resources.cpu`", dynamic=YES)] = 1000
+    default_agent_timeout: Annotated[SomeTime, Key("default of `resources.timeout`", dynamic=YES)] = 30.0
     agent_pool_size: Annotated[
         Count,
         Key(
@@ -107,12 +122,12 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_wasm_stack: Annotated[Stack, Key("stack of an agent")] = 64 << 10
     async_stack_size: Annotated[Fiber, Key("stack of the fiber it runs on; twice the former at least")] = 256 << 10
     keep_resident: Annotated[Bytes, Key("of a freed instance's memory, so that the next starts faster")] = 64 << 10
-    max_module_size: Annotated[Bytes, Key("of a module that is deployed")] = 50 << 20
+    max_module_size: Annotated[Bytes, Key("of a module that is deployed", dynamic=YES)] = 50 << 20
     compile_timeout: Annotated[
-        Annotated[float, Meta(ge=0.1, extra={"unit": "duration"})], Key("of compiling a module")
+        Annotated[float, Meta(ge=0.1, extra={"unit": "duration"})], Key("of compiling a module", dynamic=YES)
     ] = 30.0
     compile_memory: Annotated[
-        Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})], Key("of compiling a module")
+        Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})], Key("of compiling a module", dynamic=YES)
     ] = 1 << 30
     max_table_elements: Annotated[Count, Key("of all tables of an agent")] = 10_000
     component_slots: Annotated[Count, Key("component instances there is room for, such as agents in Python")] = 256
@@ -121,16 +136,19 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
         ImportPolicy,
         Key("of a component, beyond what [there is](agents.md#components): `trap` when called, `strict` refuses it"),
     ] = "trap"
-    state_quota: Annotated[Bytes, Key("of an agent's key-value state, keys and values together")] = 1 << 20
-    log_lines_per_second: Annotated[Positive, Key("of an agent; more are counted and dropped")] = 1000
+    state_quota: Annotated[Bytes, Key("of an agent's key-value state, keys and values together", dynamic=NEXT)] = (
+        1 << 20
+    )
+    log_lines_per_second: Annotated[Positive, Key("of an agent; more are counted and dropped", dynamic=NEXT)] = 1000
 
 
 class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_message_size: Annotated[
-        Annotated[int, Meta(ge=1 << 10, le=1 << 30, extra={"unit": "bytes"})], Key("JSON text of one message")
+        Annotated[int, Meta(ge=1 << 10, le=1 << 30, extra={"unit": "bytes"})],
+        Key("JSON text of one message", dynamic=YES),
     ] = 1 << 20
     queue_size: Annotated[
-        Annotated[int, Meta(ge=10, le=10_000_000)], Key("messages in one mailbox; a full one refuses")
+        Annotated[int, Meta(ge=10, le=10_000_000)], Key("messages in one mailbox; a full one refuses", dynamic=YES)
     ] = 10_000
     history_messages: Annotated[Count, Key("messages that `GET /messages` still knows")] = 100_000
     history_bytes: Annotated[Bytes, Key("the same, in bytes")] = 64 << 20
@@ -150,32 +168,33 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = "/var/lib/caxton/messages"
     retry_attempts: Annotated[
         Annotated[int, Meta(ge=0, le=100)],
-        Key("how often the handling of a message is tried in all (0 is once); then it is a dead letter"),
+        Key("how often the handling of a message is tried in all (0 is once); then it is a dead letter", dynamic=YES),
     ] = 3
     retry_delay: Annotated[
         Annotated[float, Meta(ge=0, le=300, extra={"unit": "duration"})],
-        Key("before the first of these; it doubles, with some chance in it (at most 5m)"),
+        Key("before the first of these; it doubles, with some chance in it (at most 5m)", dynamic=YES),
     ] = 1.0
     delivery_timeout: Annotated[
         Seconds,
         Key(
             "an attached agent that has not acknowledged a message in this time gets it again; after `retry_attempts` "
-            "deliveries it is a dead letter. 0 is never"
+            "deliveries it is a dead letter. 0 is never",
+            dynamic=YES,
         ),
     ] = 60.0
     dedup_window: Annotated[
-        Seconds, Key("a `message_id` that came before is not delivered twice in this time; 0 is off")
+        Seconds, Key("a `message_id` that came before is not delivered twice in this time; 0 is off", dynamic=YES)
     ] = 600.0
-    dedup_size: Annotated[Count, Key("how many of these ids are remembered")] = 100_000
-    offline_queue_size: Annotated[Count, Key("messages that wait on the disk for one agent; more are refused")] = (
-        1_000_000
-    )
-    offline_queue_bytes: Annotated[Bytes, Key("the same, in bytes")] = 1 << 30
-    offline_total_bytes: Annotated[Bytes, Key("the same, of all agents together")] = 4 << 30
-    retention_age: Annotated[Seconds, Key("how long handled messages stay on the disk")] = 86_400.0
-    retention_size: Annotated[Bytes, Key("of handled messages on the disk; the oldest go first")] = 1 << 30
-    dead_letter_size: Annotated[Count, Key("dead letters that are kept; the oldest go first")] = 100_000
-    dead_letter_age: Annotated[Seconds, Key("how long they are kept")] = 30 * 86_400.0
+    dedup_size: Annotated[Count, Key("how many of these ids are remembered", dynamic=YES)] = 100_000
+    offline_queue_size: Annotated[
+        Count, Key("messages that wait on the disk for one agent; more are refused", dynamic=YES)
+    ] = 1_000_000
+    offline_queue_bytes: Annotated[Bytes, Key("the same, in bytes", dynamic=YES)] = 1 << 30
+    offline_total_bytes: Annotated[Bytes, Key("the same, of all agents together", dynamic=YES)] = 4 << 30
+    retention_age: Annotated[Seconds, Key("how long handled messages stay on the disk", dynamic=YES)] = 86_400.0
+    retention_size: Annotated[Bytes, Key("of handled messages on the disk; the oldest go first", dynamic=YES)] = 1 << 30
+    dead_letter_size: Annotated[Count, Key("dead letters that are kept; the oldest go first", dynamic=YES)] = 100_000
+    dead_letter_age: Annotated[Seconds, Key("how long they are kept", dynamic=YES)] = 30 * 86_400.0
     conversations: ConversationsConfig = ConversationsConfig()
     loops: LoopsConfig = LoopsConfig()
     content_shapes: Annotated[
@@ -258,9 +277,9 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
 class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True):
     level: Annotated[
         Literal["trace", "debug", "info", "warn", "error"],
-        Key("the least that is logged", env="CAXTON_LOG_LEVEL RUST_LOG"),
+        Key("the least that is logged", env="CAXTON_LOG_LEVEL RUST_LOG", dynamic=YES),
     ] = "info"
-    format: Annotated[Literal["json", "pretty", "compact"], Key("of a line of the log")] = "json"
+    format: Annotated[Literal["json", "pretty", "compact"], Key("of a line of the log", dynamic=YES)] = "json"
     output: Annotated[Literal["stdout", "stderr", "file"], Key("where the log goes", inactive=TO_STDERR)] = "stdout"
     file_path: Annotated[str, Key("the log's file", inactive=TO_STDERR)] = "/var/log/caxton/caxton.log"
     max_file_size: Annotated[Bytes, Key("of it, before another is begun", inactive=TO_STDERR)] = 100 << 20

@@ -5,10 +5,10 @@ A leaf is a key that holds a value: everything but the Structs that are tables o
 
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache
-from typing import Any, Literal, NamedTuple, Union
+from typing import Any, Literal, NamedTuple, TypeVar, Union
 
 import msgspec
 
@@ -26,6 +26,8 @@ from caxton.core.settings import (
     unit_of,
     unwrap,
 )
+
+C = TypeVar("C", bound=msgspec.Struct)
 
 
 class Leaf(NamedTuple):
@@ -51,6 +53,12 @@ class Leaf(NamedTuple):
 def leaves() -> Mapping[str, Leaf]:
     """All keys of the server's configuration, in the order of the model."""
     return {leaf.name: leaf for leaf in _leaves(Keys, "", "")}
+
+
+@cache
+def table_leaves(schema: type[msgspec.Struct]) -> Mapping[str, Leaf]:
+    """The keys of another table, such as an agent's configuration."""
+    return {leaf.name: leaf for leaf in _leaves(schema, "", "")}
 
 
 @cache
@@ -108,6 +116,18 @@ def shown(name: str, value: Any) -> Any:
     return leaves()[name]._replace(default=value).shown_default
 
 
+def with_values(config: C, changes: Mapping[str, Any]) -> C:
+    """The configuration in which these keys have these values, as Python holds them."""
+    for name, value in changes.items():
+        config = _with(config, name.split("."), value)
+    return config
+
+
+def _with(table: C, path: Sequence[str], value: Any) -> C:
+    head, *rest = path
+    return msgspec.structs.replace(table, **{head: _with(getattr(table, head), rest, value) if rest else value})
+
+
 def set_keys(tree: Mapping[str, Any], schema: type[msgspec.Struct] = Keys, path: str = "") -> Iterator[str]:
     """The leaves that a decoded tree says something about, and the names in it that are no keys."""
     kinds = hints(schema)
@@ -148,6 +168,8 @@ def _leaves(schema: type[msgspec.Struct], path: str, inactive: str) -> Iterator[
 
 def _table(kind: Any) -> type[msgspec.Struct] | None:
     kind, _ = unwrap(kind)
+    if typing.get_origin(kind) in (Union, types.UnionType):  # a table, or nothing
+        kind = next(option for option in typing.get_args(kind) if option is not type(None))
     return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
 
 
@@ -171,7 +193,7 @@ def _schema(struct: type[msgspec.Struct]) -> dict[str, Any]:
                 f"{shape.get('description', '')} (not active in this version: {key.inactive})".strip()
             )
         if key.dynamic:
-            shape["x-dynamic"] = True
+            shape["x-dynamic"] = key.dynamic
         if field.required:
             required.append(field.name)
         elif _table(kind) is None:

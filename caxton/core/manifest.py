@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from caxton.core.errors import InvalidConfig
 from caxton.core.limits import format_bytes, format_millicores
-from caxton.core.settings import Bytes, Count, Key, Millicores, Positive, Seconds, raise_problems, read
+from caxton.core.settings import NEXT, YES, Bytes, Count, Key, Millicores, Positive, Seconds, raise_problems, read
 from caxton.core.supervision import RestartType, Strategy
 
 # an optional workspace, then the name; the letters leave out what addresses use for themselves (`:` and `@`)
@@ -33,28 +33,32 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True):
     """How much one replica may take."""
 
     memory: Bytes = 100 << 20
-    cpu: Millicores = 1000
-    timeout: Seconds = 30.0  # of one turn, processor time and waiting together
+    cpu: Annotated[Millicores, Key("share of a core", dynamic=YES)] = 1000
+    timeout: Annotated[Seconds, Key("of one turn, processor time and waiting together", dynamic=YES)] = 30.0
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True):
     """More than `max_restarts` within `period` and the supervisor gives up."""
 
     strategy: Strategy = Strategy.ONE_FOR_ONE
-    max_restarts: Count = 3
-    period: Seconds = 60.0
+    max_restarts: Annotated[Count, Key("so many in a period, and no more", dynamic=YES)] = 3
+    period: Annotated[Seconds, Key("in which they are counted", dynamic=YES)] = 60.0
     group: str = ""  # agents of one group share a supervisor; "" is a supervisor of one's own
 
 
 class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     """How often an agent is asked whether it is well, and how many answers decide."""
 
-    enabled: Annotated[bool, Key("see [health checks](supervision.md#health-checks)")] = True
-    initial_delay: Annotated[Seconds, Key("after an agent's start, before the first")] = 5.0
-    interval: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"}), Key("between two of them")] = 30.0
-    timeout: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"}), Key("of an answer")] = 10.0
-    failure_threshold: Annotated[Positive, Key("so many bad answers in a row, and the agent is unhealthy")] = 3
-    success_threshold: Annotated[Positive, Key("so many good ones in a row, and it is healthy again")] = 1
+    enabled: Annotated[bool, Key("see [health checks](supervision.md#health-checks)", dynamic=NEXT)] = True
+    initial_delay: Annotated[Seconds, Key("after an agent's start, before the first", dynamic=NEXT)] = 5.0
+    interval: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"}), Key("between two of them", dynamic=NEXT)] = (
+        30.0
+    )
+    timeout: Annotated[float, Meta(ge=0.001, extra={"unit": "duration"}), Key("of an answer", dynamic=NEXT)] = 10.0
+    failure_threshold: Annotated[
+        Positive, Key("so many bad answers in a row, and the agent is unhealthy", dynamic=NEXT)
+    ] = 3
+    success_threshold: Annotated[Positive, Key("so many good ones in a row, and it is healthy again", dynamic=NEXT)] = 1
 
 
 class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +78,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     group: str = ""  # it hears what is sent to broadcast://<group>
-    delivery: Delivery = ""  # of messages to it that do not say it themselves
+    delivery: Annotated[Delivery, Key("of messages to it that do not say it themselves", dynamic=YES)] = ""
     restart: RestartType = RestartType.PERMANENT
     supervision: Supervision = Supervision()
     health_check: HealthCheck | None = None  # None: as the server's configuration says

@@ -67,11 +67,16 @@ AMOUNTS = {
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+# what a change of a dynamic key holds for
+YES = "yes"
+NEXT = "for agents that start then"
+
+
 class Key(msgspec.Struct, frozen=True):
     """What is to be known of a key; it stands in the `Annotated` type of its field."""
 
     meaning: str  # one line, for the documents and the schema
-    dynamic: bool = False  # it may change while the server runs
+    dynamic: str = ""  # "yes": it may change while the server runs; or what the change holds for then
     inactive: str = ""  # why it does nothing in this version, and what does instead; holds for the keys below as well
     env: str = ""  # variables that set it, the most binding first
     secret: bool = False  # its value is shown to nobody

@@ -65,7 +65,7 @@ class Agents:
         self._modules = modules
         self._bus = bus
         self._committer = committer
-        self._max_agents = max_agents
+        self.max_agents = max_agents
         self._imports = imports  # of components whose configuration does not say
         self._unavailable: dict[str, tuple[str, ...]] = {}  # what components import beyond what there is
         self._specs: dict[str, AgentSpec] = {}
@@ -116,6 +116,21 @@ class Agents:
             self._deployed_at[name] = time.time()
             self._bus.events.emit("agent.updated", {"agent_id": name, "version": spec.version})
             return self.get(name)
+
+    def spec(self, name: str) -> AgentSpec:
+        """What the store knows of it. Raises AgentNotFound."""
+        return self._spec(name)
+
+    async def adjust(self, name: str, config: AgentConfig) -> None:
+        """Another configuration for an agent that goes on running; only what `Runtime.adjust` can tell it differs."""
+        async with self._one_at_a_time(name):
+            spec = msgspec.structs.replace(self._spec(name), config=config, version=self._spec(name).version + 1)
+            if self._runtime.knows(name):
+                self._runtime.check(spec)
+            await self._keep(spec)
+            if self._runtime.knows(name):
+                self._runtime.adjust(spec)
+            self._bus.events.emit("agent.updated", {"agent_id": name, "version": spec.version})
 
     async def start(self, name: str) -> AgentInfo:
         """Start an agent that was stopped or has failed."""
@@ -410,11 +425,11 @@ class Agents:
         """A place for so many more instances while they come; ResourceLimitExceeded when there is none."""
         more = max(more, 0)
         have = sum(map(_instances, self._specs.values())) + self._arriving
-        if more and have + more > self._max_agents:
+        if more and have + more > self.max_agents:
             raise ResourceLimitExceeded(
-                f"there are {have} agents, and {more} more were asked for; the limit is {self._max_agents}",
+                f"there are {have} agents, and {more} more were asked for; the limit is {self.max_agents}",
                 hint="delete agents, or raise runtime.max_agents",
-                details={"agents": have, "limit": self._max_agents},
+                details={"agents": have, "limit": self.max_agents},
             )
         self._arriving += more
         try:

@@ -29,18 +29,23 @@ class Housekeeping:
         self._store = store
         self._letters = letters
         self._events = events
-        self._limits = limits
+        self.limits = limits
         self._bytes = 0  # of segments, since the last round
         self._dead = 0  # letters, the same
         self._busy = trio.Event()
         self._fault = ""
 
+    def change(self, limits: MessagingConfig) -> None:
+        """Other bounds, from the next round on, which is soon."""
+        self.limits = limits
+        self._busy.set()
+
     def written(self, size: int, letters: int) -> None:
         """A transaction is in the store: *size* bytes of segments, so many dead letters."""
         self._bytes += size
         self._dead += letters
-        much = min(MUCH, max(self._limits.retention_size // 8, 1 << 20))
-        if self._bytes > much or self._dead > self._limits.dead_letter_size // 8:
+        much = min(MUCH, max(self.limits.retention_size // 8, 1 << 20))
+        if self._bytes > much or self._dead > self.limits.dead_letter_size // 8:
             self._busy.set()
 
     async def run(self) -> None:
@@ -77,7 +82,7 @@ class Housekeeping:
 
     async def tidy(self) -> None:
         """One round."""
-        limits, store = self._limits, self._store
+        limits, store = self.limits, self._store
         now = time.time()
         try:
             dropped = await store.dead_letters.trim(limits.dead_letter_size, _us(now - limits.dead_letter_age))
@@ -95,7 +100,7 @@ class Housekeeping:
             self._fault = ""
 
     def _tell(self, dropped: int) -> None:
-        limits = self._limits
+        limits = self.limits
         text = (
             f"{dropped} dead letters were dropped: more than {limits.dead_letter_size}, "
             f"or older than {limits.dead_letter_age:g} s"

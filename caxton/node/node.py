@@ -30,10 +30,12 @@ from caxton.bus.known import Known
 from caxton.bus.streams import Patience
 from caxton.core.acl.names import Home
 from caxton.core.agent import AgentState
+from caxton.core.config import Loaded, loaded_as
 from caxton.core.config_keys import Config
 from caxton.core.directory.facilitator import Limits as DirectoryLimits
 from caxton.core.errors import InvalidConfig, StoreError
-from caxton.core.views import EdgeLimits, Profile
+from caxton.core.views import Profile
+from caxton.node.agent_settings import LiveAgents
 from caxton.node.agents import Agents
 from caxton.node.ams import AgentManagement
 from caxton.node.backlog import Refills, recover
@@ -44,14 +46,17 @@ from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping
+from caxton.node.live import apply_change, ceilings, compile_limits, edge_limits
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
+from caxton.node.settings import Settings
 from caxton.node.tasks import Tasks
 from caxton.runtime.hostcalls import answer_call
-from caxton.runtime.modules import CompileLimits, ModuleCache
+from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
 from caxton.store import Store, open_store
+from caxton.store.settings import Version
 from caxton.telemetry.failpoints import passes_left
 
 log = logging.getLogger(__name__)
@@ -72,11 +77,18 @@ ANNOUNCED = {
 
 
 @asynccontextmanager
-async def open_node(config: Config, *, wall_clock: Callable[[], float] = time.time) -> AsyncIterator["Node"]:
+async def open_node(
+    config: Config | Loaded,
+    reload: Callable[[], Loaded] | None = None,
+    *,
+    wall_clock: Callable[[], float] = time.time,
+) -> AsyncIterator["Node"]:
     """A running node over the data folder; when the block begins, its agents are back.
 
-    Leaving the block lets them finish what waits, for CLOSING_GRACE.
+    Leaving the block lets them finish what waits, for CLOSING_GRACE. *reload* reads the configuration again.
     """
+    loaded = loaded_as(config) if isinstance(config, Config) else config
+    config = loaded.config
     if unmet := config.unmet_protections:
         raise InvalidConfig(
             f"{', '.join(unmet)}: this version does not have it, and a server without is not what was asked for",
@@ -87,6 +99,9 @@ async def open_node(config: Config, *, wall_clock: Callable[[], float] = time.ti
     if config.integrations.fipa.http_mtp.enabled:
         check_http_client()
     async with open_store(Path(config.data_dir)) as store:
+        settings = Settings(loaded, store.settings, reload)
+        await settings.recall()
+        config = settings.config
         engine = _open_engine(config)
         scheduler = Scheduler(
             engine,
@@ -121,7 +136,7 @@ async def open_node(config: Config, *, wall_clock: Callable[[], float] = time.ti
                 committer.on_read = bus.looked
                 bus.mail.on_hold = bus.receipts.on_watch = committer.look
                 bus.receipts.mark, bus.receipts.is_written = committer.mark, committer.is_written
-                node = Node(config, store, scheduler, bus, committer)
+                node = Node(settings, store, scheduler, bus, committer)
                 committer.on_written = node.written
                 await node.conversations.recover()
                 async with open_runtime(
@@ -218,21 +233,20 @@ class Node:
     directory: DirectoryDesk
     tasks: Tasks
     metrics: Metrics
+    modules: ModuleCache
     runtime: Runtime
 
-    def __init__(self, config: Config, store: Store, scheduler: Scheduler, bus: Bus, committer: Committer) -> None:
-        self.config = config
+    def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, bus: Bus, committer: Committer) -> None:
+        config = settings.config
+        self.settings = settings
+        self.started_with = config
         self.store = store
         self.backups = store.backups
         self.scheduler = scheduler
         self.bus = bus
         self.gateway: Gateway | None = None  # to other platforms; None: not asked for
         self.is_ready = False
-        self.limits = EdgeLimits(
-            max_message_size=config.messaging.max_message_size,
-            max_module_size=config.runtime.max_module_size,
-            agent_defaults=config.agent_defaults,
-        )
+        self.limits = edge_limits(config)
         self._committer = committer
         self._refills = Refills(scheduler, store)
         self.conversations = Conversations(
@@ -248,35 +262,30 @@ class Node:
 
     def furnish(self, engine: Engine, runtime: Runtime, wall_clock: Callable[[], float]) -> None:
         """The rooms that need each other: the runtime tells the node, the node's agents use the runtime."""
-        limits = self.config.runtime
-        modules = ModuleCache(
-            engine,
-            self.store.modules.folder,
-            CompileLimits(
-                timeout=limits.compile_timeout, memory=limits.compile_memory, module_size=limits.max_module_size
-            ),
-            partial(_open_component_engine, self.config),
+        config = self.settings.config
+        self.modules = ModuleCache(
+            engine, self.store.modules.folder, compile_limits(config), partial(_open_component_engine, config)
         )
         self.runtime = runtime
         self.agents = Agents(
             self.scheduler,
             runtime,
             self.store,
-            modules,
+            self.modules,
             self.bus,
             self._committer,
-            max_agents=limits.max_agents,
-            imports=limits.component_imports,
+            max_agents=config.runtime.max_agents,
+            imports=config.runtime.component_imports,
         )
         self.directory = DirectoryDesk(
             self.store,
             self.bus,
             runtime,
             DirectoryLimits(
-                lease=self.config.directory.lease,
-                max_lease=self.config.directory.max_lease,
-                results=self.config.directory.max_results,
-                answer_bytes=self.config.messaging.max_message_size // 2,
+                lease=config.directory.lease,
+                max_lease=config.directory.max_lease,
+                results=config.directory.max_results,
+                answer_bytes=config.messaging.max_message_size // 2,
             ),
             wall_clock,
         )
@@ -285,7 +294,7 @@ class Node:
             self.bus,
             providers=self.providers,
             score=self.agents.score,
-            retention=self.config.messaging.retention_age,
+            retention=config.messaging.retention_age,
         )
         self.capabilities = Capabilities(self.bus, self.directory, self.agents, self.config.messaging.queue_size)
         self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)
@@ -294,6 +303,23 @@ class Node:
         self.bus.suggest(self.directory.missing)
         self._refills.on_closed = self.agents.give_up
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
+        self.settings.agents = LiveAgents(self.agents, lambda: self.limits.agent_defaults)
+        self.settings.apply = partial(apply_change, self)
+        self.settings.ceilings = partial(ceilings, self)
+        self.settings.announce = self.changed
+
+    @property
+    def config(self) -> Config:
+        """What holds now."""
+        return self.settings.config
+
+    def changed(self, version: Version) -> None:
+        """The configuration did: tell those who watch."""
+        changes = [
+            {"key": one.key, "agent_id": one.agent, "before": one.before, "after": one.after} for one in version.changes
+        ]
+        data = {"version": version.version, "who": version.who, "action": version.action, "changes": changes}
+        self.bus.events.emit("config.changed", data)
 
     def providers(self, address: str) -> Sequence[str]:
         """Names of those who have a capability (`capability:x`) or are in a group (`broadcast://g`), in order."""

@@ -87,7 +87,7 @@ class Tasks:
         self._bus = bus
         self._providers = providers
         self._score = score
-        self._retention = retention
+        self.retention = retention
         self._clock = clock
         self._live: dict[str, Task] = {}
         self._due: dict[str, float] = {}  # when each live task has to be woken
@@ -405,7 +405,7 @@ class Tasks:
     async def _trim(self, now: float) -> None:
         self._trim_at = now + TRIM_SECONDS
         try:
-            await self._store.tasks.trim(now - self._retention, KEPT)
+            await self._store.tasks.trim(now - self.retention, KEPT)
         except StoreError as error:
             log.warning("tasks that are over stay for now: %s", error)
 

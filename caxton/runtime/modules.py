@@ -101,6 +101,10 @@ class ModuleCache:
             self._component_engine = self._make_component_engine()
         return self._component_engine
 
+    def change_limits(self, limits: CompileLimits) -> None:
+        """Other limits, for what is compiled from now on; how many at once stays."""
+        self.limits = limits
+
     def path(self, sha: str) -> Path:
         """Where the artefact of a module lies, once there is one."""
         return self.directory / sha[:2] / f"{sha}.{self.engine.fingerprint}.cwasm"

@@ -210,6 +210,40 @@ class Runtime:
         replica = self._by_port.get(port)
         return (replica.agent.spec.name, replica.number, replica.owner) if replica else None
 
+    def check(self, spec: AgentSpec) -> None:
+        """Raise InvalidConfig when `adjust` cannot do this: its supervisor is shared, and the others say otherwise."""
+        agent, asked = self._agents[spec.name], spec.config.supervision
+        held = agent.group.supervisor
+        others = [each for each in self._agents.values() if each.group is agent.group and each is not agent]
+        if others and (held.max_restarts, held.period) != (asked.max_restarts, asked.period):
+            raise InvalidConfig(
+                f"supervision: {spec.name!r} shares its supervisor with {others[0].spec.name!r}; all agents of the "
+                f"group {asked.group!r} say the same: update them"
+            )
+
+    def adjust(self, spec: AgentSpec) -> None:
+        """Tell a running agent how its messages are kept, what a turn may take, and how often it may be restarted."""
+        agent, asked = self._agents[spec.name], spec.config
+        agent.spec = spec
+        held = agent.group.supervisor
+        held.max_restarts, held.period = asked.supervision.max_restarts, asked.supervision.period
+        for replica in agent.replicas:
+            self._scheduler.set_delivery(replica.port, DELIVERY_CLASSES.index(asked.delivery))
+            self._scheduler.set_turn_limits(
+                replica.port, timeout_ns=int(asked.resources.timeout * 1e9), cpu_millicores=asked.resources.cpu
+            )
+
+    def change_limits(self, limits: RuntimeLimits) -> None:
+        """Other limits: of mailboxes at once, of the rest for what starts from now on."""
+        self._limits = limits
+        for replica in self._by_port.values():
+            self._scheduler.set_bounds(
+                replica.port,
+                queue_size=limits.queue_size,
+                backlog=limits.offline_queue_size,
+                backlog_bytes=limits.offline_queue_bytes,
+            )
+
     def knows(self, name: str) -> bool:
         return name in self._agents
 

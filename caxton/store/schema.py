@@ -118,6 +118,16 @@ MIGRATIONS = (
         PRIMARY KEY (kind, name, conversation)
     ) STRICT;
     """,
+    """
+    CREATE TABLE config_versions (
+        version INTEGER PRIMARY KEY,
+        at      REAL    NOT NULL,           -- seconds since the epoch
+        who     TEXT    NOT NULL,
+        action  TEXT    NOT NULL,
+        changes TEXT    NOT NULL,           -- JSON: key, agent, before, after
+        state   TEXT    NOT NULL            -- JSON: what holds of all changes up to this one
+    ) STRICT;
+    """,
 )
 
 

@@ -1,8 +1,8 @@
 """What outlives the process: one folder, one SQLite file in it, and the modules beside.
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
-    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks,
-                             directory (and -wal, -shm while open)
+    <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks, directory,
+                             changes of the configuration (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
     <data_dir>/backups/      backups that this server was asked for
@@ -39,6 +39,7 @@ from caxton.store.modules import ModuleRoom
 from caxton.store.platforms import PlatformRoom
 from caxton.store.reserve import Reserve
 from caxton.store.schema import check_version, migrate
+from caxton.store.settings import SettingsRoom
 from caxton.store.state import StateRoom
 from caxton.store.tasks import TaskRoom
 from caxton.store.timers import TimerRoom
@@ -62,6 +63,7 @@ class Store:
     conversations: ConversationRoom
     tasks: TaskRoom
     directory: DirectoryRoom
+    settings: SettingsRoom
     backups: BackupRoom
     platforms: PlatformRoom
     _database: Database
@@ -119,6 +121,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 conversations=ConversationRoom(database),
                 tasks=TaskRoom(database),
                 directory=DirectoryRoom(database),
+                settings=SettingsRoom(database),
                 backups=BackupRoom(database, data_dir),
                 platforms=PlatformRoom(database),
                 database=database,

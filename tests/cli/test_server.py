@@ -48,8 +48,9 @@ class Box:
 
 
 @contextmanager
-def open_box(folder: Path) -> Iterator[Box]:
+def open_box(folder: Path, **variables: str) -> Iterator[Box]:
     box = Box(folder)
+    box.environment |= variables
     box.start()
     try:
         yield box

@@ -12,6 +12,7 @@ from caxton._fast.outbox cimport event_new, event_t, outbox_push
 from caxton._fast.platform cimport (
     cx_load_i32,
     cx_monotonic_ns,
+    cx_peek_u32,
     cx_poke_i32,
     cx_random,
     cx_realtime_us,
@@ -442,7 +443,7 @@ cdef void slow_call(
 
 cdef int guest_call(agent_t* agent, const char* name, const char* request, uint32_t length) noexcept nogil:
     cdef event_t* event
-    if length > agent.world.limits.max_size:
+    if length > cx_peek_u32(&agent.world.limits.max_size):
         agent_fail(agent, b"the request is longer than the largest message")
         return HOST_ARGUMENT
     event = event_new(EVENT_CALL, agent.port.id, name, strlen(name), request, length)

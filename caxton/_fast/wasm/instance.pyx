@@ -53,6 +53,8 @@ from caxton._fast.platform cimport (
     cx_add_i32,
     cx_alloc_lines,
     cx_monotonic_ns,
+    cx_peek_u32,
+    cx_peek_u64,
     cx_poke_i32,
     cx_realtime_us,
     cx_store_u64,
@@ -389,7 +391,7 @@ cdef int agent_reply(agent_t* agent, const char* text, uint32_t length) noexcept
     cdef uint32_t start
     if envelope != NULL:
         return route_own(agent, envelope)
-    if length > agent.world.limits.max_size:
+    if length > cx_peek_u32(&agent.world.limits.max_size):
         agent_fail(agent, b"the answer is longer than the largest message")
         return SEND_TOO_LARGE
     whole = <char*>malloc(length + 4096)
@@ -455,7 +457,7 @@ cdef inline bint has(const agent_t* agent, int function) noexcept nogil:
 cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept nogil:
     agent.turn = turn
     agent.started_ns = now
-    agent.deadline_ns = now + agent.limits.timeout_ns
+    agent.deadline_ns = now + <int64_t>cx_peek_u64(<const uint64_t*>&agent.limits.timeout_ns)
     agent.spent_ns = 0
     agent.refused = 0
     agent.failed = 0

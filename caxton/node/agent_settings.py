@@ -1,0 +1,78 @@
+"""Changes keys of one agent while it runs: what it is told at once, and what it has from its next start on.
+
+Rule 1: the agent is never started anew for this: what it holds in memory stays. Keys that need that (its memory, its
+        environment, its code) come by an update.
+Rule 2: all of a change or nothing: it is checked as a deployment is, written to the store, then told.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from caxton.core.config import merge, nested
+from caxton.core.config_tree import table_leaves
+from caxton.core.errors import InvalidConfig
+from caxton.core.manifest import AgentConfig, AgentDefaults, parse_agent_config
+from caxton.core.settings import nearest, plain
+from caxton.node.agents import Agents
+from caxton.store.settings import Change
+
+
+class LiveAgents:
+    def __init__(self, agents: Agents, defaults: Callable[[], AgentDefaults]) -> None:
+        self._agents = agents
+        self._defaults = defaults
+
+    # Any: values as people write them
+    async def configure(self, name: str, changes: Mapping[str, Any]) -> Sequence[Change]:
+        """All of them or none. Raises AgentNotFound, InvalidConfig, StoreError."""
+        spec = self._agents.spec(name)
+        defaults = self._defaults()
+        before = flat(spec.config, defaults)
+        known = [key for key, leaf in table_leaves(AgentConfig).items() if leaf.key.dynamic]
+        wrong = [
+            f"{key}: of an agent that runs these may be changed: {', '.join(known)}{nearest(key, known)}"
+            for key in changes
+            if key not in known
+        ]
+        if wrong:
+            raise InvalidConfig("\n".join([f"agent {name}", *wrong]))
+        tree = plain(spec.config)
+        if spec.config.health_check is None:
+            tree.pop("health_check")
+        for key, value in changes.items():
+            tree = merge(tree, nested(key, value))
+        # a limit of the server that became lower is no reason to refuse what has nothing to do with it
+        most = spec.config.resources
+        room = msgspec.structs.replace(
+            defaults,
+            resources=msgspec.structs.replace(
+                defaults.resources,
+                memory=max(defaults.resources.memory, most.memory),
+                cpu=max(defaults.resources.cpu, most.cpu if "resources.cpu" not in changes else 0),
+            ),
+        )
+        config = parse_agent_config(tree, defaults=room)
+        after = flat(config, defaults)
+        made = [
+            Change(key=key, agent=name, before=before[key], after=after[key])
+            for key in changes
+            if before[key] != after[key]
+        ]
+        if made:
+            await self._agents.adjust(name, config)
+        return made
+
+
+def flat(config: AgentConfig, defaults: AgentDefaults) -> dict[str, Any]:
+    """The keys that may change, with what holds, as people write them. Any: JSON."""
+    config = msgspec.structs.replace(config, health_check=config.health_check or defaults.health_check)
+    found = {}
+    for key, leaf in table_leaves(AgentConfig).items():
+        if leaf.key.dynamic:
+            value: Any = config
+            for part in key.split("."):
+                value = getattr(value, part)
+            found[key] = leaf._replace(default=value).shown_default
+    return found

@@ -1,0 +1,136 @@
+"""Which part of a running node each dynamic key belongs to, and how it is told of a change.
+
+Nothing here waits or fails: what could fail was checked before (`node/settings.py`).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from caxton.core.config_keys import Config
+from caxton.core.config_tree import values
+from caxton.core.views import EdgeLimits
+from caxton.runtime.modules import CompileLimits
+from caxton.runtime.replica import RuntimeLimits
+from caxton.telemetry import logs
+
+if TYPE_CHECKING:
+    from caxton.node.node import Node
+
+Part = Callable[["Node", Config], None]
+
+
+def change_logging(node: "Node", config: Config) -> None:
+    logs.configure(config.observability.logging.level, config.observability.logging.format)
+
+
+def change_edge(node: "Node", config: Config) -> None:
+    """What the API looks at before the node sees a request."""
+    node.limits = edge_limits(config)
+
+
+def change_messages(node: "Node", config: Config) -> None:
+    messaging = config.messaging
+    node.bus.max_message_size = messaging.max_message_size
+    node.bus.wait_for.change(messaging.delivery_timeout, max(messaging.retry_attempts, 1))
+    node.scheduler.set_limits(
+        max_message_size=messaging.max_message_size,
+        retry_attempts=max(messaging.retry_attempts - 1, 0),
+        retry_delay_ns=int(messaging.retry_delay * 1e9),
+        backlog_bytes=messaging.offline_total_bytes,
+    )
+
+
+def change_window(node: "Node", config: Config) -> None:
+    node.bus.known.change(config.messaging.dedup_window, config.messaging.dedup_size)
+
+
+def change_retention(node: "Node", config: Config) -> None:
+    node.housekeeping.change(config.messaging)
+    node.tasks.retention = config.messaging.retention_age
+
+
+def change_agents(node: "Node", config: Config) -> None:
+    node.agents.max_agents = config.runtime.max_agents
+
+
+def change_runtime(node: "Node", config: Config) -> None:
+    node.runtime.change_limits(RuntimeLimits.of(config))
+
+
+def change_compiler(node: "Node", config: Config) -> None:
+    node.modules.change_limits(compile_limits(config))
+
+
+# a key belongs to every part that names it, or a table that it is in
+PARTS: Mapping[str, tuple[Part, ...]] = {
+    "observability.logging.level": (change_logging,),
+    "observability.logging.format": (change_logging,),
+    "runtime.max_agents": (change_agents,),
+    "runtime.max_memory_per_agent": (change_edge,),
+    "runtime.max_cpu_per_agent": (change_edge,),
+    "runtime.default_agent_timeout": (change_edge,),
+    "runtime.max_module_size": (change_edge, change_compiler),
+    "runtime.compile_timeout": (change_compiler,),
+    "runtime.compile_memory": (change_compiler,),
+    "runtime.state_quota": (change_runtime,),
+    "runtime.log_lines_per_second": (change_runtime,),
+    "messaging.max_message_size": (change_edge, change_messages),
+    "messaging.queue_size": (change_runtime,),
+    "messaging.retry_attempts": (change_messages,),
+    "messaging.retry_delay": (change_messages,),
+    "messaging.delivery_timeout": (change_messages,),
+    "messaging.dedup_window": (change_window,),
+    "messaging.dedup_size": (change_window,),
+    "messaging.offline_queue_size": (change_runtime,),
+    "messaging.offline_queue_bytes": (change_runtime,),
+    "messaging.offline_total_bytes": (change_messages,),
+    "messaging.retention_age": (change_retention,),
+    "messaging.retention_size": (change_retention,),
+    "messaging.dead_letter_size": (change_retention,),
+    "messaging.dead_letter_age": (change_retention,),
+    "deployment.health_checks": (change_runtime, change_edge),
+}
+
+
+def parts_of(key: str) -> tuple[Part, ...]:
+    while key:
+        if (found := PARTS.get(key)) is not None:
+            return found
+        key = key.rpartition(".")[0]
+    return ()
+
+
+def apply_change(node: "Node", before: Config, after: Config) -> None:
+    """Tell the parts whose keys differ, each once."""
+    old, new = values(before), values(after)
+    told: dict[Part, None] = {}
+    for key in new:
+        if old[key] != new[key]:
+            told |= dict.fromkeys(parts_of(key))
+    for part in told:
+        part(node, after)
+
+
+def ceilings(node: "Node") -> Mapping[str, tuple[Any, str]]:
+    """What was laid out when the server started, and bounds what a key may become. Any: a key's value."""
+    runtime = node.started_with.runtime
+    return {
+        "messaging.max_message_size": (node.scheduler.largest_message_size, "the journals in memory have so much room"),
+        "runtime.max_agents": (max(runtime.pool_slots, runtime.max_agents), "there is room for so many instances"),
+        "runtime.max_memory_per_agent": (runtime.max_memory_per_agent, "instances were laid out for so much"),
+    }
+
+
+def edge_limits(config: Config) -> EdgeLimits:
+    return EdgeLimits(
+        max_message_size=config.messaging.max_message_size,
+        max_module_size=config.runtime.max_module_size,
+        agent_defaults=config.agent_defaults,
+    )
+
+
+def compile_limits(config: Config) -> CompileLimits:
+    limits = config.runtime
+    return CompileLimits(
+        timeout=limits.compile_timeout, memory=limits.compile_memory, module_size=limits.max_module_size
+    )

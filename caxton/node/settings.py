@@ -1,0 +1,240 @@
+"""The configuration while the server runs: it is changed, read again, and gone back to.
+
+Rule 1: a change is checked as a file is, all of it at once; then written to the store as a version; then applied, in
+        one step without an await. What fails changes nothing.
+Rule 2: only keys marked `dynamic` change. Another one is refused by `set`; `reload` notes that it waits for a restart.
+Rule 3: what was changed holds after a restart as well, above files and below variables and flags; a change made since
+        the start is above everything. So the last one who spoke is heard, and whoever starts a server with a flag too.
+Rule 4: which part a key belongs to is in `node/live.py`.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import trio
+
+from caxton.core.config import Layer, Loaded, build, nested, value_in
+from caxton.core.config_keys import Config, Keys
+from caxton.core.config_tree import leaves, shown, shown_values, unknown_key, values, with_values
+from caxton.core.errors import CaxtonError, InvalidConfig, InvalidRequest, StoreError
+from caxton.core.settings import raise_problems
+from caxton.store.settings import Change, Held, SettingsRoom, Version
+
+log = logging.getLogger(__name__)
+
+State = dict[str, Held]
+Ceilings = Mapping[str, tuple[Any, str]]  # Any: the most that a key may be without a restart; and why
+
+
+class AgentSettings(Protocol):
+    """Changes of one agent; node/agents.py."""
+
+    async def configure(self, name: str, changes: Mapping[str, Any]) -> Sequence[Change]:
+        """All of them or none. Raises AgentNotFound, InvalidConfig."""
+
+
+class Settings:
+    """What holds now (`config`), what was started with, and what was changed since."""
+
+    def __init__(self, loaded: Loaded, room: SettingsRoom, reload: Callable[[], Loaded] | None = None) -> None:
+        self.config = loaded.config
+        self.apply: Callable[[Config, Config], None] = lambda before, after: None
+        self.announce: Callable[[Version], None] = lambda version: None
+        self.ceilings: Callable[[], Ceilings] = dict
+        self.agents: AgentSettings | None = None
+        self._loaded = loaded
+        self._room = room
+        self._reload = reload
+        self._state: State = {}
+        self._version = 0
+        self._started_with = 0  # the version that was the newest when the server started
+        self._lock = trio.Lock()
+
+    async def recall(self) -> None:
+        """What was changed before the last end; `config` is what holds with it."""
+        newest = await self._room.newest()
+        if newest is None:
+            return
+        self._version = self._started_with = newest.version
+        try:
+            self.config = self._build(self._loaded, newest.state)
+            self._state = dict(newest.state)
+        except InvalidConfig as error:
+            # a server that does not start is worse than one that starts as its files say
+            log.error("what was changed while the server ran is left out, it does not fit any more: %s", error)  # noqa: TRY400
+            return
+        for key, held in newest.state.items():
+            if shown(key, values(self.config)[key]) != held.value:
+                origin = self._loaded.origin(key)
+                log.warning("%s: %s is left out, %s says something else", key, held.value, origin)
+            else:
+                log.info("%s is %s, as version %d has set it", key, held.value, held.version)
+
+    # -- questions --
+
+    def describe(self) -> dict[str, Any]:
+        """Everything, for people and programs. Any: JSON."""
+        origins = {key: self._loaded.origin(key) for key in leaves()}
+        now = values(self.config)
+        for key, held in self._state.items():
+            if shown(key, now[key]) == held.value:
+                origins[key] = f"version {held.version}"
+        wanted = self._build(self._loaded, self._state)
+        return {
+            "version": self._version,
+            "values": shown_values(self.config),
+            "origins": {key: origin for key, origin in origins.items() if origin},
+            "dynamic": [key for key, leaf in leaves().items() if leaf.key.dynamic],
+            "after_restart": self._after_restart(wanted),
+        }
+
+    async def versions(self, limit: int) -> list[Version]:
+        """The newest first."""
+        return await self._room.list(limit)
+
+    # -- changes --
+
+    async def set(self, changes: Mapping[str, Any], *, who: str, agent: str = "") -> Version:
+        """Change keys of the server, or of one agent. Raises InvalidConfig, AgentNotFound, StoreError."""
+        if not changes:
+            raise InvalidRequest("no key is named", hint='send {"set": {"observability.logging.level": "debug"}}')
+        async with self._lock:
+            if agent:
+                made = await self._configure(agent, changes)
+                return await self._keep(Version(action="set", who=who, changes=tuple(made), state=self._state))
+            problems = [problem for key in changes if (problem := _refused(key))]
+            raise_problems(problems, "change")
+            number = self._version + 1
+            given = {key: shown(key, value_in(nested(key, value), key)) for key, value in changes.items()}
+            state = {**self._state, **{key: Held(value=value, version=number) for key, value in given.items()}}
+            return await self._change(self._loaded, state, "set", who)
+
+    async def rollback(self, to: int | None, *, who: str) -> Version:
+        """As it was after version *to* (0: as the server was started); without one, before the last change."""
+        async with self._lock:
+            rows = [row for row in await self._room.list(1 << 30) if row.action != "reload"]
+            if to is None:
+                if not rows:
+                    raise InvalidRequest("nothing was changed while the server ran")
+                undone = rows[:1]
+            else:
+                if to and to not in {row.version for row in await self._room.list(1 << 30)}:
+                    raise InvalidRequest(f"there is no version {to}", hint="`caxton config history` lists them")
+                undone = [row for row in rows if row.version > to]
+            state = dict(self._state)
+            agents: dict[str, dict[str, Any]] = {}
+            for row in undone:
+                older = next((other.state for other in rows if other.version < row.version), {})
+                for change in row.changes:
+                    if change.agent:
+                        agents.setdefault(change.agent, {})[change.key] = change.before
+                    elif change.key in older:
+                        state[change.key] = older[change.key]
+                    else:
+                        state.pop(change.key, None)
+            made: list[Change] = []
+            for name, changes in agents.items():
+                try:
+                    made += await self._configure(name, changes)
+                except CaxtonError as error:
+                    log.warning("agent %s stays as it is: %s", name, error)
+            return await self._change(self._loaded, state, "rollback", who, made)
+
+    async def reload(self, *, who: str) -> Version:
+        """Read files, and what they name, again. Raises InvalidConfig; then nothing has changed."""
+        if self._reload is None:
+            raise InvalidRequest("this server was started without files that could be read again")
+        async with self._lock:
+            loaded = await trio.to_thread.run_sync(self._reload)
+            return await self._change(loaded, self._state, "reload", who)
+
+    # -- inside --
+
+    async def _change(
+        self, loaded: Loaded, state: State, action: str, who: str, made: Sequence[Change] = ()
+    ) -> Version:
+        wanted = self._build(loaded, state)
+        before, after = values(self.config), values(wanted)
+        new = {key: after[key] for key, leaf in leaves().items() if leaf.key.dynamic and after[key] != before[key]}
+        raise_problems(self._too_much(new), "change")
+        changes = [
+            Change(key=key, before=shown(key, before[key]), after=shown(key, value)) for key, value in new.items()
+        ]
+        version = Version(action=action, who=who, changes=(*changes, *made), state=state)
+        config = with_values(self.config, new)
+        if action == "reload" and not changes:
+            self._loaded = loaded
+            return self._tell_waiting(wanted, version)
+        version = await self._keep(version)
+        self._loaded, self._state = loaded, state
+        old, self.config = self.config, config
+        self.apply(old, config)
+        return self._tell_waiting(wanted, version)
+
+    async def _keep(self, version: Version) -> Version:
+        version = msgspec.structs.replace(version, version=self._version + 1, at=time.time())
+        try:
+            await self._room.add(version)
+        except StoreError:
+            if version.action != "reload" and not (version.changes and version.changes[0].agent):
+                raise
+            # the files, or what the store has of the agent, say it as well
+            log.exception("a change of the configuration holds, but is not in the history")
+            return version
+        self._version = version.version
+        self.announce(version)
+        for change in version.changes:
+            place = f"agent {change.agent}: " if change.agent else ""
+            log.info("%s%s: %s -> %s (version %d, %s by %s)", place, change.key, change.before, change.after,
+                     version.version, version.action, version.who)  # fmt: skip
+        return version
+
+    async def _configure(self, name: str, changes: Mapping[str, Any]) -> Sequence[Change]:
+        assert self.agents is not None, "the node gives them before it is ready"
+        return await self.agents.configure(name, changes)
+
+    def _build(self, loaded: Loaded, state: State) -> Config:
+        """Rule 3."""
+        held = [(Layer(f"version {one.version}", nested(key, one.value), {}), one) for key, one in state.items()]
+        files = [layer for layer in loaded.layers if layer.file]
+        above = [layer for layer in loaded.layers if not layer.file]
+        old = [layer for layer, one in held if one.version <= self._started_with]
+        new = [layer for layer, one in held if one.version > self._started_with]
+        return build([*files, *old, *above, *new], loaded.environ)
+
+    def _too_much(self, changed: Mapping[str, Any]) -> list[str]:
+        ceilings = self.ceilings()
+        return [
+            f"{key}: {shown(key, value)} is more than the {shown(key, ceilings[key][0])} that this server can have "
+            f"without a restart: {ceilings[key][1]}"
+            for key, value in changed.items()
+            if key in ceilings and value > ceilings[key][0]
+        ]
+
+    def _after_restart(self, wanted: Keys) -> dict[str, Any]:
+        now, then = values(self.config), values(wanted)
+        return {
+            key: shown(key, then[key])
+            for key, leaf in leaves().items()
+            if now[key] != then[key] and not leaf.key.inactive and not leaf.key.secret
+        }
+
+    def _tell_waiting(self, wanted: Keys, version: Version) -> Version:
+        for key, value in self._after_restart(wanted).items():
+            log.warning("%s: %s is in the files, and needs a restart", key, value)
+        return version
+
+
+def _refused(key: str) -> str:
+    """Why a running server does not change this key."""
+    leaf = leaves().get(key)
+    if leaf is None:
+        return unknown_key(key)
+    if leaf.key.inactive:
+        return f"{key}: not active in this version: {leaf.key.inactive}"
+    if not leaf.key.dynamic:
+        return f"{key}: needs a restart: `caxton config set --file FILE {key}=…`, then start the server again"
+    return ""

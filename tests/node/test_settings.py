@@ -1,0 +1,317 @@
+"""A configuration that changes while the node runs."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import msgspec
+import pytest
+import trio
+
+from caxton.core.config import Loaded, load
+from caxton.core.config_tree import leaves, table_leaves, values
+from caxton.core.errors import (
+    AgentNotFound,
+    InvalidConfig,
+    InvalidRequest,
+    MailboxFull,
+    MessageTooLarge,
+    ResourceLimitExceeded,
+)
+from caxton.core.manifest import AgentConfig
+from caxton.core.views import DeadLetterFilter, DeadLetterInfo, EventFilter
+from caxton.node import Node, open_node
+from caxton.node.live import PARTS, parts_of
+from caxton.telemetry import logs
+from tests.node.opened import deploy, open_a_node
+from tests.node.wat import guest, message
+
+WHO = "a test"
+
+
+@pytest.fixture(autouse=True)
+def keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A level that changes is for this process, which has other tests to run."""
+    monkeypatch.setattr(logs, "configure", lambda *given: None)
+
+
+async def change(node: Node, **changes: object) -> None:
+    await node.settings.set({key.replace("__", "."): value for key, value in changes.items()}, who=WHO)
+
+
+def test_every_dynamic_key_belongs_to_a_part() -> None:
+    dynamic = {key for key, leaf in leaves().items() if leaf.key.dynamic}
+    assert {key for key in leaves() if parts_of(key)} == dynamic
+    assert all(leaves()[key].key.inactive == "" for key in dynamic)
+    assert set(PARTS) <= dynamic | {key.rpartition(".")[0] for key in dynamic}
+
+
+async def test_a_change_takes_effect_and_is_kept(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        big = message("a", content="x" * 3000)
+        node.bus.post(big)
+        made = await node.settings.set({"messaging.max_message_size": "2KB"}, who=WHO)
+        assert (made.version, made.action, made.who) == (1, "set", WHO)
+        assert [(one.key, one.before, one.after) for one in made.changes] == [
+            ("messaging.max_message_size", "1MB", "2KB")
+        ]
+        with pytest.raises(MessageTooLarge):
+            node.bus.post(big)
+        assert node.limits.max_message_size == 2048
+        assert node.settings.describe()["origins"]["messaging.max_message_size"] == "version 1"
+    async with open_a_node(tmp_path) as node:
+        with pytest.raises(MessageTooLarge):
+            node.bus.post(big)
+        await node.settings.rollback(None, who=WHO)
+        node.bus.post(big)
+        assert node.settings.describe()["values"]["messaging.max_message_size"] == "1MB"
+        versions = await node.settings.versions(10)
+        assert [(one.version, one.action) for one in versions] == [(2, "rollback"), (1, "set")]
+
+
+async def test_watchers_are_told(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        with node.bus.tap() as events:
+            await change(node, messaging__retry_delay="2s")
+            event = await events.receive()
+            assert event.type == "config.changed"
+            assert event.data["changes"] == [
+                {"key": "messaging.retry_delay", "agent_id": "", "before": "1s", "after": "2s"}
+            ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"server.port": 81}, "server.port: needs a restart"),
+        ({"server.prt": 81}, "server.prt: unknown key; did you mean 'server.port'?"),
+        ({"coordination.cluster.enabled": True}, "not active in this version: clusters are not built yet"),
+        ({"messaging.queue_size": "many"}, "messaging.queue_size: expected a whole number"),
+        ({"messaging.max_message_size": "1GB"}, "that this server can have without a restart"),
+        ({"runtime.max_agents": 100_000}, "more than the 16 that this server can have without a restart"),
+    ],
+)
+async def test_all_of_a_change_or_nothing(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+    async with open_a_node(tmp_path) as node:
+        before = values(node.settings.config)
+        with pytest.raises(InvalidConfig) as caught:
+            await node.settings.set({"messaging.retry_delay": "5s", **changes}, who=WHO)
+        assert said in caught.value.message
+        assert values(node.settings.config) == before
+        assert await node.settings.versions(10) == []
+        with pytest.raises(InvalidRequest):
+            await node.settings.set({}, who=WHO)
+
+
+# -- each part --
+
+
+async def test_mailboxes_become_smaller_and_larger(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "messaging.enable_persistence=false") as node:
+        await node.agents.attach(msgspec.convert({"name": "away"}, AgentConfig))
+        for _ in range(10):
+            node.bus.post(message("away"))
+        await change(node, messaging__queue_size=10)
+        with pytest.raises(MailboxFull):
+            node.bus.post(message("away"))
+        await change(node, messaging__queue_size=11)
+        node.bus.post(message("away"))
+
+
+async def test_fewer_agents(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        await change(node, runtime__max_agents=1)
+        with pytest.raises(ResourceLimitExceeded):
+            await deploy(node, "b")
+        await change(node, runtime__max_agents=2, runtime__max_module_size=10)
+        with pytest.raises(ResourceLimitExceeded, match="modules may have 10"):
+            await deploy(node, "b")
+
+
+async def buried(node: Node, name: str) -> DeadLetterInfo:
+    """What becomes of a message that its agent cannot handle."""
+    with node.bus.tap(100, EventFilter(types=("message.dead",))) as events:
+        node.bus.post(message(name))
+        await events.receive()
+    (letter,), _ = await node.dead_letters.list(DeadLetterFilter())
+    return letter
+
+
+async def test_another_number_of_attempts(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "messaging.retry_delay=1ms") as node:
+        await deploy(node, "c", guest("crash"), supervision={"max_restarts": 50})
+        await change(node, messaging__retry_attempts=1)
+        assert (await buried(node, "c")).attempts == 1
+
+
+async def test_what_came_twice(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        twice = message("a", message_id="0190b5a0-0000-7000-8000-000000000001")
+        assert node.bus.post(twice).status != "duplicate"
+        assert node.bus.post(twice).status == "duplicate"
+        await change(node, messaging__dedup_window=0)
+        assert node.bus.post(twice).status != "duplicate"
+
+
+async def test_patience_with_those_outside(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "messaging.delivery_timeout=0") as node:
+        await node.agents.attach(msgspec.convert({"name": "out"}, AgentConfig))
+        await change(node, messaging__delivery_timeout="20ms")
+        async with node.bus.stream("out") as session:
+            node.bus.post(message("out"))
+            (first,) = await session.receive(1)
+            (again,) = await session.receive(1)
+            assert first.message_id == again.message_id
+
+
+async def test_the_least_that_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, ...]] = []
+    monkeypatch.setattr(logs, "configure", lambda *given: told.append(given))
+    async with open_a_node(tmp_path) as node:
+        await change(node, observability__logging__level="debug")
+        await change(node, messaging__retry_delay="2s")
+    assert told == [("debug", "json")]
+
+
+async def test_what_is_kept(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await change(node, messaging__retention_age="1h", messaging__dead_letter_size=5)
+        assert node.housekeeping.limits.dead_letter_size == 5
+        assert node.tasks.retention == 3600.0
+
+
+# -- precedence, files --
+
+
+def reading(folder: Path, text: str, environ: dict[str, str] | None = None) -> Callable[[], Loaded]:
+    (folder / "config.yaml").write_text(text)
+    environ = {"CAXTON_DATA_DIR": str(folder / "data"), **(environ or {})}
+    return partial(load, str(folder / "config.yaml"), environ=environ, sets=["runtime.max_agents=16"])
+
+
+async def test_files_are_read_again(tmp_path: Path) -> None:
+    read = reading(tmp_path, "messaging: {retry_delay: 3s}\n")
+    with trio.fail_after(30):
+        async with open_node(read(), read) as node:
+            reading(tmp_path, "messaging: {retry_delay: 4s}\nserver: {port: 81}\n")
+            made = await node.settings.reload(who="SIGHUP")
+            assert [(one.key, one.before, one.after) for one in made.changes] == [("messaging.retry_delay", "3s", "4s")]
+            described = node.settings.describe()
+            assert described["after_restart"] == {"server.port": 81}
+            assert described["values"]["server.port"] == 8080
+            assert (await node.settings.reload(who="SIGHUP")).changes == ()
+            reading(tmp_path, "messaging: {retry_delay: soon}\n")
+            with pytest.raises(InvalidConfig, match=r"config\.yaml:1: messaging\.retry_delay"):
+                await node.settings.reload(who="SIGHUP")
+            assert node.settings.config.messaging.retry_delay == 4.0
+
+
+async def test_the_last_who_spoke_is_heard_and_a_variable_at_the_next_start(tmp_path: Path) -> None:
+    text = "messaging: {retry_delay: 3s}\nobservability: {logging: {format: compact}}\n"
+    quiet = reading(tmp_path, text)
+    loud = reading(tmp_path, text, {"CAXTON_LOG_LEVEL": "error"})
+    with trio.fail_after(30):
+        async with open_node(loud(), loud) as node:
+            await change(node, observability__logging__level="debug", messaging__retry_delay="9s")
+            assert node.settings.config.observability.logging.level == "debug"
+            await node.settings.reload(who=WHO)
+            assert node.settings.config.messaging.retry_delay == 9.0
+        async with open_node(loud(), loud) as node:
+            assert node.settings.config.observability.logging.level == "error"
+            assert node.settings.config.messaging.retry_delay == 9.0
+        async with open_node(quiet(), quiet) as node:
+            assert node.settings.config.observability.logging.level == "debug"
+
+
+async def test_what_does_not_fit_any_more_keeps_no_server_from_starting(tmp_path: Path) -> None:
+    read = reading(tmp_path, "runtime: {pool_slots: 16}\n")
+    with trio.fail_after(30):
+        async with open_node(read(), read) as node:
+            await change(node, runtime__max_agents=10)
+            state = {"runtime.max_agents": {"value": 500, "version": 1}}
+            await node.store.write(
+                lambda connection: connection.execute(
+                    "UPDATE config_versions SET state = ?", (msgspec.json.encode(state).decode(),)
+                )
+            )
+        read = partial(load, str(tmp_path / "config.yaml"), environ={"CAXTON_DATA_DIR": str(tmp_path / "data")},
+                       sets=["runtime.max_agents=16"])  # fmt: skip
+        async with open_node(read(), read) as node:
+            assert node.settings.config.runtime.max_agents == 16
+
+
+async def test_back_to_a_version(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        for delay in ("2s", "3s", "4s"):
+            await change(node, messaging__retry_delay=delay)
+        await node.settings.set({"delivery": "volatile"}, agent="a", who=WHO)
+        await node.settings.rollback(1, who=WHO)
+        assert node.settings.config.messaging.retry_delay == 2.0
+        assert node.agents.spec("a").config.delivery == ""
+        await node.settings.rollback(0, who=WHO)
+        assert node.settings.config.messaging.retry_delay == 1.0
+        with pytest.raises(InvalidRequest, match="there is no version 99"):
+            await node.settings.rollback(99, who=WHO)
+    async with open_a_node(tmp_path) as node:
+        assert node.settings.config.messaging.retry_delay == 1.0
+
+
+async def test_nothing_to_undo(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        with pytest.raises(InvalidRequest, match="nothing was changed"):
+            await node.settings.rollback(None, who=WHO)
+        with pytest.raises(InvalidRequest, match="started without files"):
+            await node.settings.reload(who=WHO)
+
+
+# -- one agent --
+
+
+async def test_an_agent_has_less_time_at_once(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "messaging.retry_attempts=1") as node:
+        await deploy(node, "s", guest("spin"), resources={"timeout": "25s"}, supervision={"max_restarts": 50})
+        incarnation = node.runtime.get("s").replicas[0].incarnation
+        made = await node.settings.set({"resources.timeout": "50ms"}, agent="s", who=WHO)
+        assert [(one.agent, one.key, one.before, one.after) for one in made.changes] == [
+            ("s", "resources.timeout", "25s", "50ms")
+        ]
+        assert node.runtime.get("s").replicas[0].incarnation == incarnation
+        assert (await buried(node, "s")).reason == "timeout"
+    async with open_a_node(tmp_path) as node:
+        assert node.agents.spec("s").config.resources.timeout == 0.05
+
+
+async def test_an_agent_s_messages_and_its_restarts(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        await deploy(node, "b", supervision={"group": "g"})
+        await deploy(node, "c", supervision={"group": "g"})
+        await node.settings.set({"delivery": "volatile", "supervision.max_restarts": 9}, agent="a", who=WHO)
+        assert node.agents.spec("a").config.supervision.max_restarts == 9
+        with pytest.raises(InvalidConfig, match="shares its supervisor"):
+            await node.settings.set({"supervision.max_restarts": 9}, agent="b", who=WHO)
+        assert node.agents.spec("b").config.supervision.max_restarts == 3
+
+
+async def test_what_an_agent_cannot_be_told(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        with pytest.raises(
+            InvalidConfig, match=r"circuit-breaker\.timeout: of an agent that runs these may be changed"
+        ):
+            await node.settings.set({"circuit-breaker.timeout": "10s"}, agent="a", who=WHO)
+        with pytest.raises(InvalidConfig, match="limit exceeds maximum"):
+            await node.settings.set({"resources.cpu": "5000m"}, agent="a", who=WHO)
+        with pytest.raises(AgentNotFound):
+            await node.settings.set({"delivery": "durable"}, agent="nobody", who=WHO)
+        assert node.agents.spec("a").version == 1
+
+
+def test_dynamic_keys_of_an_agent() -> None:
+    dynamic = {key for key, leaf in table_leaves(AgentConfig).items() if leaf.key.dynamic}
+    assert {"delivery", "resources.cpu", "resources.timeout", "health_check.interval"} <= dynamic
+    assert "resources.memory" not in dynamic
