@@ -28,7 +28,7 @@ from caxton._fast.scheduler import SEND_MAILBOX_FULL, UNSENT, Scheduler
 from caxton.bus.held import HeldMail
 from caxton.bus.posting import Poster
 from caxton.core.answer import SILENT, Answer, Unanswered
-from caxton.core.errors import CaxtonError, MailboxFull, StorageFull
+from caxton.core.errors import CaxtonError, MailboxFull, MessageTooLarge, StorageFull
 from caxton.core.views import Receipt
 
 log = logging.getLogger(__name__)
@@ -97,15 +97,21 @@ class ReservedAgent:
     def answer(self, message: Envelope, *answers: Answer) -> None:
         """Raises StorageFull: nothing can be kept now. MailboxFull: there is no room for the answer."""
         for answer in answers:
-            text = reply(message, answer)
-            if text is None:
-                continue
             try:
-                self._poster.post(text, self.name)
+                self._post(message, answer)
             except (StorageFull, MailboxFull):
                 raise
+            except MessageTooLarge as error:
+                self._post(
+                    message, Unanswered("internal-error", f"too long an answer: {error}").answer(event_of(message))
+                )
             except CaxtonError as error:  # whoever asked is gone, or cannot be told
                 log.info("%s could not answer %s: %s", self.name, message.message_id, error)
+
+    def _post(self, message: Envelope, answer: Answer) -> None:
+        text = reply(message, answer)
+        if text is not None:
+            self._poster.post(text, self.name)
 
     async def settle(self, message: Envelope) -> None:
         """The message was handled."""
@@ -208,4 +214,8 @@ class Reserved:
                 await agent.mail.park()
             for message in messages:
                 await trio.lowlevel.checkpoint()
-                await agent.handle(message)
+                try:
+                    await agent.handle(message)
+                except Exception:
+                    # an answer that is no JSON, say: the node, and the agents of everybody, must not end with it
+                    log.exception("the answer of %s to message %s came to nothing", agent.name, message.message_id)

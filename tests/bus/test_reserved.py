@@ -142,6 +142,29 @@ async def test_who_has_no_room_for_the_answer_has_a_dead_letter(tmp_path: Path) 
         assert "echo answered, but" in letter.detail
 
 
+async def test_an_answer_that_is_too_long_is_a_failure(nursery: trio.Nursery) -> None:
+    async with open_desk() as desk:
+        desk.bus.reserved.host("df", lambda message: Answer("inform", "x" * 20_000))
+        nursery.start_soon(desk.bus.reserved.run)
+        desk.attach("anna")
+        answer = await ask(desk, request("df"))
+        assert answer["performative"] == "failure"
+        assert "too long an answer" in answer["content"]["reason"]["text"]
+
+
+async def test_an_answer_that_is_no_json_ends_nothing(nursery: trio.Nursery, caplog: pytest.LogCaptureFixture) -> None:
+    def handle(message: Envelope) -> Answers:
+        return Answer("inform", object() if message.content == b'"odd"' else "well")
+
+    async with open_desk() as desk:
+        desk.bus.reserved.host("df", handle)
+        nursery.start_soon(desk.bus.reserved.run)
+        desk.attach("anna")
+        desk.bus.post(request("df", content="odd"))
+        assert (await ask(desk, request("df")))["content"] == "well"
+    assert "came to nothing" in caplog.text
+
+
 async def test_nobody_is_attached_as_an_agent_of_the_platform() -> None:
     async with open_desk() as desk:
         desk.bus.reserved.host("df", echo)
