@@ -1,8 +1,8 @@
 """The keys of the server's configuration: which there are, their bounds, their defaults, and what each means.
 
 Rule 1: keys, units and defaults are those of the configuration guide. Some differ: the server listens on 127.0.0.1
-        until told otherwise, an agent may have a whole core (1000m), what is not built is off, and what bounds the
-        machine as a whole (`resources`) leaves room for `max_agents`.
+        until told otherwise, an agent may have a whole core (1000m), what is not built is off, and the processors
+        may be promised without bound (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
 Rule 2: a key is one line here: `name: Annotated[Type, Key("what it means")] = default`. The documents and the schema
         are made from it (`docs/make_configuration.py`). Parts that are not built yet are in `core/config_later.py`.
 Rule 3: a key without effect says so (`inactive`), and what has the effect instead; `Config.unserved` names those that
@@ -56,7 +56,6 @@ PAGE = 65536  # of WebAssembly memory
 DATA_DIR = "everything is in resources.disk.data_dir"
 NO_TLS = "there is no TLS yet: let a proxy in front of the server do it"
 NO_LOGIN = "there is no authentication yet: let a proxy in front of the server do it"
-LATER = "not built yet"
 TO_STDERR = "the log goes to standard error: let the service manager keep and rotate it"
 
 Stack = Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})]
@@ -107,10 +106,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 10
     enable_hot_reload: Annotated[
-        bool,
-        Key(
-            "a running agent may get another module", inactive="it always may; an update drains the old instance first"
-        ),
+        bool, Key("an agent may be given another module by an update; false: only deleted and deployed", dynamic=YES)
     ] = True
     scheduler_threads: Annotated[
         Annotated[int, Meta(ge=0, le=256)], Key("native threads that run agents; 0 is one a core")
@@ -239,12 +235,28 @@ class DeploymentConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CpuConfig(msgspec.Struct, frozen=True, kw_only=True):
-    reserve_system: Annotated[Percent, Key("of the processors, kept from agents", inactive=LATER)] = 0.2
-    overcommit_ratio: Annotated[float, Key("of what is left, that may be promised to agents", inactive=LATER)] = 1.5
+    reserve_system: Annotated[
+        Percent, Key("of the processors, that are not promised to agents; see the next", dynamic=YES)
+    ] = 0.2
+    overcommit_ratio: Annotated[
+        Annotated[float, Meta(ge=0, le=1000)],
+        Key(
+            "the `resources.cpu` of all agents together may be so many times what is left of the processors; more are "
+            "refused. 0 is no bound",
+            dynamic=YES,
+        ),
+    ] = 0.0
 
 
 class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True):
-    reserve_system: Annotated[Bytes, Key("of the machine's memory, kept from agents", inactive=LATER)] = 500 << 20
+    reserve_system: Annotated[
+        Bytes,
+        Key(
+            "with less memory free than this (in the machine, or the container) no agent is added. 0 is a tenth of "
+            "all, 500MB at most",
+            dynamic=YES,
+        ),
+    ] = 0
     swap_enabled: Annotated[
         bool, Key("agents may be swapped out", inactive="the operating system decides: swapoff, or memory.swap.max")
     ] = False
@@ -257,15 +269,22 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
+NO_TEMP = "no temporary folder is used: what is unfinished is beside its place in resources.disk.data_dir"
+
+
 class DiskConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         str, Key("the data folder; else `$XDG_DATA_HOME/caxton` or `~/.local/share/caxton`", env="CAXTON_DATA_DIR")
     ] = ""
-    temp_dir: Annotated[str, Key("folder for what is only needed for a while", inactive=LATER)] = "/tmp/caxton"
-    max_temp_size: Annotated[Bytes, Key("of it", inactive=LATER)] = 10 << 30
-    cleanup_interval: Annotated[Seconds, Key("between two rounds that delete what is not needed", inactive=LATER)] = (
-        3600.0
-    )
+    temp_dir: Annotated[str, Key("folder for what is only needed for a while", inactive=NO_TEMP)] = "/tmp/caxton"
+    max_temp_size: Annotated[Bytes, Key("of it", inactive=NO_TEMP)] = 10 << 30
+    cleanup_interval: Annotated[
+        Seconds,
+        Key(
+            "between two rounds that delete what is not needed",
+            inactive=f"{NO_TEMP}; messages are tidied twice a minute",
+        ),
+    ] = 3600.0
 
 
 class HostConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ from caxton.core.errors import (
     AgentAlreadyExists,
     AgentNotFound,
     CaxtonError,
+    Forbidden,
     InvalidRequest,
     InvalidWasm,
     ResourceLimitExceeded,
@@ -32,6 +33,7 @@ from caxton.core.errors import (
 from caxton.core.manifest import AgentConfig, AgentSpec, ImportPolicy
 from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, LogLine
 from caxton.core.wasm_abi import AgentLimits
+from caxton.node.admission import Admission
 from caxton.node.backlog import abandon
 from caxton.node.committer import Committer
 from caxton.runtime.modules import ModuleCache
@@ -66,12 +68,15 @@ class Agents:
         self._bus = bus
         self._committer = committer
         self.max_agents = max_agents
+        self.hot_reload = True
+        self.admission: Admission | None = None  # None: the machine bounds nothing
         self._imports = imports  # of components whose configuration does not say
         self._unavailable: dict[str, tuple[str, ...]] = {}  # what components import beyond what there is
         self._specs: dict[str, AgentSpec] = {}
         self._broken: dict[str, str] = {}  # agents that could not even be loaded, and why
         self._deployed_at: dict[str, float] = {}
         self._locks: dict[str, trio.Lock] = {}
+        self._promised = 0  # millicores, the same as the next
         self._arriving = 0  # instances whose deployment is under way
         self.on_deleted: Callable[[str], None] = lambda name: None  # the agent is gone for good
 
@@ -92,6 +97,11 @@ class Agents:
         """Replace module or configuration or both; when the new version does not start, the old one comes back."""
         async with self._one_at_a_time(name):
             old = self._spec(name)
+            if wasm is not None and not self.hot_reload:
+                raise Forbidden(
+                    f"the agent {name!r} gets no other module while runtime.enable_hot_reload is false",
+                    hint="delete it and deploy it again, or `caxton config set runtime.enable_hot_reload=true`",
+                )
             if wasm is not None and old.kind == "attached":
                 raise InvalidRequest(
                     f"the agent {name!r} is attached and lives outside; it has no module",
@@ -100,7 +110,7 @@ class Agents:
             sha = old.module if wasm is None else hashlib.sha256(wasm).hexdigest()
             config = old.config if config is None else msgspec.structs.replace(config, name=name)
             spec = msgspec.structs.replace(old, module=sha, config=config, version=old.version + 1, desired="running")
-            with self._room_for(_instances(spec) - _instances(old)):
+            with self._room_for(_instances(spec) - _instances(old), _millicores(spec) - _millicores(old)):
                 module = await self._load(spec, wasm)
                 # what is broken has no version that could come back: this one mends it
                 before = None if name in self._broken else await self._load(old, None)
@@ -322,7 +332,7 @@ class Agents:
             created_at=time.time(),
         )
         async with self._one_at_a_time(name):
-            with self._room_for(_instances(spec)):
+            with self._room_for(_instances(spec), _millicores(spec)):
                 module = await self._load(spec, wasm)
                 await self._sweep(spec)  # a crash in the middle of a deployment may have left something
                 try:
@@ -421,9 +431,12 @@ class Agents:
             self._bus.streams.adopt(spec.name, self._runtime.get(spec.name).replicas[0].port)
 
     @contextmanager
-    def _room_for(self, more: int) -> Iterator[None]:
+    def _room_for(self, more: int, millicores: int) -> Iterator[None]:
         """A place for so many more instances while they come; ResourceLimitExceeded when there is none."""
-        more = max(more, 0)
+        more, millicores = max(more, 0), max(millicores, 0)
+        if self.admission is not None:
+            promised = sum(map(_millicores, self._specs.values())) + self._promised
+            self.admission.check(promised, millicores)
         have = sum(map(_instances, self._specs.values())) + self._arriving
         if more and have + more > self.max_agents:
             raise ResourceLimitExceeded(
@@ -432,10 +445,12 @@ class Agents:
                 details={"agents": have, "limit": self.max_agents},
             )
         self._arriving += more
+        self._promised += millicores
         try:
             yield
         finally:
             self._arriving -= more
+            self._promised -= millicores
 
     async def _load(self, spec: AgentSpec, wasm: bytes | None) -> Module | None:
         if spec.kind == "attached":
@@ -508,6 +523,11 @@ class Agents:
 
 def _instances(spec: AgentSpec) -> int:
     return spec.config.replicas if spec.kind == "wasm" else 1
+
+
+def _millicores(spec: AgentSpec) -> int:
+    """Of the processors, that all its instances may have; what is attached runs elsewhere."""
+    return _instances(spec) * spec.config.resources.cpu if spec.kind == "wasm" else 0
 
 
 def _owners(spec: AgentSpec) -> Sequence[str]:

@@ -51,6 +51,11 @@ def change_retention(node: "Node", config: Config) -> None:
 
 def change_agents(node: "Node", config: Config) -> None:
     node.agents.max_agents = config.runtime.max_agents
+    node.agents.hot_reload = config.runtime.enable_hot_reload
+
+
+def change_admission(node: "Node", config: Config) -> None:
+    node.admission.limits = config.resources
 
 
 def change_runtime(node: "Node", config: Config) -> None:
@@ -66,6 +71,10 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.level": (change_logging,),
     "observability.logging.format": (change_logging,),
     "runtime.max_agents": (change_agents,),
+    "runtime.enable_hot_reload": (change_agents,),
+    "resources.cpu.reserve_system": (change_admission,),
+    "resources.cpu.overcommit_ratio": (change_admission,),
+    "resources.memory.reserve_system": (change_admission,),
     "runtime.max_memory_per_agent": (change_edge,),
     "runtime.max_cpu_per_agent": (change_edge,),
     "runtime.default_agent_timeout": (change_edge,),

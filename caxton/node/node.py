@@ -35,6 +35,7 @@ from caxton.core.config_keys import Config
 from caxton.core.directory.facilitator import Limits as DirectoryLimits
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import Profile
+from caxton.node.admission import Admission, Machine
 from caxton.node.agent_settings import LiveAgents
 from caxton.node.agents import Agents
 from caxton.node.ams import AgentManagement
@@ -277,6 +278,9 @@ class Node:
             max_agents=config.runtime.max_agents,
             imports=config.runtime.component_imports,
         )
+        self.admission = Admission(config.resources, Machine())
+        self.agents.admission = self.admission
+        self.agents.hot_reload = config.runtime.enable_hot_reload
         self.directory = DirectoryDesk(
             self.store,
             self.bus,
