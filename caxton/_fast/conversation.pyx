@@ -1057,8 +1057,8 @@ cdef int tracker_step(
     act.sender_length = envelope_field_length(envelope, F_SENDER)
     act.receiver = receiver
     act.receiver_length = length
-    if length == 7 and envelope.receivers == 1 and memcmp(receiver, CLIENT, 7) == 0:
-        # one port for all clients: each has its own name
+    if envelope.receivers == 1 and (receiver[0] == b"@" or length == 7 and memcmp(receiver, CLIENT, 7) == 0):
+        # one port for all clients, and one for all agents of another platform: each has its own name
         act.receiver = envelope_field(envelope, F_RECEIVER)
         act.receiver_length = envelope_field_length(envelope, F_RECEIVER)
     act.protocol = <uint8_t>protocol

@@ -9,11 +9,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from caxton._fast.envelope cimport DELIVERY_DURABLE, DELIVERY_VOLATILE, envelope_frame_size, envelope_t
 from caxton._fast.mailbox cimport mailbox_is_full
 from caxton._fast.platform cimport cx_add_u64, cx_load_ptr, cx_peek_i32, cx_peek_u32, cx_peek_u64, cx_peek_u8, cx_poke_i64, cx_poke_u32, cx_poke_u64
-from caxton._fast.router cimport PORT_HOST, port_t, router_t, SEND_MAILBOX_FULL, SEND_STOPPED, SEND_STORE
+from caxton._fast.router cimport PORT_HOST, port_t, router_t, SEND_MAILBOX_FULL, SEND_STOPPED, SEND_STORE, WAY_NEVER_KEPT
 
 cdef inline uint8_t delivery_of(const router_t* router, const envelope_t* envelope, const port_t* target) noexcept nogil:
     """DELIVERY_* that the message is accepted with; *target*: its only receiver, or NULL."""
-    if not router.keeps or (target != NULL and target.never_kept):
+    if not router.keeps or (target != NULL and target.ways & WAY_NEVER_KEPT):
         return DELIVERY_VOLATILE
     if envelope.delivery:
         return envelope.delivery
@@ -24,7 +24,7 @@ cdef inline bint is_kept(uint8_t delivery) noexcept nogil:
 
 cdef inline uint8_t delivery_for(const envelope_t* envelope, const port_t* port) noexcept nogil:
     """DELIVERY_* of an accepted message for one of its receivers."""
-    return DELIVERY_VOLATILE if port.never_kept else envelope.kept
+    return DELIVERY_VOLATILE if port.ways & WAY_NEVER_KEPT else envelope.kept
 
 cdef inline bint is_away(const port_t* port) noexcept nogil:
     """Nobody takes mail out of the port now."""

@@ -106,6 +106,7 @@ ctypedef struct envelope_t:
     uint64_t sequence        # of this node's ledger; 0: none. Neither in JSON nor in a frame
     uint8_t delivery         # DELIVERY_*
     uint8_t kept             # DELIVERY_* that it was accepted with. Neither in JSON nor in a frame
+    uint8_t passed           # the guard let it through. Neither in JSON nor in a frame
     slice_t fields[FIELD_COUNT]
 
 ctypedef struct envelope_limits_t:

@@ -44,6 +44,12 @@ cdef enum:
     SEND_SHAPE = -11        # its content is not what the act needs, and such are to be refused
     UNSENT = 100            # a dead letter's reason for one of them: 100 - code
 
+    # bits of port_t.ways
+    WAY_NEVER_KEPT = 1      # who receives here is gone when the server is
+    WAY_SIGNS = 2           # what its guest sends goes to the signer first
+    WAY_GUARDED = 4         # what is sent to it goes to the guard first
+    WAY_CHECKPOINT = 8      # the signer's or the guard's: messages pass it and go on
+
 # What a hop reads and writes stands on the first lines, in the order of its way.
 ctypedef struct port_t:
     ahead_t ahead
@@ -55,7 +61,7 @@ ctypedef struct port_t:
     uint8_t announced       # host port: EVENT_MAIL was sent and not yet answered by receive()
     uint8_t away            # host port: nobody is attached
     uint8_t delivery        # DELIVERY_* of messages that do not say it
-    uint8_t never_kept      # who receives here is gone when the server is
+    uint8_t ways            # WAY_* bits: what is not as with most ports
     uint8_t refilling       # EVENT_REFILL was sent and not yet answered
     int32_t schedule        # workers.pxd
     int32_t wanted          # scheduler.pyx: bits of what Python asked for
@@ -134,6 +140,9 @@ ctypedef struct router_t:
     int32_t refusing        # atomic: the store takes nothing now
     uint64_t backlog_bytes  # atomic: of all ports, and of owners that have none yet
     uint64_t backlog_byte_bound
+    # host ports that Python receives from; NULL: no port has WAY_SIGNS, WAY_GUARDED
+    port_t* signer
+    port_t* guard
 
 cdef int router_init(router_t* router) noexcept nogil
 cdef void router_free(router_t* router) noexcept nogil

@@ -507,6 +507,12 @@ cdef class Router:
             self._leave(port_id, key)
         self._keys[port_id] = [name]
 
+    def hide(self, uint32_t port_id):
+        """Take away every route of the port, its name too: no address leads to it."""
+        for key in self._keys[port_id]:
+            self._leave(port_id, key)
+        self._keys[port_id] = []
+
     def add_capability(self, uint32_t port_id, str capability):
         """Receive what is sent to `capability:<capability>`, one of those who can at a time."""
         self._join(port_id, b"capability:" + capability.encode(), NULL, 0)

@@ -173,6 +173,13 @@ class Scheduler:
         """DELIVERY_* of messages to the port that do not say it themselves; 0: as the node's default."""
     def never_keep(self, port_id: int) -> None:
         """Who receives here is gone when the server is: what is sent to it is volatile, whatever it says."""
+    def set_checkpoints(self, signer: int, guard: int) -> None:
+        """The host ports that messages pass before they leave, and before they arrive, where `set_signing` says so.
+
+        From here on no address leads to them.
+        """
+    def set_signing(self, port_id: int, signs: bool, guarded: bool) -> None:
+        """Whether what the port's guest sends goes to the signer first, and what is sent to the port to the guard."""
     def set_away(self, port_id: int, away: bool) -> None:
         """Whether nobody receives from the host port: what its mailbox cannot hold goes to the store then."""
     def set_refusing(self, refusing: bool) -> None:
@@ -246,6 +253,11 @@ class Scheduler:
 
         Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, StorageFull, InvalidTransition (volatile,
         and its receiver drains, is stopped or has failed).
+        """
+    def forward(self, json: bytes, sender: str, *, source: int = 0, target: int = 0) -> Receipt:
+        """A message that the signer or the guard lets through: its hops count on. *source*: the sender's port.
+
+        With *target* only this port gets it, and no guard looks at it again. Raises as submit().
         """
     def submit_envelope(self, envelope: Envelope, *, sender: str = "") -> Receipt: ...
     def receive(self, port_id: int, max_messages: int) -> list[Envelope]:

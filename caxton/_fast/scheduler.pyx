@@ -104,6 +104,10 @@ from caxton._fast.router cimport (
     targets_free,
     targets_t,
     UNSENT,
+    WAY_CHECKPOINT,
+    WAY_GUARDED,
+    WAY_NEVER_KEPT,
+    WAY_SIGNS,
 )
 from caxton._fast.state cimport state_bytes, state_restore
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
@@ -448,7 +452,28 @@ cdef class Scheduler:
 
     def never_keep(self, uint32_t port_id):
         """Who receives here is gone when the server is: what is sent to it is volatile, whatever it says."""
-        self.router.port(port_id).never_kept = 1
+        self.router.port(port_id).ways |= WAY_NEVER_KEPT
+
+    def set_checkpoints(self, uint32_t signer, uint32_t guard):
+        """The host ports that messages pass before they leave, and before they arrive, where `set_signing` says so.
+
+        No message can be addressed to them.
+        """
+        self.router.hide(signer)
+        self.router.hide(guard)
+        self.router.router.signer = self.router.port(signer)
+        self.router.router.guard = self.router.port(guard)
+        self.router.router.signer.ways |= WAY_CHECKPOINT
+        self.router.router.guard.ways |= WAY_CHECKPOINT
+
+    def set_signing(self, uint32_t port_id, bint signs, bint guarded):
+        """Whether what the port's guest sends is signed first, and what is sent to it checked first."""
+        cdef port_t* port = self.router.port(port_id)
+        if (signs or guarded) and self.router.router.signer == NULL:
+            raise InvalidTransition("there is no signer", hint="set_checkpoints first")
+        pthread_mutex_lock(&port.lock)
+        port.ways = <uint8_t>(port.ways & WAY_NEVER_KEPT | (WAY_SIGNS if signs else 0) | (WAY_GUARDED if guarded else 0))
+        pthread_mutex_unlock(&port.lock)
 
     def set_away(self, uint32_t port_id, bint away):
         """Whether nobody receives from the host port now: what its mailbox cannot hold goes to the store then."""
@@ -908,7 +933,7 @@ cdef class Scheduler:
 
     # -- messages --
 
-    cdef int _send(self, envelope_t* envelope) except? -1000:
+    cdef int _send(self, envelope_t* envelope, port_t* target=NULL) except? -1000:
         """Takes over the reference when the result is positive."""
         cdef int outcome
         try:
@@ -916,14 +941,14 @@ cdef class Scheduler:
         except MailboxFull:
             envelope_release(envelope)
             raise
-        outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
+        outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, target, NULL, cx_monotonic_ns())
         if outcome == SEND_MAILBOX_FULL and self.targets.count > 1:
             # it may have been the ring, which had no room for so many receivers
             self._read_records()
             outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
         return outcome
 
-    cdef Receipt _post(self, envelope_t* envelope, str sender):
+    cdef Receipt _post(self, envelope_t* envelope, str sender, port_t* target=NULL):
         """Takes over the reference."""
         cdef Receipt receipt
         cdef bytes name
@@ -937,7 +962,8 @@ cdef class Scheduler:
                 raise MemoryError
         envelope_retain(envelope)
         held = envelope_wrap(envelope)
-        outcome = self._send(envelope)
+        self.targets.count = 0
+        outcome = self._send(envelope, target)
         if outcome < 0:
             envelope_release(envelope)
             self.undelivered_count += 1
@@ -985,6 +1011,20 @@ cdef class Scheduler:
                 hint="send less, or raise messaging.max_message_size",
             )
         return InvalidMessage(message, details={"position": error.position})
+
+    def forward(self, bytes json not None, str sender not None, *, uint32_t source=0, uint32_t target=0):
+        """A message that the signer or the guard lets through: its hops count on. *source*: the sender's port, so that it is not sent its own broadcast.
+
+        With *target* only this port gets it, and no guard looks at it again.
+        """
+        cdef envelope_error_t error
+        cdef envelope_t* envelope = envelope_parse(json, len(json), &self.world.limits, &error)
+        if envelope == NULL:
+            raise self._invalid(&error, len(json))
+        envelope.sender_port = source
+        envelope.delivery_attempt = 0
+        envelope.passed = target != 0
+        return self._post(envelope, sender, self.router.port(target) if target else NULL)
 
     def submit_envelope(self, Envelope envelope not None, *, str sender=""):
         """One message from outside, as a message. The block may be shared, so a copy travels."""

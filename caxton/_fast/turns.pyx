@@ -79,11 +79,14 @@ from caxton._fast.router cimport (
     port_retain,
     port_t,
     router_resolve_all,
+    router_t,
     SEND_LOOP,
     SEND_MAILBOX_FULL,
     SEND_MEMORY,
     targets_t,
     UNSENT,
+    WAY_CHECKPOINT,
+    WAY_GUARDED,
 )
 from caxton._fast.state cimport state_bytes, state_commit
 from caxton._fast.wasm.c_api cimport wasm_engine_t, wasmtime_engine_increment_epoch, wasmtime_memory_data_size
@@ -171,8 +174,9 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     if outcome:
         pthread_mutex_unlock(&port.lock)
         return outcome
-    if envelope.fields[F_PROTOCOL].length and pool.tracker != NULL:
-        # before the receiver can see it: its answer comes after it, whichever thread sends that
+    if envelope.fields[F_PROTOCOL].length and pool.tracker != NULL and not port.ways & WAY_CHECKPOINT:
+        # before the receiver can see it: its answer comes after it, whichever thread sends that.
+        # What only passes the signer or the guard is seen when it has
         step = tracker_step(
             <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery), record != NULL, envelope.queued_ns,
             envelope.accepted_us
@@ -309,6 +313,24 @@ cdef int send_to_many(
     return <int>sent if sent else 1
 
 
+cdef void past_the_guard(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil:
+    """The guard instead of all targets that it stands before, once."""
+    cdef uint32_t i, kept = 0
+    cdef bint guarded = False
+    if router.guard == NULL or envelope.passed:
+        return
+    for i in range(targets.count):
+        if targets.items[i].ways & WAY_GUARDED:
+            guarded = True
+        else:
+            targets.items[kept] = targets.items[i]
+            kept += 1
+    if guarded:
+        targets.items[kept] = router.guard
+        kept += 1
+    targets.count = kept
+
+
 cdef int send(
     pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, port_t* source,
     int64_t now
@@ -345,9 +367,13 @@ cdef int send(
         outcome = router_resolve_all(pool.router, envelope, targets)
         if outcome:
             return outcome
+        if targets.count > 1:
+            past_the_guard(pool.router, envelope, targets)
         target = targets.items[0]
         if targets.count > 1:
             return send_to_many(pool, worker, ring, targets, envelope, &record, source)
+    if target.ways & WAY_GUARDED and not envelope.passed:
+        target = pool.router.guard
     if envelope.kept == DELIVERY_UNSAID:
         # what one receiver's configuration says does not bind the others of a guest's broadcast, which share the block
         envelope.kept = delivery_of(pool.router, envelope, target if worker == NULL or cx_load_i32(&envelope.refs) == 1 else NULL)

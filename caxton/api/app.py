@@ -14,6 +14,7 @@ from caxton.api.directory import directory_blueprint
 from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
 from caxton.api.front import Front
+from caxton.api.keys import keys_blueprint
 from caxton.api.messages import messages_blueprint
 from caxton.api.platforms import platforms_blueprint
 from caxton.api.ports import Node
@@ -41,6 +42,7 @@ ROOMS = (
     ws_blueprint,
     stream_blueprint,
     platforms_blueprint,
+    keys_blueprint,
 )
 
 

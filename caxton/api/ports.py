@@ -267,6 +267,20 @@ class Settings(Protocol):
         """Read files again. Raises InvalidConfig."""
 
 
+class SigningKeys(Protocol):
+    """Any: JSON."""
+
+    def list(self) -> dict[str, Any]: ...
+    def get(self, agent: str) -> dict[str, Any]:
+        """Raises NotFound."""
+
+    async def put(self, agent: str, public_key: str) -> dict[str, Any]:
+        """Raises InvalidRequest, NotFound, InvalidTransition."""
+
+    async def remove(self, agent: str) -> None:
+        """Raises NotFound, InvalidTransition."""
+
+
 class Node(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
@@ -276,6 +290,8 @@ class Node(Protocol):
     def conversations(self) -> Conversations: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def signing_keys(self) -> SigningKeys: ...
     @property
     def tasks(self) -> Tasks: ...
     @property

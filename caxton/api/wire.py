@@ -135,6 +135,7 @@ def agent_detail(agent: AgentInfo) -> dict[str, Any]:
         "module": agent.module,
         "capabilities": agent.capabilities,
         "unavailable_imports": agent.unavailable_imports,
+        "public_key": agent.public_key,
         "deployment": {"strategy": "direct", "deployed_at": moment(agent.deployed_at), "deployed_by": ""},
         "resources": {
             "limits": {

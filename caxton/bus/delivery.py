@@ -39,6 +39,7 @@ DAMAGED = 201  # what the disk gave back of it is not what was written
 NOT_ACKNOWLEDGED = 200  # an agent outside was given the message again and again
 PLATFORM_UNREACHABLE = 210  # another platform, attempt for attempt
 PLATFORM_REFUSED = 211  # another platform took it for wrong
+NOT_AUTHENTIC = 220  # its signature is wrong, or missing where there has to be one
 
 # code of EVENT_UNDELIVERED: FIPA's word for the reason, and a sentence
 REASONS: dict[int, tuple[str, str]] = {
@@ -60,6 +61,7 @@ REASONS: dict[int, tuple[str, str]] = {
     NOT_ACKNOWLEDGED: ("agent-not-responding", "the agent did not acknowledge the message"),
     PLATFORM_UNREACHABLE: ("foreign-agent-unreachable", "the receiver's platform could not be reached"),
     PLATFORM_REFUSED: ("foreign-agent-refused", "the receiver's platform refused the message"),
+    NOT_AUTHENTIC: ("not-authorised", "the message's signature is wrong or missing"),
 }
 
 # reason of a dead letter, and its name for people and programs
@@ -86,6 +88,7 @@ DEAD_REASONS: dict[int, str] = {
     PLATFORM_UNREACHABLE: "foreign-agent-unreachable",
     PLATFORM_REFUSED: "foreign-agent-refused",
     DAMAGED: "damaged",
+    NOT_AUTHENTIC: "not-authentic",
 }
 DEAD_NUMBERS = {name: number for number, name in DEAD_REASONS.items()}
 

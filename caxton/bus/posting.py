@@ -18,6 +18,7 @@ class Poster:
         self._submit = scheduler.submit
         self._known = known
         self.missing: Callable[[str], dict[str, Any]] = lambda capability: {}  # Any: JSON; see Bus.suggest
+        self.sign: Callable[[str, bytes], bytes] | None = None  # puts the sender's signature into a message
 
     def post(self, data: bytes, sender: str) -> Receipt:
         """Accept one message: when this returns, it is in the mailboxes of its receivers.
@@ -25,6 +26,8 @@ class Poster:
         One whose id is known is not delivered again; its receipt says `duplicate`. Raises RejectedError or
         UnavailableError.
         """
+        if sender and self.sign is not None:
+            data = self.sign(sender, data)
         try:
             accepted = self._submit(data, sender=sender, known=self._known.receipts)
         except AgentNotFound as error:

@@ -35,6 +35,7 @@ COMMANDS = {
     "directory": Place("caxton.cli.directory:directory", "Find agents by what they say of themselves."),
     "dead-letters": Place("caxton.cli.dead_letters:dead_letters", "Handle messages that were given up."),
     "platforms": Place("caxton.cli.platforms:platforms", "Look at other FIPA platforms."),
+    "keys": Place("caxton.cli.keys:keys", "Look at and register public keys of agents."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
     "debug": Place("caxton.cli.debug:debug", "Look into a server that is slow."),
     "backup": Place("caxton.cli.backup:backup", "Make, check and put back backups."),

@@ -61,6 +61,14 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     success_threshold: Annotated[Positive, Key("so many good ones in a row, and it is healthy again", dynamic=NEXT)] = 1
 
 
+class SigningConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Ed25519 signatures of the agent's messages."""
+
+    sign: bool = False  # the server signs what the agent sends, with a key that it makes and keeps
+    verify: Literal["never", "present", "always"] = "never"  # of what it is sent; present: a signature has to be right
+    public_key: str = ""  # of an agent outside that signs for itself: Base64 of 32 bytes
+
+
 class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
     """What the server gives to an agent that does not say; memory and cpu are also the most that it may ask for."""
 
@@ -83,6 +91,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     supervision: Supervision = Supervision()
     health_check: HealthCheck | None = None  # None: as the server's configuration says
     imports: Literal["", "trap", "strict"] = ""  # of a component; "": as runtime.component_imports says
+    signing: SigningConfig = SigningConfig()
     metadata: dict[str, Any] = {}  # Any: the operator's own, JSON
 
 
@@ -160,6 +169,8 @@ def _check(config: AgentConfig, defaults: AgentDefaults, problems: list[str]) ->
         )
     if config.resources.timeout <= 0:
         problems.append("resources.timeout: must be above 0s")
+    if config.signing.sign and config.signing.public_key:
+        problems.append("signing: with sign the server makes the key; leave public_key out, or sign and send it signed")
     for key, texts in (("capabilities", config.capabilities), ("topics", config.topics)):
         for index, text in enumerate(texts):
             if not text or len(text.encode()) > 256 or "\0" in text:

@@ -51,6 +51,7 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     capabilities: tuple[str, ...] = ()
     unavailable_imports: tuple[str, ...] = ()  # of a component: what it imports and the server does not have
+    public_key: str = ""  # Ed25519, Base64
     resources: AgentResources = AgentResources()
     metrics: AgentMetrics = AgentMetrics()
 

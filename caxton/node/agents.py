@@ -36,6 +36,7 @@ from caxton.core.wasm_abi import AgentLimits
 from caxton.node.admission import Admission
 from caxton.node.backlog import abandon
 from caxton.node.committer import Committer
+from caxton.node.signing import SigningKeys
 from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentStatus, owner_of
 from caxton.runtime.supervisor import Runtime
@@ -58,6 +59,7 @@ class Agents:
         bus: Bus,
         committer: Committer,
         *,
+        keys: SigningKeys,
         max_agents: int,
         imports: ImportPolicy = "trap",
     ) -> None:
@@ -67,6 +69,7 @@ class Agents:
         self._modules = modules
         self._bus = bus
         self._committer = committer
+        self._keys = keys
         self.max_agents = max_agents
         self.hot_reload = True
         self.admission: Admission | None = None  # None: the machine bounds nothing
@@ -185,6 +188,7 @@ class Agents:
             self._broken.pop(name, None)
             self._deployed_at.pop(name, None)
             self.on_deleted(name)
+            self._keys.gone(name)
             self._bus.events.emit("agent.removed", {"agent_id": name})
             return msgspec.structs.replace(info, status="removed", replicas_ready=0)
 
@@ -213,6 +217,7 @@ class Agents:
             reason=self._broken.get(name, ""),
             capabilities=spec.config.capabilities,
             unavailable_imports=self._unavailable.get(spec.module, ()),
+            public_key=self._keys.public_key(name),
             resources=limits,
         )
         if (status := self._status(name)) is None:
@@ -252,6 +257,11 @@ class Agents:
             "replicas": replicas,
             "lifecycle": msgspec.to_builtins(await self._store.lifecycle.recent(name, 20)),
         }
+
+    def kind_of(self, name: str) -> str:
+        """Empty: there is no such agent."""
+        spec = self._specs.get(name)
+        return spec.kind if spec is not None else ""
 
     def logs(self, agents: Sequence[str], since: float | None, limit: int) -> Sequence[LogLine]:
         return self._bus.logs.select(agents, since, limit)
@@ -336,6 +346,7 @@ class Agents:
                 module = await self._load(spec, wasm)
                 await self._sweep(spec)  # a crash in the middle of a deployment may have left something
                 try:
+                    await self._keys.prepare(spec)
                     await self._runtime.start(spec, module)
                     await self._keep(spec, wasm)
                 except BaseException:
@@ -349,6 +360,7 @@ class Agents:
     async def _undo(self, spec: AgentSpec) -> None:
         """Leave nothing of an agent whose deployment failed but the story of its life."""
         self.on_deleted(spec.name)
+        await self._keys.take_back(spec.name)
         if self._runtime.knows(spec.name):
             await self._take_away(spec.name)
         try:
@@ -417,6 +429,7 @@ class Agents:
             state[owner] = await self._store.state.load(owner)
             if timers is None:
                 due += await self._store.timers.load(owner)
+        await self._keys.prepare(spec)
         wanted = [(timer.agent, timer.timer_id, timer.due_us) for timer in (due if timers is None else timers)]
         try:
             await self._runtime.start(spec, module, state=state, timers=wanted, run=spec.desired == "running")

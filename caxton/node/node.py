@@ -27,6 +27,7 @@ from caxton.bus.bus import Bus
 from caxton.bus.gateway import Gateway
 from caxton.bus.http_client import check_http_client
 from caxton.bus.known import Known
+from caxton.bus.signing import Signing
 from caxton.bus.streams import Patience
 from caxton.core.acl.names import Home
 from caxton.core.agent import AgentState
@@ -51,6 +52,7 @@ from caxton.node.live import apply_change, ceilings, compile_limits, edge_limits
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
+from caxton.node.signing import SigningKeys
 from caxton.node.tasks import Tasks
 from caxton.runtime.hostcalls import answer_call
 from caxton.runtime.modules import ModuleCache
@@ -157,8 +159,9 @@ async def open_node(
                     tasks.start_soon(bus.reserved.run)
                     tasks.start_soon(node.directory.run)
                     if config.integrations.fipa.http_mtp.enabled:
-                        node.gateway = await _open_gateway(config, store, scheduler, bus)
+                        node.gateway = await _open_gateway(node.home, config, store, scheduler, bus)
                         tasks.start_soon(node.gateway.run)
+                    await node.signing_keys.load()
                     await node.agents.restore()
                     await node.tasks.restore()
                     tasks.start_soon(node.tasks.run)
@@ -195,16 +198,19 @@ def _open_engine(config: Config) -> Engine:
     return engine
 
 
-async def _open_gateway(config: Config, store: Store, scheduler: Scheduler, bus: Bus) -> Gateway:
+def _home(config: Config, store: Store) -> Home:
     mtp = config.integrations.fipa.http_mtp
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
-    home = Home(
+    return Home(
         name=mtp.platform_name or store.meta.node_id,
         aliases=frozenset({store.meta.node_id}),
         url=mtp.public_url or f"http://{host}:{config.server.port}/acc",
     )
-    learned = await store.platforms.all()
-    return Gateway(bus, scheduler, mtp, home, learned=learned, remember=store.platforms.put)
+
+
+async def _open_gateway(home: Home, config: Config, store: Store, scheduler: Scheduler, bus: Bus) -> Gateway:
+    mtp = config.integrations.fipa.http_mtp
+    return Gateway(bus, scheduler, mtp, home, learned=await store.platforms.all(), remember=store.platforms.put)
 
 
 def _open_component_engine(config: Config) -> Engine:
@@ -246,6 +252,9 @@ class Node:
         self.scheduler = scheduler
         self.bus = bus
         self.gateway: Gateway | None = None  # to other platforms; None: not asked for
+        self.home = _home(config, store)
+        self._signing = Signing(bus, scheduler, self.home)
+        self.signing_keys = SigningKeys(self._signing, store)
         self.is_ready = False
         self.limits = edge_limits(config)
         self._committer = committer
@@ -277,10 +286,14 @@ class Node:
             self._committer,
             max_agents=config.runtime.max_agents,
             imports=config.runtime.component_imports,
+            keys=self.signing_keys,
         )
         self.admission = Admission(config.resources, Machine())
         self.agents.admission = self.admission
         self.agents.hot_reload = config.runtime.enable_hot_reload
+        runtime.on_fit, runtime.on_close = self.signing_keys.fit, self._signing.forget_port
+        self._signing.ports_of = runtime.ports_of
+        self.signing_keys.kind_of = self.agents.kind_of
         self.directory = DirectoryDesk(
             self.store,
             self.bus,

@@ -13,7 +13,7 @@ Rule 4: leaving `open_runtime` only ends the tasks. Whoever wants agents to fini
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
@@ -95,6 +95,8 @@ class Runtime:
     _by_owner: dict[str, Replica] = attrs.field(factory=dict)
     timers: TimerRounds = attrs.field(init=False)
     health: HealthRounds = attrs.field(init=False)
+    on_fit: Callable[[AgentSpec, Sequence[int]], None] = lambda spec, ports: None  # an agent has these ports now
+    on_close: Callable[[int], None] = lambda port: None
     last_spawn_ns: int = 0  # from the start of the last instantiation to the end of its init
 
     def __attrs_post_init__(self) -> None:
@@ -243,6 +245,11 @@ class Runtime:
                 backlog=limits.offline_queue_size,
                 backlog_bytes=limits.offline_queue_bytes,
             )
+
+    def ports_of(self, name: str) -> Sequence[int]:
+        """Those of the agent's replicas; none, when there is no such agent."""
+        agent = self._agents.get(name)
+        return [replica.port for replica in agent.replicas] if agent is not None else ()
 
     def knows(self, name: str) -> bool:
         return name in self._agents
@@ -479,6 +486,7 @@ class Runtime:
                 self._scheduler.subscribe(replica.port, topic)
             if spec.config.group:
                 self._scheduler.join_group(replica.port, spec.config.group)
+        self.on_fit(spec, [replica.port for replica in agent.replicas])
 
     def _group_of(self, spec: AgentSpec) -> Group:
         asked = spec.config.supervision
@@ -518,6 +526,7 @@ class Runtime:
             self._carry_out(replica.agent.group, supervisor.remove(replica.owner, trio.current_time()))
         del self._by_port[replica.port], self._by_owner[replica.owner]
         self.timers.forget(replica.owner)
+        self.on_close(replica.port)
         return self._scheduler.close_port(replica.port)
 
     def _forget(self, agent: Agent) -> Envelopes:

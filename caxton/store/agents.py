@@ -54,7 +54,12 @@ class AgentRoom:
         def work(connection: apsw.Connection) -> None:
             if connection.execute("DELETE FROM agents WHERE name = ? RETURNING name", (name,)).get is None:
                 raise _not_found(name)
-            for table, column in (("state", "owner"), ("timers", "owner"), ("lifecycle", "agent")):
+            for table, column in (
+                ("state", "owner"),
+                ("timers", "owner"),
+                ("lifecycle", "agent"),
+                ("signing_keys", "agent"),
+            ):
                 # '#' + 1 is '$': all of `name#...`, by the primary key
                 connection.execute(
                     f"DELETE FROM {table} WHERE {column} = ?1 OR ({column} >= ?1 || '#' AND {column} < ?1 || '$')",

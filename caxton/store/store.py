@@ -40,6 +40,7 @@ from caxton.store.platforms import PlatformRoom
 from caxton.store.reserve import Reserve
 from caxton.store.schema import check_version, migrate
 from caxton.store.settings import SettingsRoom
+from caxton.store.signing_keys import SigningKeyRoom
 from caxton.store.state import StateRoom
 from caxton.store.tasks import TaskRoom
 from caxton.store.timers import TimerRoom
@@ -66,6 +67,7 @@ class Store:
     settings: SettingsRoom
     backups: BackupRoom
     platforms: PlatformRoom
+    signing_keys: SigningKeyRoom
     _database: Database
     _lock: DataDirLock
 
@@ -124,6 +126,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 settings=SettingsRoom(database),
                 backups=BackupRoom(database, data_dir),
                 platforms=PlatformRoom(database),
+                signing_keys=SigningKeyRoom(database),
                 database=database,
                 lock=lock,
             )

@@ -87,6 +87,7 @@ class Resident:
 class SmallNode:
     def __init__(self, limits: EdgeLimits | None = None) -> None:
         self.gateway = None
+        self.signing_keys: Any = None  # its agents have none
         self.limits = limits or EdgeLimits()
         self.agents = SmallAgents(self)
         self.bus = SmallBus(self)

@@ -74,6 +74,7 @@ from caxton._fast.router cimport (
     SEND_STORE,
     SEND_TOO_LARGE,
     targets_free,
+    WAY_SIGNS,
 )
 from caxton._fast.state cimport state_free, state_new, state_rollback, state_t
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
@@ -285,6 +286,9 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
     elif outcome:
         envelope_release(envelope)
     else:
+        if agent.port.ways & WAY_SIGNS:
+            # Trio signs it, and posts it in the sender's name
+            target = agent.world.router.signer
         outcome = queue(agent, envelope, target)
     if outcome:
         agent_fail(agent, send_error_text(outcome))
