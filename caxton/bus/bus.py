@@ -79,10 +79,6 @@ class Bus:
         self.receipts = Receipts(scheduler)
         self.streams = Streams(scheduler, self.mail, self._poster, self.receipts, self.wait_for, self.undelivered)
 
-    @property
-    def max_message_size(self) -> int:
-        return self._max_message_size
-
     def set_signer(self, sign: Callable[[str, bytes], bytes]) -> None:
         """What is posted in an authenticated sender's name goes through this function."""
         self._poster.sign = sign

@@ -4,7 +4,7 @@
     anybody            →  router          →  .guard (here)  →  agent with `verify`
 
 The native part gives the signer what such a guest sends, and the guard what is sent to such an agent: durable, in
-order, like any mail of a host port. All other messages never come near (docs/adr/0011).
+order, like any mail of a host port. All other messages never come near (docs/adr/0007).
 
 Rule 1: a private key is used here and read nowhere: not by REST, not in logs, not in a `repr`.
 Rule 2: the runtime signs only for whom it has authenticated: its own guests, attached agents, the platform's agents.

@@ -53,6 +53,7 @@ class DirectoryDesk:
         self._bus = bus
         self._runtime = runtime
         self.clock = wall_clock
+        self.public_key: Callable[[str], str] = lambda agent: ""  # that its messages are checked with
         self.facilitator = Facilitator(limits)
         self._live: set[str] = set()
         self._behind: set[tuple[str, str]] = set()  # subscriptions that missed news
@@ -105,7 +106,9 @@ class DirectoryDesk:
 
     def _declare(self, name: str, capabilities: Iterable[str]) -> None:
         self._live.add(name)
-        services = tuple(service_of(capability) for capability in capabilities)
+        key = self.public_key(name)
+        more = {"public_key": key} if key else {}
+        services = tuple(service_of(capability, **more) for capability in capabilities)
         self.facilitator.declare(name, Description(name=name, services=services), self.clock())
         self._route(name)
         self._work.unpark_all()

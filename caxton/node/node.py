@@ -314,6 +314,7 @@ class Node:
             retention=config.messaging.retention_age,
         )
         self.capabilities = Capabilities(self.bus, self.directory, self.agents, self.config.messaging.queue_size)
+        self.directory.public_key = self.signing_keys.public_key
         self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)
         self.agents.on_deleted = self.directory.deleted
         self.bus.streams.on_presence = self.directory.attached

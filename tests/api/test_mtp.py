@@ -144,6 +144,29 @@ async def test_all_that_a_message_says_crosses(tmp_path: Path) -> None:
         assert got == expected
 
 
+async def test_a_signed_message_crosses_and_a_changed_one_does_not(tmp_path: Path) -> None:
+    async with open_two(tmp_path) as (left, right):
+        await left.node.agents.attach(parse_agent_config({"name": "seller", "signing": {"sign": True}}))
+        await left.attach("liar")
+        await right.node.agents.attach(parse_agent_config({"name": "buyer", "signing": {"verify": "always"}}))
+        key = (await left.http.get("/api/v1/keys/seller")).json()
+        assert (key["held_by"], key["platform"]) == ("server", "left")
+        for name in ("seller@left", "liar@left"):
+            body = {"public_key": key["public_key"]}
+            assert (await right.http.put(f"/api/v1/keys/{name}", json=body)).status_code == 200
+        message = {"performative": "inform", "receiver": "buyer@right", "content": {"price": 1.50}, "ontology": "pens"}
+        async with left.node.bus.stream("seller") as session:
+            session.send([json.dumps(message).encode()])
+        got = await right.receive("buyer")
+        assert (got["sender"], got["content"]) == ("seller@left", message["content"])
+        copied = message | {"params": got["params"]}
+        async with left.node.bus.stream("liar") as session:
+            session.send([json.dumps(copied).encode()])
+        failure = await left.receive("liar")
+        assert (failure["sender"], failure["performative"]) == ("ams@right", "failure")
+        assert failure["content"]["reason"]["mts_error"] == "not-authorised"
+
+
 async def test_mail_outlives_a_restart_and_waits_for_the_other(tmp_path: Path) -> None:
     ports = free_port(), free_port()
     url = f"http://127.0.0.1:{ports[1]}/acc"

@@ -54,7 +54,7 @@ def api() -> Iterator[FakeServer]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_DELETE = answer
+        do_GET = do_POST = do_PUT = do_DELETE = answer
 
         def log_message(self, *args: object) -> None:
             pass

@@ -12,6 +12,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from caxton.core.directory.descriptions import Constraints, Description
 from caxton.core.errors import AgentNotFound, InvalidConfig, InvalidTransition, NotFound
 from caxton.core.views import DeadLetterFilter
 from caxton.node import Node
@@ -193,9 +194,11 @@ async def test_what_the_platform_says_reaches_who_takes_signed_messages_only(tmp
 
 async def test_keys_outlive_the_server_and_go_with_the_agent(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
-        await node.agents.deploy(ECHO, config("echo", signing=SIGNS))
+        await node.agents.deploy(ECHO, config("echo", signing=SIGNS, capabilities=["echoing"]))
         key = node.signing_keys.get("echo")
         assert node.agents.get("echo").public_key == key["public_key"]
+        found, *_ = node.directory.search(Description(name="echo"), Constraints())
+        assert [service.properties for service in found[0].description.services] == [{"public_key": key["public_key"]}]
     async with open_a_node(tmp_path) as node:
         assert node.signing_keys.get("echo") == key
         await attach(node, "plain")
