@@ -10,8 +10,8 @@ Rule 2: in a Dutch auction the price falls by `step` with each call. The first p
         are, are accepted and are sales; it ends when all is sold, or when the next price would be below the reserve.
 Rule 3: a call lasts `wait` seconds, or until all who were called have answered. The standards let a bidder that is not
         interested stay silent; a `refuse` is taken as well, and makes the auction faster.
-Rule 4: a proposal may name its price; one that is not the price called is rejected. A `refuse` or `not-understood`
-        passes this call; the next call comes to that bidder too. A `failure` leaves the auction.
+Rule 4: a proposal may name its price; one that is not the price called is rejected. A `refuse` passes this call; the
+        next call comes to that bidder too. A `failure` or `not-understood` leaves the auction.
         Each call has its own reply_with, and a proposal without in_reply_to is rejected: it could mean an older price.
 Rule 5: prices are written down as they are called: no more than MAX_CALLS of them.
 """
@@ -34,7 +34,8 @@ MAX_CALLS: Final = 10_000
 
 class BidderState(StrEnum):
     CALLED = "called"
-    PASSED = "passed"  # refused, or did not understand, this call
+    PASSED = "passed"  # refused this call; it may still think better of it
+    REJECTED = "rejected"  # its proposal was
     BID = "bid"  # proposed in this call, which is not over
     SILENT = "silent"  # did not answer the last call in time
     HOLDER = "holder"  # of the best price; in a Dutch auction a buyer
@@ -128,6 +129,8 @@ class Auction(Negotiation, kw_only=True):
         if self.is_over:
             return
         for name, bidder in self.bidders.items():
+            if bidder.state is B.BID:
+                self._reject(name, bidder.answer, reason)
             if bidder.state is not B.LEFT:
                 self._inform(name, {"auction": "end", "item": self.action, "sold": False, "reason": reason})
         self.end(Status.CANCELLED, reason, now)
@@ -159,8 +162,11 @@ class Auction(Negotiation, kw_only=True):
 
     def _heard(self, heard: Heard, bidder: Bidder, now: float) -> None:
         act = heard.act
-        if act is P.FAILURE and not self.is_over:
+        if act in (P.FAILURE, P.NOT_UNDERSTOOD) and not self.is_over:
             self._leave(heard.sender, bidder, why(heard.content), now)
+        elif bidder.state is B.PASSED and act is P.PROPOSE and not self.is_over:
+            self.waiting += 1  # it counts again as one of those who are waited for
+            self._proposed(heard, bidder, now)
         elif bidder.state is not B.CALLED or self.is_over:
             if act is P.PROPOSE and bidder.state is B.SILENT and not self.is_over:
                 self._late(heard, bidder, "late")
@@ -168,7 +174,7 @@ class Auction(Negotiation, kw_only=True):
                 self.note(now, heard.sender, f"out of sequence: {heard.performative} while {bidder.state}")
         elif act is P.PROPOSE:
             self._proposed(heard, bidder, now)
-        elif act in (P.REFUSE, P.NOT_UNDERSTOOD):
+        elif act is P.REFUSE:
             bidder.state, bidder.since, bidder.reason = B.PASSED, now, why(heard.content, "")
             self._answered(now)
         else:
@@ -177,7 +183,13 @@ class Auction(Negotiation, kw_only=True):
     def _proposed(self, heard: Heard, bidder: Bidder, now: float) -> None:
         if not heard.in_reply_to:
             self.note(now, heard.sender, "proposed without in_reply_to, so it is not known at which price")
-            self._late(heard, bidder, "in_reply_to is missing: it says which call, and so which price, is meant")
+            bidder.state, bidder.since = B.REJECTED, now
+            self._reject(
+                heard.sender,
+                heard.reply_with,
+                "in_reply_to is missing, which says what call, and so what price, is meant",
+            )
+            self._answered(now)
             return
         try:
             named = read_bid(heard.content).values.get("price", self.price) if heard.content != b"null" else self.price
@@ -187,7 +199,7 @@ class Auction(Negotiation, kw_only=True):
             problem = "" if "no object" in str(error) else f"bad bid: {error}"
         if problem:
             self.note(now, heard.sender, problem)
-            bidder.state, bidder.since = B.PASSED, now
+            bidder.state, bidder.since = B.REJECTED, now
             self._reject(heard.sender, heard.reply_with, problem)
             self._answered(now)
             return
@@ -292,7 +304,7 @@ class EnglishAuction(Auction, tag="english-auction", kw_only=True):
         self.best = Sale(bidder=first, price=self.price, at=now)
         self._accept(first, self.bidders[first])
         for name in proposed[1:]:
-            self.bidders[name].state = B.PASSED
+            self.bidders[name].state = B.REJECTED
             self._reject(name, self.bidders[name].answer, f"{first} was first")
         if self.calls >= MAX_CALLS:
             self._sell(now)
@@ -323,6 +335,15 @@ class EnglishAuction(Auction, tag="english-auction", kw_only=True):
             reply_by=self.deadline,
         )
         self.bidders[best.bidder].asked = [self.asked_to_buy]
+
+    def cancel(self, reason: str, now: float) -> None:
+        if self.is_over or not self.asked_to_buy or self.best is None:
+            super().cancel(reason, now)
+            return
+        content = {"action": {"task_id": self.id}, "reason": reason}
+        asked = self.say(P.CANCEL, self.best.bidder, content, conversation=f"{self.id}/buy", protocol=REQUEST)
+        self.bidders[self.best.bidder].asked.append(asked)
+        self.end(Status.CANCELLED, reason, now)
 
     def _unsold(self) -> str:
         if self.best is None:

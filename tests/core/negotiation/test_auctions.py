@@ -99,7 +99,17 @@ def test_bids_that_mean_another_price_or_none() -> None:
     two.receive(answer(to(two.take_outbox(), "a"), "propose", in_reply_to=""), 0.1)
     (said,) = (two.take_outbox(),)
     assert "in_reply_to is missing" in content(said[0])["reason"]
-    assert two.status is Status.CALLING
+    assert two.status is Status.FAILED
+
+
+def test_who_passed_may_think_better_of_it_while_the_call_lasts() -> None:
+    one = english("a", "b")
+    one.start(0.0)
+    said = one.take_outbox()
+    one.receive(answer(to(said, "a"), "refuse"), 0.1)
+    one.receive(answer(to(said, "a"), "propose"), 0.2)
+    one.receive(answer(to(said, "b"), "not-understood"), 0.3)
+    assert acts(one.take_outbox()) == [("a", "accept-proposal"), ("a", "inform"), ("a", "request")]
 
 
 def test_a_dutch_auction_falls_until_somebody_buys() -> None:
