@@ -96,6 +96,7 @@ class Tasks:
         self._writes = 0  # transactions
         self._over: set[str] = set()  # live tasks whose end has been told as an event
         self._heard: list[Envelope] = []  # in steps that are not written yet
+        self._restored = trio.Event()
         self._work = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()  # those who wait for any task
         self._trim_at = 0.0
@@ -123,6 +124,8 @@ class Tasks:
         if changes:
             task.order = read_order(_encode({**msgspec.structs.asdict(task.order), **changes}))
         self._start(task)
+        await self._wait_all_written()  # what is answered stays so, whatever dies
+        self._check_fault()
         with trio.move_on_after(wait):
             while task.machine.status in UNDECIDED or self._is_unwritten(task):
                 self._check_fault()
@@ -170,6 +173,7 @@ class Tasks:
 
     async def handle(self, message: Envelope) -> Answers:
         """A message to `cnp`: of a participant, or of somebody who wants something done."""
+        await self._restored.wait()  # else a bid of before the restart would belong to no task
         conversation = message.conversation_id or ""
         task = self._live.get(conversation.partition("/")[0])
         act = message.performative
@@ -314,6 +318,7 @@ class Tasks:
             self._live[task.id] = task
             self._touch(task)  # what was written and perhaps not sent, is
             self._due[task.id] = max(self._due[task.id], self._clock() + AFTER_RESTART)
+        self._restored.set()
 
     async def run(self) -> None:
         """For as long as the node is open."""
