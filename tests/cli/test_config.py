@@ -291,6 +291,8 @@ def test_dry_run_says_whether_a_server_would_start(monkeypatch: pytest.MonkeyPat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "cannot listen" in said("--set", f"server.port={port}", "server", "start", "--dry-run", code=1)
+    elsewhere = ("--set", "server.port=0", "--set", "server.host=192.0.2.1")  # an address of nobody
+    assert "cannot listen at 192.0.2.1:0" in said(*elsewhere, "server", "start", "--dry-run", code=1)
     assert "server.tls.enabled" in said("--set", "server.tls.enabled=true", "server", "start", "--dry-run", code=1)
     Path("file").write_text("")
     flag = "resources.disk.data_dir=file/data"

@@ -235,3 +235,11 @@ def test_merging_and_substituting_leave_their_input_alone() -> None:
     assert merge(below, above) == {"a": {"b": {"d": "${X}"}, "c": [1]}}
     assert substitute(above, {"X": "y"}, []) == {"a": {"b": {"d": "y"}}}
     assert (below, above) == ({"a": {"b": 1, "c": [1]}}, {"a": {"b": {"d": "${X}"}}})
+
+
+def test_what_can_only_be_what_it_is() -> None:
+    sets = ["coordination.local_state.type=sqlite", "coordination.local_state.journal_mode=WAL"]
+    assert load_config(environ=HOME, sets=sets).unserved == ()
+    for wrong in ("coordination.local_state.type=postgres", "coordination.local_state.journal_mode=DELETE"):
+        with pytest.raises(InvalidConfig, match="is not one of"):
+            load_config(environ=HOME, sets=[wrong])

@@ -1,0 +1,185 @@
+"""Every key of the configuration acts, or says that it does not.
+
+A key stands in exactly one of three lists:
+
+- SEEN: it is set to something unusual, and the part that acts on it is asked what it was given;
+- TESTED: a test by this name sets it and watches what happens;
+- `inactive` in the model: its reason is the review, and `caxton config lint` prints it.
+
+A new key belongs to one of them, or the first test here fails.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from caxton.core.config import load, load_config, nested
+from caxton.core.config_lint import Machine, lint
+from caxton.core.config_tree import leaves
+from caxton.node import Node
+from caxton.node import node as composition
+from caxton.node.conversations import Conversations
+from tests.node.opened import open_a_node
+
+TESTS = Path(__file__).parent.parent
+Given = dict[str, Any]  # what the native parts were made with
+
+Probe = Callable[[Node, Given], Any]
+MB = 1 << 20
+
+# key: (as it is written, who knows it, what it knows)
+SEEN: dict[str, tuple[str, Probe, Any]] = {
+    "runtime.max_agents": ("11", lambda node, given: node.agents.max_agents, 11),
+    "runtime.max_memory_per_agent": ("8MB", lambda node, given: node.modules.engine.max_memory, 8 * MB),
+    "runtime.max_cpu_per_agent": ("700m", lambda node, given: node.limits.agent_defaults.resources.cpu, 700),
+    "runtime.default_agent_timeout": ("7s", lambda node, given: node.limits.agent_defaults.resources.timeout, 7.0),
+    "runtime.scheduler_threads": ("1", lambda node, given: node.scheduler.threads, 1),
+    "runtime.pool_slots": ("33", lambda node, given: node.modules.engine.pool_slots, 33),
+    "runtime.memory_reservation": ("16MB", lambda node, given: node.modules.engine.memory_reservation, 16 * MB),
+    "runtime.max_wasm_stack": ("32KB", lambda node, given: node.modules.engine.max_wasm_stack, 32 << 10),
+    "runtime.async_stack_size": ("512KB", lambda node, given: node.modules.engine.async_stack_size, 512 << 10),
+    "runtime.keep_resident": ("128KB", lambda node, given: node.modules.engine.keep_resident, 128 << 10),
+    "runtime.max_module_size": ("3MB", lambda node, given: node.modules.limits.module_size, 3 * MB),
+    "runtime.compile_timeout": ("13s", lambda node, given: node.modules.limits.timeout, 13.0),
+    "runtime.compile_memory": ("999MB", lambda node, given: node.modules.limits.memory, 999 * MB),
+    "runtime.max_table_elements": ("777", lambda node, given: node.modules.engine.max_table_elements, 777),
+    "runtime.component_slots": ("5", lambda node, given: node.modules.component_engine.pool_slots, 5),
+    "runtime.component_stack": ("2MB", lambda node, given: node.modules.component_engine.max_wasm_stack, 2 * MB),
+    "runtime.state_quota": ("5KB", lambda node, given: node.runtime._limits.state_quota, 5 << 10),
+    "runtime.log_lines_per_second": ("17", lambda node, given: node.runtime._limits.log_lines_per_second, 17),
+    "messaging.history_messages": ("123", lambda node, given: given["history_messages"], 123),
+    "messaging.history_bytes": ("5MB", lambda node, given: given["history_bytes"], 5 * MB),
+    "messaging.retry_delay": ("3s", lambda node, given: given["retry_delay_ns"], 3_000_000_000),
+    "messaging.offline_queue_size": ("99", lambda node, given: node.runtime._limits.offline_queue_size, 99),
+    "messaging.retention_age": (
+        "3h", lambda node, given: [node.housekeeping.limits.retention_age, node.tasks.retention], [10_800.0, 10_800.0]),
+    "messaging.retention_size": ("77MB", lambda node, given: node.housekeeping.limits.retention_size, 77 * MB),
+    "messaging.dedup_size": ("55", lambda node, given: node.bus.known._number, 55),
+    "directory.lease": ("90s", lambda node, given: node.directory.facilitator.limits.lease, 90.0),
+    "directory.max_lease": ("2h", lambda node, given: node.directory.facilitator.limits.max_lease, 7200.0),
+    "directory.max_results": ("9", lambda node, given: node.directory.facilitator.limits.results, 9),
+    "deployment.health_checks.enabled": ("false", lambda node, given: node.runtime._limits.health_check.enabled, False),
+    "deployment.health_checks.initial_delay": (
+        "6s", lambda node, given: node.runtime._limits.health_check.initial_delay, 6.0),
+    "deployment.health_checks.interval": ("31s", lambda node, given: node.runtime._limits.health_check.interval, 31.0),
+    "deployment.health_checks.timeout": ("11s", lambda node, given: node.runtime._limits.health_check.timeout, 11.0),
+    "deployment.health_checks.failure_threshold": (
+        "4", lambda node, given: node.runtime._limits.health_check.failure_threshold, 4),
+    "deployment.health_checks.success_threshold": (
+        "2", lambda node, given: node.runtime._limits.health_check.success_threshold, 2),
+    "messaging.conversations.max_open": ("21", lambda node, given: given["max_conversations"], 21),
+    "messaging.conversations.max_participants": ("22", lambda node, given: given["max_participants"], 22),
+    "messaging.conversations.kept_ended": ("23", lambda node, given: given["kept_ended"], 23),
+    "messaging.conversations.kept_time": ("24s", lambda node, given: given["kept_seconds"], 24.0),
+    "messaging.conversations.first_answer_timeout": ("25s", lambda node, given: given["first_answer"], 25.0),
+    "messaging.conversations.clock_skew": ("4s", lambda node, given: given["clock_skew"], 4.0),
+    "messaging.conversations.idle_timeout": ("27m", lambda node, given: given["idle"], 1620.0),
+    "messaging.conversations.max_age": ("28h", lambda node, given: given["longest"], 100_800.0),
+    "messaging.conversations.max_rounds": ("9", lambda node, given: given["max_rounds"], 9),
+    "messaging.loops.max_hops": ("30", lambda node, given: given["max_hops"], 30),
+    "messaging.loops.max_repeats": ("31", lambda node, given: given["max_repeats"], 31),
+}  # fmt: skip
+
+# key: file::test, which names the key or watches what it does
+HTTP = "api/test_mtp.py"
+TESTED: dict[str, str] = {
+    "server.host": "cli/test_config.py::test_dry_run_says_whether_a_server_would_start",
+    "server.port": "cli/test_server.py::test_a_taken_port_is_said",
+    "server.tls.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
+    "security.authentication.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
+    "security.authorization.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
+    "runtime.enable_hot_reload": "node/test_admission.py::test_no_other_module_for_an_agent",
+    "runtime.component_imports": "node/test_agents.py::component_imports",
+    "messaging.max_message_size": "node/test_settings.py::test_a_change_takes_effect_and_is_kept",
+    "messaging.queue_size": "node/test_settings.py::test_mailboxes_become_smaller_and_larger",
+    "messaging.enable_persistence": (
+        "node/test_delivery_classes.py::test_an_update_changes_it_and_so_does_the_node_s_default"
+    ),
+    "messaging.retry_attempts": "node/test_settings.py::test_another_number_of_attempts",
+    "messaging.delivery_timeout": "node/test_settings.py::test_patience_with_those_outside",
+    "messaging.dedup_window": "node/test_settings.py::test_what_came_twice",
+    "messaging.offline_queue_bytes": (
+        "node/test_delivery_classes.py::test_bytes_that_wait_on_the_disk_are_bounded_for_each_agent"
+    ),
+    "messaging.offline_total_bytes": (
+        "node/test_delivery_classes.py::test_bytes_that_wait_on_the_disk_are_bounded_for_all_agents_together"
+    ),
+    "messaging.dead_letter_size": "node/test_dead_letters.py::dead_letter_size",
+    "messaging.dead_letter_age": "node/test_dead_letters.py::dead_letter_age",
+    "messaging.loops.policy": "node/test_conversations.py::test_a_chain_of_answers_to_answers",
+    "messaging.content_shapes": "node/test_conversations.py::test_or_refused_where_that_is_wanted",
+    "coordination.local_state.type": "core/test_config.py::test_what_can_only_be_what_it_is",
+    "coordination.local_state.journal_mode": "core/test_config.py::test_what_can_only_be_what_it_is",
+    "observability.logging.level": "node/test_settings.py::test_the_least_that_is_logged",
+    "observability.logging.format": "node/test_settings.py::test_the_last_who_spoke_is_heard",
+    "resources.cpu.reserve_system": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
+    "resources.cpu.overcommit_ratio": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
+    "resources.memory.reserve_system": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
+    "resources.disk.data_dir": "cli/test_server.py::test_one_server_per_data_folder",
+    "integrations.fipa.http_mtp.enabled": f"{HTTP}::test_a_request_has_a_bound_and_without_the_switch_there_is_nothing",
+    "integrations.fipa.http_mtp.platform_name": f"{HTTP}::platform_name",
+    "integrations.fipa.http_mtp.accept_from": f"{HTTP}::test_nobody_sends_from_another_network",
+    "integrations.fipa.http_mtp.platforms": f"{HTTP}::test_who_may_send_and_to_whom",
+    "integrations.fipa.http_mtp.learn": f"{HTTP}::test_what_was_learned_is_known_after_a_restart_and_can_be_forgotten",
+    "integrations.fipa.http_mtp.max_request_size": f"{HTTP}::max_request_size",
+    "integrations.fipa.http_mtp.attempts": f"{HTTP}::test_what_cannot_be_delivered_is_a_dead_letter_and_a_failure",
+    "integrations.fipa.http_mtp.retry_delay": f"{HTTP}::retry_delay",
+}
+
+# the way to the part is one line of bus/gateway.py or node/node.py, read by whoever put the key here; no test sets it
+REVIEWED: dict[str, str] = {
+    "integrations.fipa.http_mtp.public_url": "the address in our envelopes; node/node.py, _open_gateway",
+    "integrations.fipa.http_mtp.max_learned": "compared in bus/gateway.py before a platform is learned",
+    "integrations.fipa.http_mtp.timeout": "of one HTTP request; bus/gateway.py",
+    "integrations.fipa.http_mtp.max_retry_delay": "bound of the backoff; bus/gateway.py",
+}
+
+
+def test_every_key_is_in_one_list() -> None:
+    active = {key for key, leaf in leaves().items() if not leaf.key.inactive}
+    lists = [set(SEEN), set(TESTED), set(REVIEWED)]
+    assert set().union(*lists) == active, "a new key belongs to SEEN, TESTED or REVIEWED"
+    assert sum(map(len, lists)) == len(active), "a key is in two lists"
+
+
+def test_what_is_named_is_there() -> None:
+    for key, place in TESTED.items():
+        file, _, name = place.partition("::")
+        text = (TESTS / file).read_text()
+        assert re.search(rf"\b{re.escape(name)}", text), f"{key}: there is no {place}"
+
+
+async def test_every_part_is_given_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: Given = {}
+    scheduler = composition.Scheduler
+
+    def spy(engine: object, **arguments: Any) -> object:
+        given.update(arguments)
+        return scheduler(engine, **arguments)
+
+    monkeypatch.setattr(composition, "Scheduler", spy)
+    sets = [f"{key}={written}" for key, (written, _, _) in SEEN.items()]
+    messaging = load_config(environ={"HOME": str(tmp_path)}, sets=sets).messaging
+    tracker = SimpleNamespace(configure=lambda **arguments: given.update(arguments))
+    Conversations(SimpleNamespace(tracker=tracker), None, SimpleNamespace(), None, messaging)  # type: ignore[arg-type]
+    async with open_a_node(tmp_path, *sets) as node:
+        found = {key: probe(node, given) for key, (_, probe, _) in SEEN.items()}
+    assert found == {key: expected for key, (_, _, expected) in SEEN.items()}
+
+
+@pytest.mark.parametrize("key", [key for key, leaf in leaves().items() if leaf.key.inactive])
+def test_a_key_that_does_nothing_says_so(key: str, tmp_path: Path) -> None:
+    leaf = leaves()[key]
+    default = leaf.shown_default
+    value = not default if isinstance(default, bool) else default
+    file = tmp_path / "c.yaml"
+    file.write_text(json.dumps(nested(key, value)))
+    loaded = load(str(file), environ={"HOME": str(tmp_path)})
+    (finding,) = [one for one in lint(loaded, Machine()) if one.area == "inactive"]
+    assert (finding.key, finding.text) == (key, leaf.key.inactive)
+    assert len(leaf.key.inactive) > 10
