@@ -1,0 +1,47 @@
+"""Agents in Python: subclass `Agent`, write `handle`, and put `Guest = serve(YourAgent)` at the end of the module.
+
+Runs inside a component made by componentize-py; docs/sdk-python.md is the manual. A call to the host suspends the agent
+and holds no thread, so everything here is a plain call.
+"""
+
+from caxton_agent.agent import Agent, serve
+from caxton_agent.context import Context
+from caxton_agent.errors import (
+    CallFailed,
+    CaxtonError,
+    InvalidArgument,
+    InvalidMessage,
+    LimitReached,
+    MailboxFull,
+    NoReceiver,
+    OutOfMemory,
+    QuotaExceeded,
+    Stopped,
+    StoreFailed,
+    TooLarge,
+    TooManyHops,
+    Unavailable,
+)
+from caxton_agent.message import Message, Reply
+
+__all__ = [
+    "Agent",
+    "CallFailed",
+    "CaxtonError",
+    "Context",
+    "InvalidArgument",
+    "InvalidMessage",
+    "LimitReached",
+    "MailboxFull",
+    "Message",
+    "NoReceiver",
+    "OutOfMemory",
+    "QuotaExceeded",
+    "Reply",
+    "Stopped",
+    "StoreFailed",
+    "TooLarge",
+    "TooManyHops",
+    "Unavailable",
+    "serve",
+]

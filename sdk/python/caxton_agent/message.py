@@ -1,0 +1,65 @@
+"""A message as the agent sees it, and the answers it gives."""
+
+import json
+from typing import Any
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+decode = json.JSONDecoder().decode
+
+
+class Reply:
+    """An answer: what `handle` returns, or what `ctx.send` sends later. The host fills in what it does not say."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, performative: str, content: Any = None, **fields: Any) -> None:
+        self.fields = {"performative": performative, "content": content, **fields}
+
+    def text(self) -> str:
+        return encode(self.fields)
+
+
+class Message:
+    """One FIPA message. Fields that it does not have are None; `message["params"]` reads any field."""
+
+    __slots__ = ("fields",)
+
+    def __init__(self, text: str) -> None:
+        self.fields: dict[str, Any] = decode(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return self.fields.get(name)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    def answer(self, performative: str, content: Any = None, **fields: Any) -> Reply:
+        """An answer that finds its way at any time: `ctx.send(message.answer("inform", ...))` in a later turn."""
+        known = {
+            "receiver": self.reply_to or self.sender,
+            "conversation_id": self.conversation_id,
+            "in_reply_to": self.reply_with,
+            "protocol": self.protocol,
+            "ontology": self.ontology,
+            "language": self.language,
+        }
+        known = {name: value for name, value in known.items() if value is not None}
+        return Reply(performative, content, **{**known, **fields})
+
+    def agree(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("agree", content, **fields)
+
+    def refuse(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("refuse", content, **fields)
+
+    def inform(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("inform", content, **fields)
+
+    def failure(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("failure", content, **fields)
+
+    def propose(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("propose", content, **fields)
+
+    def not_understood(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("not-understood", content, **fields)

@@ -1,0 +1,32 @@
+"""Each language's agent passes the same scenarios; a language whose toolchain is not installed is skipped by name.
+
+`make sdk-test` installs the toolchains and runs these.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sdk.acceptance import accept, scenarios
+from tests.sdk.toolchains import LANGUAGES, Absent
+
+pytestmark = pytest.mark.slow
+
+
+def test_every_step_says_what_it_expects() -> None:
+    for scenario in scenarios():
+        assert scenario.steps, scenario.name
+        for step in scenario.steps:
+            assert "do" in step.ask, scenario.name
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_agent_of_a_language_is_accepted(language: str, tmp_path: Path) -> None:
+    build: Callable[[str, Path], bytes] = LANGUAGES[language]
+    try:
+        wasm = build("acceptance", tmp_path)
+    except Absent as absent:
+        pytest.skip(f"{language}: {absent}; `make sdk-test` installs it")
+    accept(wasm, tmp_path / "data")
