@@ -37,9 +37,12 @@ UNDER_THREAD = $(shell setarch -R true 2>/dev/null && echo setarch -R) env \
     TSAN_OPTIONS=ignore_noninstrumented_modules=1:second_deadlock_stack=1:exitcode=66
 THREAD_TESTS := not (TestBeside or bit_by_bit or come_back_to_its_sender or come_and_go_while_agents or for_long)
 
+# where `make sdk-test` puts the toolchains
+SDK := build/sdk
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize fuzz docs examples clean
+.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize fuzz docs examples sdk-test clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,7 +53,7 @@ demo: build ## start a server, deploy two agents that talk, print what they do a
 	@$(BIN)/python -m caxton.cli.demo
 
 test: build ## run the whole test suite
-	@$(BIN)/pytest $(PYTEST_ARGS)
+	@$(BIN)/pytest -rs $(PYTEST_ARGS)
 
 quick: build ## run the tests that are not marked slow
 	@$(BIN)/pytest -m "not slow" $(PYTEST_ARGS)
@@ -92,6 +95,15 @@ fuzz: build ## search for inputs that break envelopes, frames and host calls, SE
 
 docs: build ## check that every link and anchor in the documents leads somewhere
 	@$(BIN)/python docs/check_links.py
+
+sdk-test: build ## install the SDKs' toolchains into build/sdk (PyPI, npm) and run each language's acceptance tests
+	@test -x $(SDK)/python/bin/componentize-py || { echo "Installing componentize-py"; $(BIN)/python -m venv $(SDK)/python; \
+	    $(SDK)/python/bin/pip install -qq 'componentize-py==0.25.*'; }
+	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq nodejs npm; } \
+	    || echo "No npm (Debian: apt-get install nodejs npm): JavaScript is skipped." >&2
+	@test -d $(SDK)/javascript/node_modules || ! command -v npm >/dev/null || { echo "Installing componentize-js"; \
+	    mkdir -p $(SDK)/javascript; npm install --silent --no-audit --no-fund --prefix $(SDK)/javascript '@bytecodealliance/componentize-js@0.23'; }
+	@$(BIN)/pytest -rs tests/sdk $(PYTEST_ARGS)
 
 examples: build ## build the example agents' .wasm from their sources
 	@$(BIN)/python examples/build.py

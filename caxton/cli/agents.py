@@ -78,7 +78,7 @@ def deploy(
     wait: float,
     output: str,
 ) -> None:
-    """Deploy the WebAssembly module FILE as an agent, and wait until it is healthy."""
+    """Deploy the WebAssembly module or component FILE as an agent, and wait until it is healthy."""
     what = "Deployment failed"
     config = _read_config(config_file) if config_file else {}
     given = {"memory": memory, "cpu": cpu, "timeout": timeout}

@@ -137,20 +137,26 @@ export function serve(AgentClass) {
   let agent;
   const own = () => (agent ??= new AgentClass());
   // the host takes a thrown string as the error of the call
+  const fail = (thrown) => {
+    log.error(thrown?.stack ? `${thrown}\n${thrown.stack}` : String(thrown));
+    throw String(thrown);
+  };
   const attempt = (name, ...args) => {
     try {
       return own()[name](...args, context);
     } catch (thrown) {
-      log.error(thrown?.stack ? `${thrown}\n${thrown.stack}` : String(thrown));
-      throw String(thrown);
+      return fail(thrown);
     }
+  };
+  const finish = (found) => {
+    if (found === undefined || found === null) return undefined;
+    return (found instanceof Reply ? found : new Reply('inform', found)).text();
   };
   return {
     init() { attempt('start'); },
     handleMessage(text) {
       const found = attempt('handle', new Message(text));
-      if (found === undefined || found === null) return undefined;
-      return (found instanceof Reply ? found : new Reply('inform', found)).text();
+      return found instanceof Promise ? found.then(finish, fail) : finish(found);
     },
     handleTimer(timer) { attempt('timer', timer); },
     getCapabilities() {
