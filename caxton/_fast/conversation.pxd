@@ -115,6 +115,7 @@ ctypedef struct session_t:
     uint8_t recovered           # it was loaded, and nobody has gone on since
     uint8_t reply_to            # its first message had one: the participant's answers may go to anybody
     uint8_t ids_at
+    uint8_t state_before        # the state before the platform's word that it was not delivered; 0: it is not known
     uint32_t round
     uint32_t made[2]            # bit i: the act with code i was legal once, of the initiator and of the participant
     uint32_t messages
@@ -324,9 +325,10 @@ cdef void conversation_event_free(conversation_event_t* event) noexcept nogil
 cdef shard_t* shard_of(tracker_t* tracker, uint32_t hash) noexcept nogil
 cdef uint32_t hash_of(const tracker_t* tracker, const char* text, uint32_t length) noexcept nogil
 cdef conversation_t* find_conversation(shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil
-cdef conversation_t* new_conversation(tracker_t* tracker, shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil
+cdef uint32_t hash_pair(uint32_t conversation, uint32_t one, uint32_t other, int protocol) noexcept nogil
+cdef conversation_t* new_conversation(shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil
 cdef session_t* new_session(
-    tracker_t* tracker, shard_t* shard, conversation_t* conversation, int protocol,
+    shard_t* shard, conversation_t* conversation, uint32_t hash, int protocol,
     const char* initiator, uint32_t initiator_length, const char* participant, uint32_t participant_length
 ) noexcept nogil
 cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, int64_t at_ns) noexcept nogil

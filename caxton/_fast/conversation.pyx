@@ -91,7 +91,7 @@ cdef inline uint64_t hash_id(const uint8_t* message_id) noexcept nogil:
     return words[0] * 0x9E3779B97F4A7C15ULL ^ words[1]
 
 
-cdef inline uint32_t hash_pair(uint32_t conversation, uint32_t one, uint32_t other, int protocol) noexcept nogil:
+cdef uint32_t hash_pair(uint32_t conversation, uint32_t one, uint32_t other, int protocol) noexcept nogil:
     """The same whichever of the two sends."""
     return conversation ^ (one + other) * <uint32_t>0x9E3779B1U ^ <uint32_t>protocol * <uint32_t>0x85EBCA6BU
 
@@ -438,7 +438,7 @@ cdef int grow_sessions(shard_t* shard) noexcept nogil:
     return 0
 
 
-cdef conversation_t* new_conversation(tracker_t* tracker, shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil:
+cdef conversation_t* new_conversation(shard_t* shard, uint32_t hash, const char* id, uint32_t length) noexcept nogil:
     """An empty one. It counts as ended until it has a session that has not."""
     cdef conversation_t* conversation
     if shard.conversation_count >= shard.conversation_room and grow_conversations(shard):
@@ -457,7 +457,7 @@ cdef conversation_t* new_conversation(tracker_t* tracker, shard_t* shard, uint32
 
 
 cdef session_t* new_session(
-    tracker_t* tracker, shard_t* shard, conversation_t* conversation, int protocol,
+    shard_t* shard, conversation_t* conversation, uint32_t hash, int protocol,
     const char* initiator, uint32_t initiator_length, const char* participant, uint32_t participant_length
 ) noexcept nogil:
     cdef session_t* session
@@ -473,9 +473,7 @@ cdef session_t* new_session(
     session.participant_length = <unsigned short>participant_length
     memcpy(session.names, initiator, initiator_length)
     memcpy(session.names + initiator_length, participant, participant_length)
-    session.hash = hash_pair(
-        conversation.hash, hash_of(tracker, initiator, initiator_length), hash_of(tracker, participant, participant_length), protocol
-    )
+    session.hash = hash
     session.chain = shard.sessions[session.hash & (shard.session_room - 1)]
     shard.sessions[session.hash & (shard.session_room - 1)] = session
     shard.session_count += 1
@@ -713,10 +711,30 @@ cdef int illegal(tracker_t* tracker, session_t* session, const act_t* act) noexc
     return STEP_ILLEGAL
 
 
+cdef int sent_again(tracker_t* tracker, shard_t* shard, session_t* session, const act_t* act) noexcept nogil:
+    """The dead letter has another chance, and the session with it."""
+    cdef conversation_t* conversation = session.conversation
+    shard.counters.endings[session.protocol * STATES_AT_MOST + session.main] -= 1
+    session.main = session.state_before
+    session.last_role = act.role
+    session.last_act = act.act
+    session.since_us = act.now_us
+    session.messages += 1
+    if conversation.open == 0:
+        not_ended(shard, conversation)
+        cx_add_i32(&tracker.total, 1)
+    conversation.open += 1
+    session.held_ns = deadline_after(tracker, session, act.role, act)
+    set_deadline(tracker, shard, session, session.held_ns)
+    return STEP_MOVED
+
+
 cdef int session_step(tracker_t* tracker, shard_t* shard, session_t* session, const act_t* act) noexcept nogil:
     """STEP_*; as Machine.step."""
     cdef const protocol_t* protocol = &tracker.protocols[session.protocol]
     cdef uint8_t row, before = session.main
+    if before == protocol.undelivered and session.state_before and act.id and act.id == session.last_id:
+        return sent_again(tracker, shard, session, act)
     if is_known(session, act.id):
         return repeat(session)
     if act.act == ACT_CANCEL and act.role == ROLE_INITIATOR and session.main != 0:
@@ -997,7 +1015,7 @@ cdef void note_parent(conversation_t* conversation, const envelope_t* envelope) 
 
 
 cdef session_t* open_session(
-    tracker_t* tracker, shard_t* shard, conversation_t* conversation, uint32_t hash, const act_t* act
+    tracker_t* tracker, shard_t* shard, conversation_t* conversation, uint32_t hash, uint32_t pair, const act_t* act
 ) noexcept nogil:
     """The act opens a protocol; NULL: beyond a limit, or no memory."""
     cdef session_t* session
@@ -1008,7 +1026,7 @@ cdef session_t* open_session(
     if conversation == NULL:
         forget_ended(tracker, shard, act.now_ns)
         conversation = new_conversation(
-            tracker, shard, hash, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID)
+            shard, hash, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID)
         )
         if conversation == NULL:
             return NULL
@@ -1020,7 +1038,7 @@ cdef session_t* open_session(
     elif conversation.sessions >= tracker.limits.participants:
         return NULL
     session = new_session(
-        tracker, shard, conversation, act.protocol, act.sender, act.sender_length, act.receiver, act.receiver_length
+        shard, conversation, pair, act.protocol, act.sender, act.sender_length, act.receiver, act.receiver_length
     )
     if session == NULL:
         if fresh:
@@ -1043,7 +1061,7 @@ cdef int tracker_step(
     cdef shard_t* shard
     cdef session_t* session
     cdef conversation_t* conversation = NULL
-    cdef uint32_t hash
+    cdef uint32_t hash, pair
     cdef int protocol, step
     cdef int64_t away
     cdef uint8_t before
@@ -1072,14 +1090,11 @@ cdef int tracker_step(
         away = min(max(envelope.reply_by_us - now_us, -AWAY_AT_MOST), AWAY_AT_MOST)
         act.deadline_ns = max(now_ns + away * 1000 + (tracker.limits.skew_ns if outside else 0), <int64_t>1)
     hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
+    pair = hash_pair(hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, act.receiver, act.receiver_length), protocol)
     shard = shard_of(tracker, hash)
     pthread_mutex_lock(&shard.lock)
     shard.counters.steps += 1
-    session = find_session(
-        shard, hash_pair(
-            hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, act.receiver, act.receiver_length), protocol
-        ), &act
-    )
+    session = find_session(shard, pair, &act)
     if session == NULL:
         conversation = find_conversation(shard, hash, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
         if conversation != NULL:
@@ -1096,7 +1111,7 @@ cdef int tracker_step(
                 if tracker.limits.stop:
                     pthread_mutex_unlock(&shard.lock)
                     return STEP_LOOP
-            session = open_session(tracker, shard, conversation, hash, &act)
+            session = open_session(tracker, shard, conversation, hash, pair, &act)
             step = STEP_UNTRACKED
         else:
             act.role = 0
@@ -1275,6 +1290,7 @@ cdef bint tracker_undelivered(
         shard, hash_pair(hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, receiver, length), protocol), &act
     )
     if session != NULL and act.id and session.last_id == act.id and not is_final(tracker, session):
+        session.state_before = session.main
         end_session(tracker, shard, session, tracker.protocols[protocol].undelivered, 0, now_ns, now_us)
         found = True
     pthread_mutex_unlock(&shard.lock)

@@ -608,7 +608,7 @@ cdef class Tracker:
     def recover(self, bytes row not None):
         found = decode_row(row)
         cdef bytes id = found.id.encode(), parent = found.parent.encode(), initiator, participant
-        cdef uint32_t hash = hash_of(&self.tracker, id, <uint32_t>len(id))
+        cdef uint32_t hash = hash_of(&self.tracker, id, <uint32_t>len(id)), pair
         cdef shard_t* shard = shard_of(&self.tracker, hash)
         cdef conversation_t* conversation
         cdef session_t* session
@@ -621,7 +621,7 @@ cdef class Tracker:
         try:
             if find_conversation(shard, hash, id, <uint32_t>len(id)) != NULL:
                 return False
-            conversation = new_conversation(&self.tracker, shard, hash, id, <uint32_t>len(id))
+            conversation = new_conversation(shard, hash, id, <uint32_t>len(id))
             if conversation == NULL:
                 raise MemoryError
             if parent:
@@ -641,8 +641,12 @@ cdef class Tracker:
             conversation.durable = conversation.stored = 1
             for item, (protocol, main) in zip(found.sessions, places, strict=True):
                 initiator, participant = item.initiator.encode(), item.participant.encode()
+                pair = hash_pair(
+                    hash, hash_of(&self.tracker, initiator, <uint32_t>len(initiator)), hash_of(&self.tracker, participant, <uint32_t>len(participant)),
+                    protocol
+                )
                 session = new_session(
-                    &self.tracker, shard, conversation, protocol, initiator, <uint32_t>len(initiator), participant, <uint32_t>len(participant)
+                    shard, conversation, pair, protocol, initiator, <uint32_t>len(initiator), participant, <uint32_t>len(participant)
                 )
                 if session == NULL:
                     raise MemoryError

@@ -5,7 +5,7 @@ A slow watcher misses events and is told how many; it never slows the node.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,6 +27,7 @@ class EventLog:
         self._ring: deque[Event] = deque(maxlen=capacity)
         self._taps: set[_Tap] = set()
         self._next = 1
+        self.on_taps: Callable[[], None] = lambda: None  # somebody has begun or ended to watch
 
     # Any: an event's members differ by its type
     def emit(self, type: str, data: dict[str, Any], at: float | None = None) -> None:
@@ -66,8 +67,10 @@ class EventLog:
         send, receive = trio.open_memory_channel[Event](capacity)
         tap = _Tap(send, filter)
         self._taps.add(tap)
+        self.on_taps()
         try:
             with send, receive:
                 yield receive
         finally:
             self._taps.discard(tap)
+            self.on_taps()

@@ -76,6 +76,7 @@ class Conversations:
             stop_loops=loops.policy == "stop",
         )
         bus.on_undelivered = self.undelivered
+        bus.events.on_taps = self._watch
 
     async def recover(self) -> None:
         """At start, before any mail flows: open conversations go on, with their deadlines and promises."""
@@ -183,7 +184,6 @@ class Conversations:
 
     def look(self) -> None:
         """Tell what has happened since the last look."""
-        self.tracker.watch_ended(self._bus.events.wants("conversation.ended"))
         events, late = self.tracker.read_events()
         logged = 0
         for event in events:
@@ -195,6 +195,9 @@ class Conversations:
                 self._close_parent(event.conversation_id)
         for message in late:
             self._reject(message)
+
+    def _watch(self) -> None:
+        self.tracker.watch_ended(self._bus.events.wants("conversation.ended"))
 
     def _emit(self, event: ConversationEvent) -> None:
         data = msgspec.structs.asdict(event)

@@ -1,5 +1,6 @@
 """The native tracker against its readable twin, then what only the native one has: limits, rows, events, threads."""
 
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -122,11 +124,18 @@ MESSAGES = st.builds(
 )
 
 
+@attrs.frozen
+class Lost:
+    """It could not be delivered."""
+
+    message: Message
+
+
 @st.composite
-def talks(draw: st.DrawFn) -> list[Message | float]:
+def talks(draw: st.DrawFn) -> list[Message | float | Lost]:
     """Steps that are likely to be legal, with random ones and pauses between."""
     protocol = draw(st.sampled_from(PROTOCOLS))
-    steps: list[Message | float] = []
+    steps: list[Message | float | Lost] = []
     acts = sorted({act for rows in protocol.table.values() for _, act in rows})
     for _ in range(draw(st.integers(1, 25))):
         match draw(st.integers(0, 9)):
@@ -136,6 +145,9 @@ def talks(draw: st.DrawFn) -> list[Message | float]:
                 steps.append(draw(st.sampled_from([0.2, 1.0, 6.0, 100.0])))
             case 2:
                 steps.append(said_again(draw, steps))
+            case 3:
+                again = said_again(draw, steps)
+                steps.append(Lost(again) if isinstance(again, Message) else again)
             case _:
                 sender, receiver = draw(st.sampled_from([("a", "b"), ("b", "a"), ("a", "a"), ("a", "c"), ("c", "a")]))
                 message = draw(MESSAGES)
@@ -155,7 +167,7 @@ def talks(draw: st.DrawFn) -> list[Message | float]:
     return steps
 
 
-def said_again(draw: st.DrawFn, steps: Sequence[Message | float]) -> Message | float:
+def said_again(draw: st.DrawFn, steps: Sequence[Message | float | Lost]) -> Message | float:
     said = [step for step in steps if isinstance(step, Message)]
     return draw(st.sampled_from(said)) if said else 0.1
 
@@ -194,7 +206,7 @@ def compare(rig: Rig, readable: Readable) -> None:
 @pytest.mark.slow
 @settings(max_examples=200)
 @given(steps=st.one_of(talks(), st.lists(st.one_of(MESSAGES, st.sampled_from([0.2, 6.0, 100.0])), max_size=25)))
-def test_every_step_is_that_of_the_readable_one(steps: list[Message | float]) -> None:
+def test_every_step_is_that_of_the_readable_one(steps: list[Message | float | Lost]) -> None:
     rig = Rig(first_answer=60.0, max_rounds=3)
     readable = Readable(Timing(first_answer=60.0, max_rounds=3))
     for step in steps:
@@ -204,6 +216,9 @@ def test_every_step_is_that_of_the_readable_one(steps: list[Message | float]) ->
             assert rig.tick() == readable.tick(rig.clock.now)
             after = rig.tracker.next_deadline_ns()
             assert after == 0 or after > rig.clock.ns
+        elif isinstance(step, Lost):
+            lost = rig.tracker.undelivered(envelope(step.message, rig.clock), step.message.receiver)
+            assert lost == readable.undelivered(step.message, rig.clock.now)
         else:
             assert rig.step(step) == readable.observe(step, rig.clock.now)
         earliest = readable.next_deadline()
@@ -285,6 +300,18 @@ def test_events_that_nobody_reads_are_counted() -> None:
     events, _ = rig.tracker.read_events()
     assert len(events) == 4096
     assert rig.tracker.statistics().events_lost == 5000 - 4096
+
+
+def test_a_dead_letter_that_is_sent_again_takes_its_session_along() -> None:
+    rig = Rig()
+    message = rig.message("request")
+    rig.step(message)
+    rig.tracker.undelivered(envelope(message, rig.clock), "b")
+    assert rig.tracker.statistics().open == 0
+    assert rig.step(message) == MOVED
+    assert (rig.state(), rig.tracker.statistics().open) == ("DECIDE", 1)
+    assert rig.say("inform", "b", "a") == MOVED
+    assert rig.tracker.statistics().endings == {"fipa-request": {"DONE": 1}}
 
 
 # -- limits --
@@ -700,3 +727,48 @@ def test_an_answered_request_is_no_part_of_a_cycle() -> None:
     for n in range(20):
         rig.say("cfp", "m", f"b{n}", protocol="fipa-contract-net", conversation_id="net")
     assert loops(rig) == []
+
+
+@pytest.mark.slow
+def test_threads_step_while_others_look() -> None:
+    """The same conversations on two threads, and everything that Trio's thread asks meanwhile."""
+    tracker = Tracker()
+    tracker.configure(keeps=True, kept_ended=100, max_repeats=5, first_answer=1e-5)
+    clock = Clock()
+    acts = (
+        ("request", "a", "b"),
+        ("agree", "b", "a"),
+        ("propose", "b", "a"),
+        ("inform", "b", "a"),
+        ("cancel", "a", "b"),
+    )
+    said = [
+        Message(str(uuid.uuid4()), "fipa-request", act, sender, receiver, str(uuid.uuid4()))
+        for _ in range(20)
+        for act, sender, receiver in acts
+    ]
+
+    def run() -> None:
+        for _ in range(5):
+            # blocks of its own: the messages change as they are counted on
+            tracker.time_steps([(envelope(message, clock), message.receiver) for message in said], 100, fresh=True)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        tracker.tick()
+        tracker.wait_seconds()
+        tracker.reap(16)
+        tracker.collect()
+        tracker.read_events()
+        tracker.list(limit=5, state="done")
+        tracker.complete(said[0].conversation_id)
+        tracker.undelivered(envelope(said[0], clock), "b")
+    for thread in threads:
+        thread.join()
+    found = tracker.statistics()
+    assert found.steps == 2 * 5 * 100 * len(said)
+    assert found.moved + found.repeated + found.out_of_sequence + found.untracked == found.steps
+    for conversation in tracker.list(limit=1000).conversations:
+        assert tracker.get(conversation.id) is not None

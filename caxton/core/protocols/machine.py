@@ -85,6 +85,7 @@ class Machine:
     made: frozenset[Move] = frozenset()  # acts that were legal so far
     recovered: bool = False  # it was loaded, and nobody has gone on since
     cancel_reply_with: str = ""
+    undelivered_from: str = ""  # the state before UNDELIVERED
     _ids: deque[str] = attrs.field(factory=lambda: deque(maxlen=IDS))
 
     @property
@@ -136,6 +137,8 @@ class Machine:
     ) -> Step:
         """A message was accepted. *deadline*: its reply_by, on the clock of *now*."""
         before = self.state
+        if self.main == UNDELIVERED and message_id and message_id == self.last_id:
+            return self._sent_again(before, (role, act), now, deadline)
         if message_id and message_id in self._ids:
             return self._repeat(before)
         if act is Performative.CANCEL and role is Role.INITIATOR and self.main != START:
@@ -181,6 +184,7 @@ class Machine:
         """The platform could not deliver the message; it ends the session when nothing was said after it."""
         if self.is_final or not message_id or message_id != self.last_id:
             return False
+        self.undelivered_from = self.main
         self._end(UNDELIVERED, now)
         return True
 
@@ -202,6 +206,13 @@ class Machine:
     def _end(self, state: str, now: float) -> None:
         self.main, self.cancel = state, GOING_ON
         self.last, self.since, self.deadline, self.held = None, now, inf, inf
+
+    def _sent_again(self, before: str, move: Move, now: float, deadline: float | None) -> Step:
+        """The dead letter has another chance, and the session with it."""
+        self.main, self.last, self.since = self.undelivered_from, move, now
+        self.messages += 1
+        self.deadline = self.held = self._deadline(move[0], now, deadline)
+        return Step(Kind.MOVED, before, self.state)
 
     def _move(self, after: str, move: Move, now: float, message_id: str) -> None:
         self.main = after

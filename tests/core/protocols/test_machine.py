@@ -262,6 +262,15 @@ class TestEnds:
         assert machine.undelivered("a", 1.0)
         assert machine.state == "UNDELIVERED"
 
+    def test_and_goes_on_when_it_is_sent_again(self) -> None:
+        machine = Machine(REQUEST)
+        machine.step(I, Act.REQUEST, now=0.0, message_id="a")
+        machine.undelivered("a", 1.0)
+        assert machine.step(I, Act.REQUEST, now=2.0, message_id="a").kind is Kind.MOVED
+        assert (machine.state, machine.next_deadline()) == ("DECIDE", 62.0)
+        assert machine.step(I, Act.REQUEST, now=3.0, message_id="a").kind is Kind.REPEATED
+        assert machine.step(P, Act.INFORM, now=4.0).kind is Kind.MOVED
+
     def test_but_not_when_more_was_said_since(self) -> None:
         machine = Machine(REQUEST)
         machine.step(I, Act.REQUEST, now=0.0, message_id="a")
