@@ -97,6 +97,7 @@ class Tasks:
         self._over: set[str] = set()  # live tasks whose end has been told as an event
         self._heard: list[Envelope] = []  # in steps that are not written yet
         self._restored = trio.Event()
+        self._not_before = 0.0  # nothing is closed before
         self._work = trio.lowlevel.ParkingLot()
         self._changed = trio.lowlevel.ParkingLot()  # those who wait for any task
         self._trim_at = 0.0
@@ -294,7 +295,6 @@ class Tasks:
             self._heard.append(message)
         if task.is_over:
             task.tell_outcome()
-        self._due[task.id] = task.machine.next_deadline() if not task.is_over else self._clock() + LINGER
         self._dirty[task.id] = None
         self._work.unpark_all()
 
@@ -317,7 +317,7 @@ class Tasks:
             task = _decode(record)
             self._live[task.id] = task
             self._touch(task)  # what was written and perhaps not sent, is
-            self._due[task.id] = max(self._due[task.id], self._clock() + AFTER_RESTART)
+        self._not_before = self._clock() + AFTER_RESTART
         self._restored.set()
 
     async def run(self) -> None:
@@ -347,11 +347,19 @@ class Tasks:
         task.machine.tick(now)
         self._touch(task)
 
+    def _deadline(self, task: Task) -> float:
+        """When to wake it, or to forget it. It looks at every participant, so not after each message."""
+        if task.is_over:
+            return self._clock() + LINGER
+        return max(task.machine.next_deadline(), self._not_before)
+
     async def _write(self) -> None:
         """One transaction, then what its steps say."""
         tasks = [self._live[task_id] for task_id in self._dirty]
         heard, self._heard = self._heard, []
         self._writing, self._dirty = self._dirty, {}
+        for task in tasks:
+            self._due[task.id] = self._deadline(task)
         rows = [_row(task) for task in tasks]
         saying = [(task, said) for task in tasks for said in task.machine.take_outbox()]
         await self._keep(rows, sync=bool(saying or heard))

@@ -281,16 +281,16 @@ class ContractNet(Negotiation, tag="contract-net", kw_only=True):
         for name in ranked[:wanted]:
             self._accept(round, name, now)
         spare = ranked[wanted:]
-        keep = self.standby if self.working else 0
-        for name in spare[keep:]:
-            reason = "another proposal was better" if self.working or self.results else "nothing is awarded any more"
+        is_working = bool(self.working)
+        reason = "another proposal was better" if is_working or self.results else "nothing is awarded any more"
+        for name in spare[self.standby if is_working else 0 :]:
             self._reject(round, name, round.peers[name], reason, now)
-        if self.working:
+        if is_working:
             self.status = Status.IN_PROGRESS
         if self._wanted > 0 and self._may_call_again(round):
-            self.status = Status.CALLING if not self.working else self.status
+            self.status = self.status if is_working else Status.CALLING
             self._open_round(self._who_may_work(), now)
-        elif not self.working:
+        elif not is_working:
             self._finish(round, now)
 
     def _may_call_again(self, round: Round) -> bool:
