@@ -198,7 +198,9 @@ class Settings:
 
     def _build(self, loaded: Loaded, state: State) -> Config:
         """Rule 3."""
-        held = [(Layer(f"version {one.version}", nested(key, one.value), {}), one) for key, one in state.items()]
+        held = [
+            (Layer(f"version {one.version}", nested(key, _literal(one.value)), {}), one) for key, one in state.items()
+        ]
         files = [layer for layer in loaded.layers if layer.file]
         above = [layer for layer in loaded.layers if not layer.file]
         old = [layer for layer, one in held if one.version <= self._started_with]
@@ -226,6 +228,11 @@ class Settings:
         for key, value in self._after_restart(wanted).items():
             log.warning("%s: %s is in the files, and needs a restart", key, value)
         return version
+
+
+def _literal(value: object) -> object:
+    """A text as it stands: who may change a key is not told what the server's variables hold."""
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def _refused(key: str) -> str:
