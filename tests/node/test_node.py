@@ -41,9 +41,9 @@ async def test_a_protection_that_it_does_not_have_is_refused(tmp_path: Path, key
 
 
 async def test_keys_that_nothing_reads_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async with open_a_node(tmp_path, "runtime.enable_hot_reload=true"):
+    async with open_a_node(tmp_path, "experimental.enable_gpu_support=true"):
         pass
-    assert "runtime.enable_hot_reload" in caplog.text
+    assert "experimental.enable_gpu_support" in caplog.text
 
 
 async def test_it_says_how_it_is(tmp_path: Path) -> None:
