@@ -71,7 +71,7 @@ ctypedef struct bytes_t:
 
 cdef void put(bytes_t* out, const void* data, size_t length) noexcept nogil:
     cdef char* larger
-    if out.failed:
+    if out.failed or length == 0:
         return
     if out.used + length > out.room:
         larger = <char*>realloc(out.bytes, (out.used + length) * 2)
