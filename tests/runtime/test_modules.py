@@ -316,6 +316,19 @@ async def test_a_damaged_artefact_of_a_component_is_compiled_again(tmp_path: Pat
     assert path.read_bytes() == content
 
 
+async def test_the_limits_hold_for_a_component_that_comes_from_disk_too(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest()))
+    await cache(tmp_path).load(wasm, sha(wasm), AgentLimits(1 << 20))
+    with pytest.raises(InvalidWasm, match="starts with 262144 bytes of memory; the agent may have 65536"):
+        await cache(tmp_path).load(wasm, sha(wasm), AgentLimits(65536))
+
+
+async def test_a_component_whose_file_is_damaged_is_refused(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest()))
+    with pytest.raises(InternalError, match="has the SHA-256"):
+        await cache(tmp_path).load(wasm + b"\0\0", sha(wasm), AgentLimits(1 << 20))
+
+
 async def test_a_component_that_is_no_agent_is_refused_with_a_hint(tmp_path: Path) -> None:
     wasm = wat2wasm("(component)")
     with pytest.raises(InvalidWasm, match="does not export `caxton:agent/guest") as caught:
