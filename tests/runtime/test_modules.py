@@ -231,6 +231,7 @@ async def test_a_compilation_that_takes_too_much_memory_is_stopped(tmp_path: Pat
 @pytest.mark.slow
 async def test_a_compilation_that_takes_too_much_cpu_time_is_stopped() -> None:
     command = [sys.executable, "-m", "caxton.runtime.compile_child", str(1 << 30), "1", str(ENGINE.memory_reservation)]
+    command.append("module")
     process = await trio.run_process(
         command, stdin=heavy(40_000), capture_stdout=True, check=False, env=_child_environment()
     )
