@@ -39,6 +39,7 @@ CAXTON: Final = _signatures(
         "mcp_call": "i32 i32 i32 i32 -> i32",
         "memory_search": "i32 i32 i32 i32 -> i32",
         "last_error": "i32 i32 -> i32",
+        "set_error": "i32 i32 ->",
     }
 )
 

@@ -41,6 +41,7 @@ def test_an_agent_is_initialised_before_it_starts_and_says_what_it_can() -> None
     ("name", "reason", "text"),
     [
         ("init_fails", native.EXIT_INIT, "init function returned an error code"),
+        ("init_says_why", native.EXIT_INIT, "no licence for Zoë"),
         ("init_traps", native.EXIT_INIT, "unreachable"),
         ("start_traps", native.EXIT_INIT, "unreachable"),
         ("init_spins", native.EXIT_TIMEOUT, "timeout"),

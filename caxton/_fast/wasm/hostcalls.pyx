@@ -2,7 +2,7 @@
 
 # Over 500 lines: one function after another, a table in effect: each is short and stands alone.
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
@@ -32,6 +32,7 @@ from caxton._fast.state cimport (
 )
 from caxton._fast.wasm.c_api cimport *
 from caxton._fast.wasm.instance cimport (
+    ERROR_ROOM,
     agent_effect,
     agent_fail,
     agent_log,
@@ -357,6 +358,23 @@ cdef wasm_trap_t* last_error(void* env, wasmtime_caller_t* caller, wasmtime_val_
     return answer(values, agent.error_length)
 
 
+cdef wasm_trap_t* set_error(void* env, wasmtime_caller_t* caller, wasmtime_val_raw_t* values, size_t count) noexcept nogil:
+    """Why the guest is about to return an error code, in its own words: what the sender reads."""
+    cdef agent_t* agent = agent_of(caller)
+    cdef uint32_t length = <uint32_t>values[1].i32
+    cdef uint8_t* at = checked(agent, <uint32_t>values[0].i32, length)
+    if at == NULL:
+        return NULL
+    if length > ERROR_ROOM:
+        length = ERROR_ROOM
+        while length and (at[length] & 0xc0) == 0x80:
+            length -= 1     # no half of a character
+    memcpy(agent.last_error, at, length)
+    agent.error_length = <uint16_t>length
+    agent.failed = 1
+    return NULL
+
+
 # -- slow calls ------------------------------------------------------------------------------------------------------
 
 cdef wasm_bool slept(void* env) noexcept nogil:
@@ -564,6 +582,7 @@ cdef int define_hostcalls(wasmtime_linker_t* linker) noexcept:
         failed |= define(linker, m, b"load_data", b"iiii>i", load_data)
         failed |= define(linker, m, b"delete_data", b"ii>i", delete_data)
         failed |= define(linker, m, b"last_error", b"ii>i", last_error)
+        failed |= define(linker, m, b"set_error", b"ii>", set_error)
         failed |= define_async(linker, m, b"sleep_micros", b"I>", sleep_micros)
         failed |= define_async(linker, m, b"mcp_call", b"iiii>i", mcp_call)
         failed |= define_async(linker, m, b"memory_search", b"iiii>i", memory_search)

@@ -629,6 +629,9 @@ cdef int end_phase(agent_t* agent) noexcept nogil:
         return agent_next_phase(agent, PHASE_INIT)
     if agent.phase == PHASE_INIT:
         if result:
+            if agent.failed and agent.error_length:
+                agent_crash(agent, EXIT_INIT, agent.last_error, agent.error_length)
+                return TURN_CRASHED
             return crash(agent, EXIT_INIT, b"the agent's init function returned an error code")
         return agent_next_phase(agent, PHASE_CAPABILITIES)
     if agent.phase == PHASE_CAPABILITIES:
