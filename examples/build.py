@@ -14,7 +14,7 @@ BIDDING = ("manager", "bidder", "refuser", "liar", "silent")
 AGENTS = ("ping", "pong", "echo", *(f"contract-net/{name}" for name in BIDDING))
 COMMAND = [
     *(sys.executable, "-m", "ziglang", "cc", "-target", "wasm32-wasi", "-mexec-model=reactor", "-nostdlib"),
-    *("-std=c11", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-fno-builtin", f"-I{HERE / 'include'}"),
+    *("-std=c11", "-Os", "-s", "-Wall", "-Wextra", "-Werror", "-fno-builtin", f"-I{HERE.parent / 'sdk/c'}"),
     *("-Wl,--no-entry", "-Wl,-z,stack-size=16384"),
 ]
 

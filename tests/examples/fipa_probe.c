@@ -1,4 +1,4 @@
-/* Answers one message with every helper of examples/include/caxton.h that makes a message. */
+/* Answers one message with every helper of sdk/c/caxton.h that makes a message. */
 #include "caxton.h"
 
 EXPORT(handle_message) int32_t handle_message(const char *json, size_t length) {

@@ -1,4 +1,4 @@
-/* Shows what examples/include/caxton.h does with JSON: every message is answered by what the header made of it. */
+/* Shows what sdk/c/caxton.h does with JSON: every message is answered by what the header made of it. */
 #include "caxton.h"
 
 EXPORT(handle_message) int32_t handle_message(const char *json, size_t length) {

@@ -1,4 +1,4 @@
-/* A Caxton agent in C: the imports and exports of ABI 1 (docs/agents.md), and enough JSON to answer a message.
+/* A Caxton agent in C: the imports and exports of ABI 1 (docs/agents.md), and enough JSON to answer a message. docs/sdk-c.md is the manual.
  *
  * One file, no libc. Include it from exactly one .c file per agent and define `handle_message`.
  *
@@ -31,9 +31,68 @@ IMPORT(cancel_timer) int32_t cancel_timer(int32_t id);
 IMPORT(store_data) int32_t store_data(const char *key, size_t key_length, const char *value, size_t length);
 IMPORT(load_data) int32_t load_data(const char *key, size_t key_length, char *out, size_t room);
 IMPORT(delete_data) int32_t delete_data(const char *key, size_t key_length);
+IMPORT(mcp_call) int32_t mcp_call(const char *request, size_t length, char *out, size_t room);
+IMPORT(memory_search) int32_t memory_search(const char *request, size_t length, char *out, size_t room);
 IMPORT(last_error) int32_t last_error(char *out, size_t room);
+IMPORT(set_error) void set_error(const char *text, size_t length);
 
 #define LOG(literal) console_log(literal, sizeof(literal) - 1)
+
+/* -- what a call can end with; 0 and more is well -- */
+typedef enum {
+    INVALID_MESSAGE = -1,
+    NO_RECEIVER = -2,
+    MAILBOX_FULL = -3,
+    TOO_LARGE = -4,
+    STOPPED = -5,
+    TOO_MANY_HOPS = -6,
+    OUT_OF_MEMORY = -7,
+    LIMIT_REACHED = -8,
+    STORE_FAILED = -9,
+    BAD_POINTER = -100,
+    NOT_FOUND = -101,
+    INVALID_ARGUMENT = -102,
+    QUOTA_EXCEEDED = -103,
+    UNAVAILABLE = -104,
+} error_t;
+
+/* The name that every SDK has for it. */
+static inline const char *error_name(int32_t code) {
+    switch (code) {
+    case INVALID_MESSAGE: return "invalid-message";
+    case NO_RECEIVER: return "no-receiver";
+    case MAILBOX_FULL: return "mailbox-full";
+    case TOO_LARGE: return "too-large";
+    case STOPPED: return "stopped";
+    case TOO_MANY_HOPS: return "too-many-hops";
+    case OUT_OF_MEMORY: return "out-of-memory";
+    case LIMIT_REACHED: return "limit";
+    case STORE_FAILED: return "store-failed";
+    case NOT_FOUND: return "not-found";
+    case INVALID_ARGUMENT: return "invalid-argument";
+    case QUOTA_EXCEEDED: return "quota";
+    case UNAVAILABLE: return "unavailable";
+    default: return "failed";
+    }
+}
+
+/* `return FAIL("why");` ends the turn as failed: what it did is undone, and the sender gets a FIPA failure with the text. */
+static inline int32_t fail(const char *why, size_t length) {
+    console_error(why, length);
+    set_error(why, length);
+    return 1;
+}
+
+#define FAIL(literal) fail(literal, sizeof(literal) - 1)
+
+/* CAPABILITIES("pricing") once in a file: what others find the agent by, as `capability:pricing`. Several: "a\",\"b". */
+#define CAPABILITIES(names) \
+    EXPORT(get_capabilities) int32_t get_capabilities(char *to, size_t room) { \
+        static const char declared[] = "{\"capabilities\":[\"" names "\"]}"; \
+        if (room < sizeof declared - 1) return 0; \
+        for (size_t i = 0; i < sizeof declared - 1; i++) to[i] = declared[i]; \
+        return (int32_t)(sizeof declared - 1); \
+    }
 
 /* -- memory: taken from the end of the heap, never given back -- */
 extern char __heap_base;
@@ -242,6 +301,9 @@ static inline int make_room(size_t more) {
     return 1;
 }
 
+/* JSON text as a span: JSON("\"done\"") */
+#define JSON(literal) ((span_t){literal, sizeof(literal) - 1})
+
 static inline void put(const char *raw, size_t length) {
     if (!make_room(length)) return;
     copy(out + out_length, raw, length);
@@ -258,21 +320,26 @@ static inline void number(uint64_t value) {
     put(digits + n, sizeof digits - n);
 }
 
-/* Plain UTF-8 as a JSON string. */
-static inline void quote(const char *plain, size_t length) {
-    PUT("\"");
+/* Plain UTF-8 as the inside of a JSON string. */
+static inline void escape(const char *plain, size_t length) {
     for (size_t i = 0; i < length; i++) {
         unsigned char c = (unsigned char)plain[i];
         if (c == '"' || c == '\\') {
             char pair[2] = {'\\', (char)c};
             put(pair, 2);
         } else if (c < 0x20) {
-            char escape[6] = {'\\', 'u', '0', '0', (char)('0' + (c >> 4)), "0123456789abcdef"[c & 15]};
-            put(escape, 6);
+            char code[6] = {'\\', 'u', '0', '0', (char)('0' + (c >> 4)), "0123456789abcdef"[c & 15]};
+            put(code, 6);
         } else {
             put(plain + i, 1);
         }
     }
+}
+
+/* The same with its quotes. */
+static inline void quote(const char *plain, size_t length) {
+    PUT("\"");
+    escape(plain, length);
     PUT("\"");
 }
 
@@ -407,7 +474,97 @@ static inline int32_t cfp(span_t receiver, span_t conversation_id, span_t reply_
     return ask("cfp", "fipa-contract-net", receiver, conversation_id, reply_with, reply_by, content);
 }
 
-#define JSON(literal) ((span_t){literal, sizeof(literal) - 1}) /* JSON text as a span: JSON("\"done\"") */
+/* A message that opens nothing: to one receiver (JSON text), with this content. */
+static inline int32_t tell(span_t receiver, const char *performative, span_t content) {
+    begin(performative);
+    MEMBER("receiver", receiver);
+    MEMBER("content", content);
+    return dispatch();
+}
+
+/* To many; how many they are. The filter is {"agents":[...]}, {"groups":[...]}, {"capabilities":[...]}, or {} for the group `all`. */
+static inline int32_t broadcast(span_t filter, const char *performative, span_t content) {
+    begin(performative);
+    MEMBER("content", content);
+    PUT("}");
+    return broadcast_message(filter.at, filter.length, out, out_length);
+}
+
+/* What an answer in a later turn needs, copied into *room*; 0: it does not fit. */
+static inline int keep_message(const message_t *m, char *room, size_t size, message_t *kept) {
+    span_t *to = (span_t *)kept;
+    const span_t *from = (const span_t *)m;
+    *kept = *m;
+    kept->content = (span_t){0};
+    for (size_t i = 0; i < sizeof *kept / sizeof(span_t); i++) {
+        if (&to[i] == &kept->content) continue;
+        if (to[i].length > size) return 0;
+        copy(room, from[i].at, from[i].length);
+        to[i].at = room;
+        room += to[i].length;
+        size -= to[i].length;
+    }
+    return 1;
+}
+
+/* -- state: JSON under a key of plain text, durable; and tools -- */
+static char *scratch; /* what the last of these calls gave */
+static size_t scratch_room;
+
+static inline size_t length_of(const char *plain) {
+    size_t n = 0;
+    while (plain[n]) n++;
+    return n;
+}
+
+static inline int scratch_of(size_t room) {
+    if (room <= scratch_room) return 1;
+    size_t size = 1024;
+    while (size < room) size *= 2;
+    scratch = caxton_alloc(size);
+    scratch_room = scratch ? size : 0;
+    return scratch != NULL;
+}
+
+/* Length 0: there is none. Holds until the next call of get_state, tool or search. */
+static inline span_t get_state(const char *key) {
+    int32_t length = scratch_of(1) ? load_data(key, length_of(key), scratch, scratch_room) : NOT_FOUND;
+    if (length > (int32_t)scratch_room) length = scratch_of((size_t)length) ? load_data(key, length_of(key), scratch, scratch_room) : NOT_FOUND;
+    return length < 0 ? (span_t){0} : (span_t){scratch, (size_t)length};
+}
+
+static inline int32_t set_state(const char *key, span_t value) { return store_data(key, length_of(key), value.at, value.length); }
+
+/* NOT_FOUND: there was none. */
+static inline int32_t remove_state(const char *key) { return delete_data(key, length_of(key)); }
+
+static inline int32_t slow_call(int32_t (*call)(const char *, size_t, char *, size_t), span_t *answer) {
+    if (!scratch_of(65536)) return OUT_OF_MEMORY;
+    int32_t found = call(out, out_length, scratch, scratch_room);
+    /* a code, or the size that is needed: always more than the room there was */
+    if (found < 0 && (size_t)-found > scratch_room) found = scratch_of((size_t)-found) ? call(out, out_length, scratch, scratch_room) : OUT_OF_MEMORY;
+    if (found >= 0) *answer = (span_t){scratch, (size_t)found};
+    return found < 0 ? found : 0;
+}
+
+/* Calls a tool; the agent waits for its answer, no thread does. 0 or an error_t. */
+static inline int32_t tool(const char *name, span_t arguments, span_t *answer) {
+    out_length = 0;
+    PUT("{\"tool\":");
+    quote(name, length_of(name));
+    MEMBER("arguments", arguments);
+    PUT("}");
+    return slow_call(mcp_call, answer);
+}
+
+/* Searches the memory of the agent's workspace. */
+static inline int32_t search(const char *query, span_t *answer) {
+    out_length = 0;
+    PUT("{\"query\":");
+    quote(query, length_of(query));
+    PUT("}");
+    return slow_call(memory_search, answer);
+}
 
 /* FIPA: never answer these two, or two agents will tell each other for ever that they did not understand. */
 static inline int is_complaint(const message_t *m) { return is(m->performative, "failure") || is(m->performative, "not-understood"); }
