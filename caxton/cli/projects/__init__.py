@@ -1,0 +1,1 @@
+"""Agents as projects: create one from a skeleton, build it, test it, and see changes at once."""
