@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from caxton._fast import scheduler as native
+from caxton._fast.envelope import Envelope
 from caxton._fast.wasm import component_calls, wasi2
 from caxton._fast.wasm.component import Component
+from caxton._fast.wasm.instance import Instance
 from caxton._fast.wasm.module import wat2wasm
 from caxton.core import wasm_component
 from caxton.core.errors import InvalidWasm
@@ -355,6 +357,42 @@ def test_ten_thousand_calls_in_flight_are_cancelled() -> None:
                 stage.scheduler.drop(port)
             stage.wait_for(native.EVENT_EXITED, count=50)
             assert {a for a, _ in stage.of(native.EVENT_EXITED)} == {native.EXIT_KILLED}
+
+
+# -- values are given back ------------------------------------------------------------------------------------------
+
+POLLS = """(local.set $i (call $monotonic.subscribe-instant (i64.const 1))) (i32.store (i32.const 0) (local.get $i))
+    (call $poll.poll (i32.const 0) (i32.const 1) (i32.const 0x1000)) (call $pollable.drop (local.get $i))"""
+HANDED_OVER = {
+    "an answer": Guest(HANDS),
+    "an error": Guest(
+        "(call $messaging.send (i32.const 0) (i32.const 2) (i32.const 0x1000))", ("messaging.send",), data={0: "{}"}
+    ),
+    "bytes": Guest(
+        """(call $state.store-bytes (i32.const 0) (i32.const 3) (i32.const 8) (i32.const 20) (i32.const 0x1000))
+        (call $state.load-bytes (i32.const 0) (i32.const 3) (i32.const 0x1000))""",
+        ("state.store-bytes", "state.load-bytes"),
+        data={0: "key"},
+    ),
+    "resources": Guest(POLLS, ("monotonic.subscribe-instant", "poll.poll"), ("pollable",)),
+}
+
+
+def resident() -> int:
+    """Bytes that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc here")
+@pytest.mark.parametrize("what", HANDED_OVER)
+def test_what_is_handed_over_is_given_back(what: str) -> None:
+    message = Envelope.make(performative="request", sender="me", receiver="instance", content=b'"%s"' % (b"x" * 400))
+    instance = Instance(engine(), build(HANDED_OVER[what]), memory=MIB)
+    instance.spawn()
+    instance.time_turns(message, 2000)
+    before = resident()
+    instance.time_turns(message, 20_000)
+    assert resident() - before < MIB  # the smallest value of a turn would be 2 MB by now
 
 
 # -- what may be an agent --------------------------------------------------------------------------------------------
