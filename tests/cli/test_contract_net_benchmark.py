@@ -33,7 +33,8 @@ def test_the_figures_follow_from_the_best_windows() -> None:
     found = contract_net.result(windows)
     assert found["figures"]["round_ms"] == {"10": 0.0465, "50": 0.2265, "1000": 4.5015}
     assert found["figures"]["step_us"] == {"10": 0.25, "50": 0.25, "1000": 0.25}
-    assert found["ratios"]["vs_hops"] == {"10": 1.5, "50": 1.5, "1000": 0.75}
+    assert found["ratios"]["vs_hops"] == 1.5
+    assert found["ratios"]["vs_hops_by_size"] == {"10": 1.5, "50": 1.5, "1000": 0.75}
     assert found["ratios"]["vs_hops_of_two"]["1000"] == 1.5
 
 

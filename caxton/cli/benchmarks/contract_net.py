@@ -3,8 +3,9 @@
 A round is a cfp to each of n bidders, a proposal of each, one accept-proposal, n-1 reject-proposals and the inform of
 the winner: 3n+1 messages of about the size of those of the benchmark `hop`, each with a conversation_id of the round,
 reply_with and in_reply_to, on one scheduler thread. The baseline is the same number of hops, as `hop` measures them:
-between two agents, and for 1,000 bidders among 1,000 agents, whose memories are as cold (`vs_hops_of_two` has the two
-for all). Its windows and those of the rounds are taken in turn, and the best of each is compared.
+between two agents, and for 1,000 bidders among 1,000 agents, whose memories are as cold. `vs_hops` is
+the worst of the sizes, `vs_hops_by_size` has each, `vs_hops_of_two` each against the two. The windows of hops and of
+rounds are taken in turn, and the best of each is compared.
 
 `step_us` is what following the protocol costs per message: the difference to the same round with a `protocol` that
 nobody knows, so that no conversation is kept. It can be below zero when the machine is noisy.
@@ -190,5 +191,9 @@ def result(windows: dict[str, list[float]]) -> Result:
             "hop_us": {"2": best["hop_2"], "1000": best["hop_1000"]},
             "round_of_hops_ms": figures["of_hops_ms"],
         },
-        "ratios": {"vs_hops": figures["vs_hops"], "vs_hops_of_two": figures["vs_two"]},
+        "ratios": {
+            "vs_hops": max(figures["vs_hops"].values()),
+            "vs_hops_by_size": figures["vs_hops"],
+            "vs_hops_of_two": figures["vs_two"],
+        },
     }
