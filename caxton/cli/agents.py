@@ -100,9 +100,9 @@ def deploy(
         print_json(found)
     else:
         print_done(f"Agent '{name}' deployed" + (" and healthy" if wait else ""))
-        if found["unavailable_imports"]:
+        if outside := found.get("unavailable_imports"):
             print("  it imports what agents do not have, and calling it ends the instance:")
-            print("".join(f"    {each}\n" for each in found["unavailable_imports"]), end="")
+            print("".join(f"    {name}\n" for name in outside), end="")
 
 
 def _read_config(path: Path) -> dict[str, Any]:

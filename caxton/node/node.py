@@ -105,7 +105,7 @@ async def open_node(
         settings = Settings(loaded, store.settings, reload)
         await settings.recall()
         config = settings.config
-        engine = _open_engine(config)
+        engine = _open_engine(settings.room)
         scheduler = Scheduler(
             engine,
             threads=config.runtime.scheduler_threads,
@@ -246,7 +246,7 @@ class Node:
     def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, bus: Bus, committer: Committer) -> None:
         config = settings.config
         self.settings = settings
-        self.started_with = config
+        self.started_with = settings.room
         self.store = store
         self.backups = store.backups
         self.scheduler = scheduler
@@ -274,7 +274,10 @@ class Node:
         """The rooms that need each other: the runtime tells the node, the node's agents use the runtime."""
         config = self.settings.config
         self.modules = ModuleCache(
-            engine, self.store.modules.folder, compile_limits(config), partial(_open_component_engine, config)
+            engine,
+            self.store.modules.folder,
+            compile_limits(config),
+            partial(_open_component_engine, self.started_with),
         )
         self.runtime = runtime
         self.agents = Agents(

@@ -25,6 +25,8 @@ from caxton.store.settings import Change, Held, SettingsRoom, Version
 
 log = logging.getLogger(__name__)
 
+LAID_OUT = ("runtime.max_agents", "runtime.max_memory_per_agent")
+
 State = dict[str, Held]
 Ceilings = Mapping[str, tuple[Any, str]]  # Any: the most that a key may be without a restart; and why
 
@@ -72,6 +74,12 @@ class Settings:
                 log.warning("%s: %s is left out, %s says something else", key, held.value, origin)
             else:
                 log.info("%s is %s, as version %d has set it", key, held.value, held.version)
+
+    @property
+    def room(self) -> Config:
+        """What instances are laid out for: as much as the files say, though a change made it less for a while."""
+        said, now = values(self._loaded.config), values(self.config)
+        return with_values(self.config, {key: max(said[key], now[key]) for key in LAID_OUT})
 
     # -- questions --
 

@@ -6,7 +6,8 @@ disk, or out of a compiler that runs in a process of its own under limits.
 Rule 1: an artefact is machine code. Only files that this cache wrote, whose checksum is right, reach the engine; a
 damaged, foreign or outdated one is compiled again.
 Rule 2: a component's artefact is an interpreter, some 35 MB: it is mapped, not read, and its pages come as they are
-used. So its checksum stands behind it, and the file is never changed, only replaced.
+used. So what is known of it stands behind it, with a checksum that is quick (CRC-32: it is against damage), and the
+file is never changed, only replaced. While there is one, the component itself is not read again.
 Rule 3: where modules and artefacts lie is the store's business; this file is given a directory.
 """
 
@@ -21,8 +22,10 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from struct import Struct
 from typing import Final
 from weakref import WeakValueDictionary
+from zlib import crc32
 
 import attrs
 import trio
@@ -34,14 +37,15 @@ from caxton._fast.wasm.module import Module
 from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
 from caxton.core.wasm_abi import AgentLimits, check
 from caxton.core.wasm_binary import export_globals, inspect
-from caxton.core.wasm_component import is_component, shape
+from caxton.core.wasm_component import Shape, fit, is_component, shape
 from caxton.runtime.compile_child import REFUSED
 
 log = logging.getLogger(__name__)
 
 MAGIC: Final = b"caxton artefact 1\n"  # another number when export_globals or this layout changes
 DIGEST: Final = hashlib.sha256().digest_size
-COMPONENT_MAGIC: Final = b"caxton component artefact 1\n"
+COMPONENT_MAGIC: Final = b"caxton component artefact 2\n"
+TRAILER: Final = Struct(f"<{len(COMPONENT_MAGIC)}sQQQI")  # magic, the three of a Shape, the CRC-32 of all before itself
 COMPONENT_PATIENCE: Final = 4  # times as long: an interpreter is ten times an agent
 LOADER_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD")
 
@@ -61,7 +65,7 @@ class _Source:
     """What is compiled, checked."""
 
     wasm: bytes
-    memories: int = 0  # 0: a core module
+    shape: Shape | None = None  # None: a core module
 
 
 @attrs.define(eq=False)
@@ -134,14 +138,15 @@ class ModuleCache:
         """Load for everybody who asks meanwhile. When this is cancelled, the next one who waits takes over."""
         pending = self._pending[sha] = _Pending()
         try:
-            read, adopt = (
-                (self._read_component, self._adopt_component) if source.memories else (self._read, self._adopt)
-            )
-            module = await trio.to_thread.run_sync(read, sha, source.memories)
+            read, adopt = (self._read_component, self._adopt_component) if source.shape else (self._read, self._adopt)
+            module = await trio.to_thread.run_sync(read, sha, source)
             if module is None:
+                if source.shape:  # it was taken at its artefact's word, which proved unsound
+                    limits = AgentLimits(self.component_engine.max_memory, self.component_engine.max_table_elements)
+                    source = await trio.to_thread.run_sync(self._examine, source.wasm, sha, limits)
                 async with self._compilers:
                     artefact = await self._compile(source)
-                module = await trio.to_thread.run_sync(adopt, sha, artefact, source.memories)
+                module = await trio.to_thread.run_sync(adopt, sha, artefact, source)
             self._loaded[sha] = module
         except CaxtonError as error:
             pending.error = error
@@ -159,22 +164,25 @@ class ModuleCache:
                 hint="strip it (`wasm-opt -Oz --strip-debug`), or raise runtime.max_module_size",
                 details={"size": len(wasm), "limit": self.limits.module_size},
             )
-        memories = 0
-        if is_component(wasm):
-            memories = max(shape(wasm, limits).memories, 1)
-        else:
-            check(inspect(wasm), limits)
+        if is_component(wasm) and (known := self._known(sha)) is not None:
+            return _Source(wasm, fit(known, limits))
+        return self._examine(wasm, sha, limits)
+
+    def _examine(self, wasm: bytes, sha: str, limits: AgentLimits) -> _Source:
         found = hashlib.sha256(wasm).hexdigest()
         if found != sha:
             raise InternalError(
                 f"module {sha} has the SHA-256 {found}", hint="the stored file is damaged: deploy again"
             )
-        return _Source(wasm, memories) if memories else _Source(export_globals(wasm))
+        if is_component(wasm):
+            return _Source(wasm, shape(wasm, limits))
+        check(inspect(wasm), limits)
+        return _Source(export_globals(wasm))
 
     async def _compile(self, source: _Source) -> bytes:
         """Run the compiler's process; its artefact, or the reason why there is none."""
         limits = self.limits
-        timeout = limits.timeout * (COMPONENT_PATIENCE if source.memories else 1)
+        timeout = limits.timeout * (COMPONENT_PATIENCE if source.shape else 1)
         self.compiled += 1
         command = [
             sys.executable,
@@ -184,8 +192,8 @@ class ModuleCache:
             "caxton.runtime.compile_child",
             str(limits.memory),
             str(max(1, round(timeout))),
-            str((self.component_engine if source.memories else self.engine).memory_reservation),
-            "component" if source.memories else "module",
+            str((self.component_engine if source.shape else self.engine).memory_reservation),
+            "component" if source.shape else "module",
         ]
         with trio.move_on_after(timeout):
             process = await trio.run_process(
@@ -238,7 +246,7 @@ class ModuleCache:
             f"the compiler's process ended with {code}: {said.splitlines()[-1] if said else 'silence'}"
         )
 
-    def _read(self, sha: str, _memories: int) -> Module | None:
+    def _read(self, sha: str, _source: _Source) -> Module | None:
         """The module out of its artefact, or None when there is none that is sound."""
         path = self.path(sha)
         try:
@@ -258,42 +266,55 @@ class ModuleCache:
             log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
             return None
 
-    def _read_component(self, sha: str, memories: int) -> Module | None:
+    def _known(self, sha: str) -> Shape | None:
+        """What stands behind the artefact of a component, as far as a glance at its end tells."""
+        try:
+            with self.path(sha).open("rb") as file:
+                file.seek(-TRAILER.size, os.SEEK_END)
+                magic, *found, _ = TRAILER.unpack(file.read(TRAILER.size))
+        except OSError:  # there is none, or it is shorter than that
+            return None
+        return Shape(*found) if magic == COMPONENT_MAGIC else None
+
+    def _read_component(self, sha: str, source: _Source) -> Module | None:
+        assert source.shape is not None
         path = self.path(sha)
         try:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                end = len(content) - len(COMPONENT_MAGIC) - DIGEST
-                with memoryview(content) as view:
-                    tail = COMPONENT_MAGIC + hashlib.sha256(view[: max(end, 0)]).digest()
-                if end <= 0 or content[end:] != tail:
-                    log.warning("artefact %s is damaged, compiling again", path)
-                    return None
+                with memoryview(content) as view, view[:-4] as checked:
+                    is_sound = crc32(checked) == int.from_bytes(view[-4:], "little")
+                is_sound = is_sound and content[-TRAILER.size :].startswith(COMPONENT_MAGIC)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # ValueError: it is empty
             log.warning("artefact %s cannot be read, compiling again: %s", path, error)
             return None
+        if not is_sound:
+            log.warning("artefact %s is damaged, compiling again", path)
+            return None
         try:
-            return Component.open(self.component_engine, path, memories)
+            return Component.open(self.component_engine, path, max(source.shape.memories, 1))
         except InternalError as error:  # another processor than the one it was made on
             log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
             return None
 
-    def _adopt_component(self, sha: str, artefact: bytes, memories: int) -> Module:
-        """A component cannot run out of memory alone: a disk that takes no file refuses it."""
+    def _adopt_component(self, sha: str, artefact: bytes, source: _Source) -> Module:
+        """A component's code is run out of its file: without one it is refused."""
+        assert source.shape is not None
         path = self.path(sha)
+        known = TRAILER.pack(COMPONENT_MAGIC, *source.shape, 0)[:-4]
         try:
-            self._write(path, artefact, COMPONENT_MAGIC + hashlib.sha256(artefact).digest())
+            self._write(path, artefact, known, crc32(known, crc32(artefact)).to_bytes(4, "little"))
         except OSError as error:
             raise InternalError(f"the artefact of component {sha} cannot be written: {error}") from error
         try:
-            return Component.open(self.component_engine, path, memories)
+            return Component.open(self.component_engine, path, max(source.shape.memories, 1))
         except InternalError as error:
             raise InvalidWasm(
                 f"the engine has no room for the component: {error}", hint="deploy a smaller component"
             ) from error
 
-    def _adopt(self, sha: str, artefact: bytes, _memories: int) -> Module:
+    def _adopt(self, sha: str, artefact: bytes, _source: _Source) -> Module:
         try:
             module = Module.deserialize(self.engine, artefact)
         except InternalError as error:

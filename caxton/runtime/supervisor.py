@@ -513,6 +513,8 @@ class Runtime:
         else:
             port = self._scheduler.open_replica(name, queue_size=queue_size)
         self._scheduler.set_accepting(port, False)  # until its life begins
+        if agent.module is None:
+            self._scheduler.set_away(port, True)  # until its program comes: what waits for it stays in the store
         replica = Replica(agent, number, owner_of(name, number), port)
         self._scheduler.keep_port(
             port, replica.owner, backlog=self._limits.offline_queue_size, backlog_bytes=self._limits.offline_queue_bytes

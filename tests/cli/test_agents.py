@@ -35,6 +35,16 @@ def test_deploy_waits_until_the_agent_is_healthy(run: Run, api: FakeServer, modu
     assert b'{"resources": {"cpu": "500m"}, "replicas": 2, "name": "ping"}' in form.body
 
 
+def test_deploy_names_what_a_component_imports_in_vain(run: Run, api: FakeServer, module: Path) -> None:
+    api.answers["POST /api/v1/agents"] = 201, agent("ping")
+    api.answers["GET /api/v1/agents/ping"] = agent("ping", replicas_ready=1) | {
+        "unavailable_imports": ["wasi:sockets/tcp@0.2.9"]
+    }
+    result = run("deploy", str(module))
+    assert result.exit_code == 0
+    assert result.stdout.endswith("calling it ends the instance:\n    wasi:sockets/tcp@0.2.9\n")
+
+
 def test_deploy_merges_its_flags_over_the_agents_file(run: Run, api: FakeServer, module: Path, tmp_path: Path) -> None:
     config = tmp_path / "agent.yaml"
     config.write_text("name: scout\nresources: {memory: 50MB, cpu: 50m}\ncapabilities: [search]\n")

@@ -165,8 +165,9 @@ async def test_every_part_is_given_what_was_written(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(composition, "Scheduler", spy)
     sets = [f"{key}={written}" for key, (written, _, _) in SEEN.items()]
     messaging = load_config(environ={"HOME": str(tmp_path)}, sets=sets).messaging
+    bus = SimpleNamespace(events=SimpleNamespace())
     tracker = SimpleNamespace(configure=lambda **arguments: given.update(arguments))
-    Conversations(SimpleNamespace(tracker=tracker), None, SimpleNamespace(), None, messaging)  # type: ignore[arg-type]
+    Conversations(SimpleNamespace(tracker=tracker), None, bus, None, messaging)  # type: ignore[arg-type]
     async with open_a_node(tmp_path, *sets) as node:
         found = {key: probe(node, given) for key, (_, probe, _) in SEEN.items()}
     assert found == {key: expected for key, (_, _, expected) in SEEN.items()}

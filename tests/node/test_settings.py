@@ -139,6 +139,16 @@ async def buried(node: Node, name: str) -> DeadLetterInfo:
     return letter
 
 
+async def test_there_is_still_room_for_those_who_came_before(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a", resources={"memory": "50MB"})
+        await change(node, runtime__max_memory_per_agent="2MB")
+    async with open_a_node(tmp_path) as node:
+        assert node.agents.get("a").status == "running"
+        assert node.modules.engine.max_memory == 100 << 20
+        assert node.limits.agent_defaults.resources.memory == 2 << 20
+
+
 async def test_another_number_of_attempts(tmp_path: Path) -> None:
     async with open_a_node(tmp_path, "messaging.retry_delay=1ms") as node:
         await deploy(node, "c", guest("crash"), supervision={"max_restarts": 50})

@@ -231,6 +231,7 @@ async def test_a_compilation_that_takes_too_much_memory_is_stopped(tmp_path: Pat
 @pytest.mark.slow
 async def test_a_compilation_that_takes_too_much_cpu_time_is_stopped() -> None:
     command = [sys.executable, "-m", "caxton.runtime.compile_child", str(1 << 30), "1", str(ENGINE.memory_reservation)]
+    command.append("module")
     process = await trio.run_process(
         command, stdin=heavy(40_000), capture_stdout=True, check=False, env=_child_environment()
     )
@@ -314,6 +315,19 @@ async def test_a_damaged_artefact_of_a_component_is_compiled_again(tmp_path: Pat
     await again.load(wasm, sha(wasm), AgentLimits(1 << 20))
     assert again.compiled == 1
     assert path.read_bytes() == content
+
+
+async def test_the_limits_hold_for_a_component_that_comes_from_disk_too(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest()))
+    await cache(tmp_path).load(wasm, sha(wasm), AgentLimits(1 << 20))
+    with pytest.raises(InvalidWasm, match="starts with 262144 bytes of memory; the agent may have 65536"):
+        await cache(tmp_path).load(wasm, sha(wasm), AgentLimits(65536))
+
+
+async def test_a_component_whose_file_is_damaged_is_refused(tmp_path: Path) -> None:
+    wasm = wat2wasm(text(Guest()))
+    with pytest.raises(InternalError, match="has the SHA-256"):
+        await cache(tmp_path).load(wasm + b"\0\0", sha(wasm), AgentLimits(1 << 20))
 
 
 async def test_a_component_that_is_no_agent_is_refused_with_a_hint(tmp_path: Path) -> None:
