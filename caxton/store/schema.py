@@ -111,7 +111,7 @@ MIGRATIONS = (
     """,
     """
     CREATE TABLE directory (
-        kind         TEXT NOT NULL,         -- registered, operator, subscription
+        kind         TEXT NOT NULL,         -- registered, operator, subscription, gone
         name         TEXT NOT NULL,         -- the agent
         conversation TEXT NOT NULL,         -- of a subscription
         body         BLOB NOT NULL,         -- JSON

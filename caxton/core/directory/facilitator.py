@@ -35,13 +35,14 @@ ACTS = ("request", "subscribe", "cancel")
 PROTOCOLS = ("fipa-request", "fipa-subscribe")
 ACTIONS = ("register", "deregister", "modify", "search")
 SEARCH_IDS = 10_000  # that are remembered
+GONE = 10_000  # agents whose deregistration is remembered, until they register anew
 PAGE = 1000  # entries of one answer at most
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """What must survive a restart: a part of an entry, or a subscription. Without body: it is gone."""
 
-    kind: str  # a Part, or `subscription`
+    kind: str  # a Part, `subscription`, or `gone`: which message deregistered the agent
     name: str  # the agent
     conversation: str = ""
     body: bytes = b""
@@ -76,6 +77,7 @@ class Facilitator:
     unsaved: list[Row] = attrs.field(factory=list)  # to be written before anybody is told
     _renewed: set[str] = attrs.field(factory=set)  # agents whose registration lasts while they live
     _by_message: dict[str, str] = attrs.field(factory=dict)  # which message registered the agent
+    _gone: dict[str, str] = attrs.field(factory=dict)  # which message deregistered the agent, the oldest first
     _searches: dict[str, str] = attrs.field(factory=dict)  # search id to the message that brought it
 
     # -- messages --
@@ -109,7 +111,7 @@ class Facilitator:
                 action=asked.content,
             )
         if asked.action == "deregister":
-            return [self._deregister(asked, description, now)]
+            return [self._deregister(asked, description, mail.message_id, now)]
         return [self._register(asked, description, mail.message_id, now)]
 
     def _register(self, asked: Asked, description: Description, message_id: str, now: float) -> Answer:
@@ -127,11 +129,16 @@ class Facilitator:
             "inform", {"done": asked.action, "description": as_told(granted, until or now + self.limits.lease)}
         )
 
-    def _deregister(self, asked: Asked, description: Description, now: float) -> Answer:
+    def _deregister(self, asked: Asked, description: Description, message_id: str, now: float) -> Answer:
         name = description.name
-        if self.directory.part(name, "registered", now) is None:
+        if self.directory.part(name, "registered", now) is not None:
+            self.remove(name, "registered", now)
+            self._gone[name] = message_id
+            self.unsaved.append(Row(kind="gone", name=name, body=message_id.encode()))
+            if len(self._gone) > GONE:
+                self._forget_gone(next(iter(self._gone)))
+        elif self._gone.get(name) != message_id:
             raise Unanswered("not-registered", f"{name!r} is not registered", action=asked.content)
-        self.remove(name, "registered", now)
         return Answer("inform", {"done": "deregister", "description": {"name": name}})
 
     def search(self, asked: Asked, message_id: str, now: float) -> dict[str, Any]:
@@ -235,6 +242,7 @@ class Facilitator:
             self._renewed.discard(name)
         if part == "registered":
             self._by_message[name] = message_id
+            self._forget_gone(name)
         end = inf if part == "operator" else now + self.limits.lease if until is None else until
         self._note(self.directory.put(name, part, description, end, now))
         body = msgspec.json.encode(Kept(description=description, until=until, message_id=message_id))
@@ -249,8 +257,13 @@ class Facilitator:
             self._renewed.discard(name)
             self._by_message.pop(name, None)
 
+    def _forget_gone(self, name: str) -> None:
+        if self._gone.pop(name, None) is not None:
+            self.unsaved.append(Row(kind="gone", name=name))
+
     def forget(self, name: str, now: float) -> None:
         """The agent was deleted."""
+        self._forget_gone(name)
         self._note(self.directory.forget(name, now))
         self._renewed.discard(name)
         self._by_message.pop(name, None)
@@ -273,6 +286,9 @@ class Facilitator:
         for row in rows:
             if row.kind == "subscription":
                 self.subscriptions.add(_subscription_of(row.body))
+                continue
+            if row.kind == "gone":
+                self._gone[row.name] = row.body.decode()
                 continue
             kept = msgspec.json.decode(row.body, type=Kept)
             if kept.until is not None and kept.until <= now:

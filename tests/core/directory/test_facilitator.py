@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from caxton.core.answer import Unanswered
+from caxton.core.directory import facilitator
 from caxton.core.directory.descriptions import Description, service_of
 from caxton.core.directory.facilitator import Facilitator, Limits, Row
 from caxton.core.directory.requests import Mail
@@ -113,6 +114,31 @@ def test_registering_twice_is_a_failure_but_not_for_a_message_that_came_again() 
     assert df.receive(message, 0) == first
     again = mail({"action": "register", "description": QUOTES}, message_id="m2")
     assert word_of(df, again) == ("failure", "already-registered")
+
+
+def test_a_deregistration_that_came_again_is_answered_as_before_also_after_a_crash() -> None:
+    df = Facilitator(LIMITS)
+    ask(df, "register", QUOTES)
+    message = mail({"action": "deregister", "description": {"name": "pricing"}}, message_id="m1")
+    first = df.receive(message, 0)
+    assert df.receive(message, 0) == first
+    rows = {(row.kind, row.name, row.conversation): row for row in df.unsaved}
+    df = Facilitator(LIMITS)
+    df.restore([row for row in rows.values() if row.body], now=1)
+    assert df.receive(message, 1) == first
+    other = mail({"action": "deregister", "description": {"name": "pricing"}}, message_id="m2")
+    assert word_of(df, other) == ("failure", "not-registered")
+    ask(df, "register", QUOTES, now=1)
+    assert Row(kind="gone", name="pricing") in df.unsaved
+
+
+def test_deregistrations_are_remembered_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(facilitator, "GONE", 2)
+    df = Facilitator(LIMITS)
+    for name in ("a", "b", "c"):
+        ask(df, "register", {"name": name}, sender=name)
+        ask(df, "deregister", {"name": name}, sender=name)
+    assert [row.name for row in df.unsaved if row.kind == "gone" and not row.body] == ["a"]
 
 
 def test_a_long_lease_is_shortened() -> None:
