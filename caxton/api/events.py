@@ -19,6 +19,7 @@ from caxton.core.views import Event, EventFilter
 HEARTBEAT = 15.0
 RETRY_MS = 2000
 TAP_CAPACITY = 1024
+MAX_DIGITS = 18  # of the number of an event
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store",
@@ -69,8 +70,8 @@ def events_blueprint(node: Node) -> Blueprint:
     @room.get("/events")
     async def get_events() -> Response:
         text = request.headers.get("Last-Event-ID") or request.args.get("last_event_id")
-        if text is not None and not text.isdecimal():
-            raise InvalidRequest(f"Last-Event-ID {text!r} is not a number")
+        if text is not None and not (text.isdecimal() and len(text) <= MAX_DIGITS):
+            raise InvalidRequest(f"Last-Event-ID {text[:100]!r} is not the number of an event")
         stream = follow(node, event_filter(request.args), None if text is None else int(text))
         response = Response(stream, headers=HEADERS)
         response.timeout = None

@@ -78,7 +78,7 @@ class DeadLetterRoom:
 
     async def get(self, letter_id: int) -> DeadLetter:
         """One, with its frame."""
-        found = await self._select(f"{HEAD}, frame", "id = ?", (letter_id,))
+        found = letter_id < NEWEST and await self._select(f"{HEAD}, frame", "id = ?", (letter_id,))
         if not found:
             raise NotFound(
                 f"there is no dead letter {letter_id}",
