@@ -27,8 +27,8 @@ CAUSES = {
     ),
     "damaged": (
         "{path} is damaged",
-        "stop the server, then put back a backup (`caxton backup restore FILE --force` keeps what is there aside); "
-        "or move the data folder away to begin anew",
+        "with the server stopped, put back a backup (`caxton backup restore FILE --force` keeps what is there aside); "
+        "without one, move the data folder away and begin anew",
     ),
     "locked": ("another program holds a lock on {path}", "close the program that has the file open, then try again"),
     "not_writable": (
