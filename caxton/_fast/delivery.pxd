@@ -46,12 +46,6 @@ cdef inline bint backlog_is_full(const router_t* router, const port_t* port, uin
         or cx_peek_u64(&router.backlog_bytes) + size > cx_peek_u64(&router.backlog_byte_bound)
     )
 
-cdef inline int64_t end_of(const envelope_t* envelope) noexcept nogil:
-    """When the message's time has passed, by expires_at or reply_by; 0: never."""
-    if envelope.expires_at_us and (envelope.reply_by_us == 0 or envelope.expires_at_us < envelope.reply_by_us):
-        return envelope.expires_at_us
-    return envelope.reply_by_us
-
 cdef inline void note_end(port_t* port, int64_t end_us) noexcept nogil:
     """Under the port's lock: something that ends then waits for it."""
     if end_us and (port.ends_us == 0 or end_us < port.ends_us):

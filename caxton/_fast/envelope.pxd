@@ -122,6 +122,12 @@ ctypedef struct envelope_error_t:
 
 cdef envelope_limits_t DEFAULT_LIMITS
 
+cdef inline int64_t envelope_end(const envelope_t* envelope) noexcept nogil:
+    """When its time has passed, by expires_at or reply_by; 0: never."""
+    if envelope.expires_at_us and (envelope.reply_by_us == 0 or envelope.expires_at_us < envelope.reply_by_us):
+        return envelope.expires_at_us
+    return envelope.reply_by_us
+
 # -- making: each returns a block with one reference, or NULL with *error* filled --
 cdef envelope_t* envelope_parse(const char* json, size_t length, const envelope_limits_t* limits, envelope_error_t* error) noexcept nogil
 cdef envelope_t* envelope_from_frame(const char* frame, size_t length, const envelope_limits_t* limits, envelope_error_t* error) noexcept nogil

@@ -6,6 +6,7 @@ from libc.string cimport memset
 
 from caxton._fast.envelope cimport (
     Envelope,
+    envelope_end,
     envelope_release,
     envelope_retain,
     envelope_t,
@@ -138,9 +139,7 @@ cdef uint32_t mailbox_take_over(mailbox_t* box, int64_t now_us, envelope_t** out
         kept = 0
         for i in range(lane.count):
             envelope = lane.items[(lane.head + i) & mask]
-            end = envelope.expires_at_us
-            if envelope.reply_by_us and (end == 0 or envelope.reply_by_us < end):
-                end = envelope.reply_by_us
+            end = envelope_end(envelope)
             if end and end <= now_us and taken < room:
                 out[taken] = envelope
                 taken += 1

@@ -41,5 +41,7 @@ cdef int retries_put(retries_t* retries, envelope_t* envelope, int64_t due_ns) n
 cdef envelope_t* retries_take(retries_t* retries, int64_t now) noexcept nogil
 # whether the message has to wait behind another of its conversation; then its reference was taken over
 cdef bint retries_hold(retries_t* retries, envelope_t* envelope) noexcept nogil
+# Some of those whose time has passed, at most *room*, each with its reference; *next_us* becomes the first end of the others, 0: none ends
+cdef uint32_t retries_take_over(retries_t* retries, int64_t now_us, envelope_t** out, uint32_t room, int64_t* next_us) noexcept nogil
 # the oldest, whether it is due or not, or NULL
 cdef envelope_t* retries_pop(retries_t* retries) noexcept nogil

@@ -5,6 +5,7 @@ from libc.stdlib cimport free, malloc
 
 from caxton._fast.envelope cimport (
     Envelope,
+    envelope_end,
     envelope_field,
     envelope_field_length,
     envelope_release,
@@ -87,11 +88,11 @@ cdef int retries_put(retries_t* retries, envelope_t* envelope, int64_t due_ns) n
 
 
 cdef envelope_t* unlink(retries_t* retries, retry_t** link, retry_t* before) noexcept nogil:
-    """Out of the list; the next of its conversation leads, and is due at once."""
+    """Out of the list; if it led, the next of its conversation does."""
     cdef retry_t* retry = link[0]
     cdef retry_t* other = retry.next
     cdef envelope_t* envelope = retry.envelope
-    while other != NULL and retry.conversation:
+    while other != NULL and retry.conversation and retry.leads:
         if other.conversation == retry.conversation:
             other.leads = 1
             break
@@ -121,6 +122,25 @@ cdef envelope_t* retries_take(retries_t* retries, int64_t now) noexcept nogil:
 
 cdef envelope_t* retries_pop(retries_t* retries) noexcept nogil:
     return unlink(retries, &retries.first, NULL) if retries.first != NULL else NULL
+
+
+cdef uint32_t retries_take_over(retries_t* retries, int64_t now_us, envelope_t** out, uint32_t room, int64_t* next_us) noexcept nogil:
+    cdef retry_t** link = &retries.first
+    cdef retry_t* before = NULL
+    cdef uint32_t taken = 0
+    cdef int64_t end
+    next_us[0] = 0
+    while link[0] != NULL:
+        end = envelope_end(link[0].envelope)
+        if end and end <= now_us and taken < room:
+            out[taken] = unlink(retries, link, before)
+            taken += 1
+            continue
+        if end and (next_us[0] == 0 or end < next_us[0]):
+            next_us[0] = end
+        before = link[0]
+        link = &before.next
+    return taken
 
 
 cdef bint retries_hold(retries_t* retries, envelope_t* envelope) noexcept nogil:
@@ -176,6 +196,13 @@ cdef class Retries:
             return True
         envelope_release(envelope.block)
         return False
+
+    def take_over(self, int64_t now_us, int most=64):
+        """Those whose time has passed, and the first end of the others or 0."""
+        cdef envelope_t* found[64]
+        cdef int64_t end = 0
+        cdef uint32_t count = retries_take_over(&self.retries, now_us, found, <uint32_t>min(most, 64), &end), i
+        return [envelope_wrap(found[i]) for i in range(count)], end
 
     def due(self):
         return None if self.retries.due_ns == NO_RETRY_DUE else self.retries.due_ns

@@ -14,12 +14,13 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 from caxton._fast.conversation cimport EVENT_CONVERSATION
-from caxton._fast.delivery cimport backlog_grows, backlog_shrinks, end_of, is_kept, is_queued, note_end
+from caxton._fast.delivery cimport backlog_grows, backlog_shrinks, is_kept, is_queued, note_end
 from caxton._fast.envelope cimport (
     DEFAULT_LIMITS,
     DELIVERY_DURABLE,
     Envelope,
     envelope_control,
+    envelope_end,
     envelope_error_t,
     envelope_error_text,
     envelope_frame_size,
@@ -84,7 +85,7 @@ from caxton._fast.platform cimport (
     pthread_mutex_unlock,
 )
 from caxton._fast.profile cimport sampler_free, sampler_read, sampler_start, sampler_stop, sampler_t
-from caxton._fast.retries cimport retries_pop
+from caxton._fast.retries cimport NO_RETRY_DUE, retries_pop, retries_take_over
 from caxton._fast.router cimport (
     PORT_HOST,
     port_retain,
@@ -127,6 +128,7 @@ from caxton._fast.workers cimport (
     pool_stop,
     pool_t,
     pool_unpark,
+    pool_push_at,
     QUEUED,
     RUNNING,
 )
@@ -542,7 +544,7 @@ cdef class Scheduler:
             self.ledger.not_moved(port.id, sequence)
             raise MemoryError
         backlog_shrinks(&self.router.router, port, 1, size)
-        note_end(port, end_of(envelope))
+        note_end(port, envelope_end(envelope))
         if port.kind == PORT_HOST:
             announce = not port.announced
             port.announced = 1
@@ -629,11 +631,11 @@ cdef class Scheduler:
         return found
 
     def take_overdue(self, uint32_t port_id, int64_t now_us):
-        """Out of the mailbox: [(message, why)], some at a time; it has them no more, and they are still to be buried."""
+        """Out of the mailbox, and of what is to be tried again: [(message, why)], some at a time; they are still to be buried."""
         cdef port_t* port = self.router.port(port_id)
         cdef envelope_t* found[OVERDUE_AT_ONCE]
-        cdef uint32_t count, i
-        cdef int64_t end = 0
+        cdef uint32_t count, again, i
+        cdef int64_t end = 0, first = 0, due = 0
         cdef bint refill
         pthread_mutex_lock(&port.lock)
         count = mailbox_take_over(&port.mailbox, now_us, found, OVERDUE_AT_ONCE, &end)
@@ -648,9 +650,18 @@ cdef class Scheduler:
         """The same out of the port's backlog in this segment; and how many others it has there."""
         cdef port_t* port = self.router.port(port_id)
         cdef Envelope envelope
+        again = retries_take_over(&port.retries, now_us, &found[count], OVERDUE_AT_ONCE - count, &first)
+        if first and (end == 0 or first < end):
+            end = first
+        if again and port.retries.due_ns != NO_RETRY_DUE and port_retain(port):
+            # what stood behind one of them may be due now
+            due = max(port.retries.due_ns, <int64_t>1)
+        count += again
         cdef uint64_t size = 0
         found, left, end = self.ledger.overdue(port_id, segment, records, now_us)
         taken = []
+        if due:
+            pool_push_at(&self.pool, port, due)
         for envelope in found:
             size += envelope_frame_size(envelope.block)
             envelope.block.kept = DELIVERY_DURABLE

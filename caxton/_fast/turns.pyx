@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 from caxton._fast.ahead cimport note_ahead
-from caxton._fast.delivery cimport backlog_grows, delivery_for, delivery_of, end_of, is_away, is_kept, must_spill, note_end, port_refusal
+from caxton._fast.delivery cimport backlog_grows, delivery_for, delivery_of, is_away, is_kept, must_spill, note_end, port_refusal
 from caxton._fast.activity cimport (
     DO_ENVELOPE,
     DO_HOST,
@@ -20,6 +20,9 @@ from caxton._fast.conversation cimport STEP_LATE, STEP_LOOP, tracker_admit, trac
 from caxton._fast.envelope cimport (
     DELIVERY_UNSAID,
     DELIVERY_VOLATILE,
+    envelope_end,
+    envelope_field,
+    envelope_field_length,
     envelope_frame_size,
     envelope_release,
     envelope_retain,
@@ -205,7 +208,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
             spilled.sequence = envelope.sequence
             ring_append(ring, &spilled, NULL)
         backlog_grows(pool.router, port, 1, envelope_frame_size(envelope))
-        note_end(port, end_of(envelope))
+        note_end(port, envelope_end(envelope))
         port.received += 1
         announce = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
@@ -216,7 +219,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
     if mailbox_push(&port.mailbox, envelope):
         pthread_mutex_unlock(&port.lock)
         return SEND_MEMORY
-    note_end(port, end_of(envelope))
+    note_end(port, envelope_end(envelope))
     port.received += 1
     if port.kind == PORT_HOST:
         announce = not port.announced
@@ -577,6 +580,8 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
         set_activity(&worker.activity, DO_JOURNAL)
+    if put:
+        note_end(port, envelope_end(again))
         wait_for_room(pool, &worker.ring, out.envelope.size)
         outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, port, now)
         if outcome < 0:

@@ -9,11 +9,10 @@ from caxton._fast import scheduler as native
 from caxton.core.errors import InvalidTransition, MailboxFull, StorageFull
 from tests._fast.lives import Life, Lives, dead_letters, reporter
 from tests._fast.probe import Probe
-from tests._fast.scheduling import guest, open_stage, quoted
+from tests._fast.scheduling import guest, quoted
 from tests._fast.test_sending import sends
 
 REFUSE = "(return (i32.const 7))"
-PAST, FUTURE = "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
 
 
 def first_calls(count: int, do: str) -> str:
@@ -152,26 +151,6 @@ def test_closing_a_port_while_its_turns_fail_loses_nothing() -> None:
             life.scheduler.close_port(port)
             life.go_on()
             assert sorted(letter[0] for letter in dead_letters(life)) == list(range(20))
-
-
-@pytest.mark.parametrize(("field", "reason"), [("expires_at", native.EXIT_EXPIRED), ("reply_by", native.EXIT_LATE)])
-def test_whose_time_has_passed_is_a_dead_letter(field: str, reason: int) -> None:
-    with Lives().begin() as life:
-        port = life.keep("a", reporter())
-        life.send("a", 1, **{field: PAST})
-        life.send("a", 2, **{field: FUTURE})
-        life.go_on()
-        assert life.contents("a") == [2]
-        assert dead_letters(life) == [(1, "a", reason, 1)]
-        assert [code for code, _ in life.of(native.EVENT_UNDELIVERED, port)] == [reason]
-
-
-def test_without_a_ledger_a_late_message_is_only_reported() -> None:
-    with open_stage() as stage:
-        port = stage.seat("a", "quiet")
-        stage.send("a", 1, expires_at=PAST)
-        stage.wait_for(native.EVENT_UNDELIVERED, port)
-        assert stage.scheduler.statistics(port).handled == 0
 
 
 # -- receivers that are away -----------------------------------------------------------------------------------------

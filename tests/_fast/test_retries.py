@@ -18,8 +18,10 @@ both = pytest.mark.parametrize("make", [Retries, oracle.Retries], ids=["native",
 Made = type[Retries] | type[oracle.Retries]
 
 
-def message(number: int, conversation: str | None = None) -> Envelope:
+def message(number: int, conversation: str | None = None, end: int | None = None) -> Envelope:
     about = {"conversation_id": conversation} if conversation else {}
+    if end is not None:
+        about["expires_at"] = f"2020-01-01T00:00:{end:02}Z"
     return Envelope.make(performative="inform", receiver="a", content=b"%d" % number, **about)
 
 
@@ -35,16 +37,16 @@ class Beside(RuleBasedStateMachine):
         self.native, self.twin = Retries(), oracle.Retries()
         self.numbers = itertools.count()
 
-    @rule(conversation=st.sampled_from(CONVERSATIONS), due=st.integers(0, 50))
-    def put(self, conversation: str | None, due: int) -> None:
-        envelope = message(next(self.numbers), conversation)
+    @rule(conversation=st.sampled_from(CONVERSATIONS), due=st.integers(0, 50), end=st.none() | st.integers(0, 59))
+    def put(self, conversation: str | None, due: int, end: int | None) -> None:
+        envelope = message(next(self.numbers), conversation, end)
         self.native.put(envelope, due)
         self.twin.put(envelope, due)
 
-    @rule(conversation=st.sampled_from(CONVERSATIONS), times=st.integers(1, 4))
-    def hold(self, conversation: str | None, times: int) -> None:
+    @rule(conversation=st.sampled_from(CONVERSATIONS), times=st.integers(1, 4), end=st.none() | st.integers(0, 59))
+    def hold(self, conversation: str | None, times: int, end: int | None) -> None:
         for _ in range(times):
-            envelope = message(next(self.numbers), conversation)
+            envelope = message(next(self.numbers), conversation, end)
             assert self.native.hold(envelope) == self.twin.hold(envelope)
 
     @rule(now=st.integers(0, 60), again=st.none() | st.integers(0, 60))
@@ -54,6 +56,11 @@ class Beside(RuleBasedStateMachine):
         if envelope is not None and again is not None:
             self.native.put(envelope, again)
             self.twin.put(envelope, again)
+
+    @rule(now=st.integers(0, 59), most=st.integers(0, 3))
+    def take_over(self, now: int, most: int) -> None:
+        at = message(0, end=now).expires_at_us
+        assert self.native.take_over(at, most) == self.twin.take_over(at, most)
 
     @invariant()
     def shows_the_same(self) -> None:
@@ -151,3 +158,13 @@ def test_retries_that_are_thrown_away_release_what_waits() -> None:
         assert retries.hold(envelope)
         del retries
     assert number_of(envelope) == 1
+
+
+@both
+def test_the_next_of_a_conversation_leads_when_the_first_has_ended(make: Made) -> None:
+    retries = make()
+    retries.put(message(1, "a", end=1), 1000)
+    assert retries.hold(message(2, "a"))
+    found, end = retries.take_over(message(0, end=2).expires_at_us)
+    assert ([number_of(each) for each in found], end, retries.due()) == ([1], 0, 0)
+    assert number_of(retries.take(0)) == 2

@@ -7,6 +7,7 @@ Rule 3: when a message has gone, the next of its conversation is due at once if 
 that fails again goes back to where it was: before those of its conversation.
 Rule 4: of several that are due, the one that stands first goes first; who failed last stands before the others.
 Rule 5: it is full with so many messages, or so many bytes of them: then whoever puts in takes nothing new.
+Rule 6: those whose time has passed can be taken out wherever they stand, in order, so many at once.
 """
 
 from caxton._fast.envelope import Envelope
@@ -50,6 +51,13 @@ class Retries:
                 self.waiting.remove(waiting)
                 return waiting[0]
         return None
+
+    def take_over(self, now_us: int, most: int = 64) -> tuple[list[Envelope], int]:
+        over = [waiting for waiting in self.waiting if 0 < waiting[0].expires_at_us <= now_us][:most]
+        for waiting in over:
+            self.waiting.remove(waiting)
+        ends = [envelope.expires_at_us for envelope, _ in self.waiting if envelope.expires_at_us]
+        return [envelope for envelope, _ in over], min(ends, default=0)
 
     @property
     def is_full(self) -> bool:
