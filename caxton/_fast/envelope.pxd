@@ -133,6 +133,8 @@ cdef envelope_t* envelope_parse(const char* json, size_t length, const envelope_
 cdef envelope_t* envelope_from_frame(const char* frame, size_t length, const envelope_limits_t* limits, envelope_error_t* error) noexcept nogil
 # a turn that the platform asks for; NULL only when there is no memory
 cdef envelope_t* envelope_control(int kind, uint32_t argument) noexcept nogil
+# a copy for these receivers: *count* names, a NUL between two; NULL only when there is no memory
+cdef envelope_t* envelope_to(const envelope_t* envelope, const char* names, uint32_t length, uint32_t count) noexcept nogil
 # a copy whose sender is *name* (the runtime overwrites the sender); NULL only when there is no memory.
 # Takes over the caller's reference to *envelope*: when the sender is already *name*, or the block is unshared and has room, no copy is made.
 cdef envelope_t* envelope_with_sender(envelope_t* envelope, const char* name, uint32_t length) noexcept nogil

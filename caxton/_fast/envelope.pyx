@@ -103,11 +103,18 @@ cdef envelope_t* envelope_with_sender(envelope_t* envelope, const char* name, ui
         memcpy(<char*>envelope + sender.offset, name, length)
         copy = envelope
     else:
-        copy = block_copy(envelope, name, length)
+        copy = block_copy(envelope, F_SENDER, name, length)
         envelope_release(envelope)
         if copy == NULL:
             return NULL
     copy.escapes = copy.escapes & ~bit | (bit if needs_escape(name, length) else 0)
+    return copy
+
+
+cdef envelope_t* envelope_to(const envelope_t* envelope, const char* names, uint32_t length, uint32_t count) noexcept nogil:
+    cdef envelope_t* copy = block_copy(envelope, F_RECEIVER, names, length)
+    if copy != NULL:
+        copy.receivers = count
     return copy
 
 
@@ -154,7 +161,7 @@ cdef envelope_t* envelope_parse(const char* json, size_t length, const envelope_
     # mostly white space or decoded escapes: do not keep it for as long as the message waits
     if length > 2048 and block_text_size(block) < length // 2:
         sender = &block.fields[F_SENDER]
-        tight = block_copy(block, <char*>block + sender.offset, sender.length)
+        tight = block_copy(block, F_SENDER, <char*>block + sender.offset, sender.length)
         if tight != NULL:
             free(block)
             return tight

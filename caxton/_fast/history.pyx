@@ -101,7 +101,15 @@ cdef class History:
         return 0
 
     cdef int died(self, const record_t* record) except -1:
-        """A port will not handle the message."""
+        """A port will not handle the message; port 0: those whom its block names are nowhere, beside those who were found."""
+        cdef entry_t* entry = self._entry(record.sequence) if record.port == 0 else NULL
+        cdef uint32_t missing
+        if entry != NULL:
+            missing = min((<envelope_t*>(<char*>record + sizeof(record_t))).receivers, <uint32_t>65535 - entry.receivers)
+            if missing == 0:
+                return 0
+            entry.receivers += <uint16_t>missing
+            entry.failed += <uint16_t>(missing - 1)
         self.ended_one(record.sequence, record.outcome, cx_realtime_us())
         if record.flags & IN_TURN:
             self._buried = record.sequence

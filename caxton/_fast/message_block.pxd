@@ -67,9 +67,9 @@ cdef inline size_t block_text_size(const envelope_t* block) noexcept nogil:
     return total
 
 
-cdef inline envelope_t* block_copy(const envelope_t* block, const char* sender, uint32_t sender_length) noexcept nogil:
-    """A tight copy with one reference, sent by *sender*."""
-    cdef size_t text = block_text_size(block) - block.fields[F_SENDER].length + sender_length
+cdef inline envelope_t* block_copy(const envelope_t* block, int field, const char* text_of_field, uint32_t length_of_field) noexcept nogil:
+    """A tight copy with one reference, and another text in this field."""
+    cdef size_t text = block_text_size(block) - block.fields[field].length + length_of_field
     cdef envelope_t* copy
     cdef uint32_t end = sizeof(envelope_t)
     cdef uint32_t length
@@ -84,8 +84,8 @@ cdef inline envelope_t* block_copy(const envelope_t* block, const char* sender, 
     copy.refs = 1
     copy.size = <uint32_t>(sizeof(envelope_t) + text + SENDER_ROOM)
     for i in range(FIELD_COUNT):
-        source = sender if i == F_SENDER else <const char*>block + block.fields[i].offset
-        length = sender_length if i == F_SENDER else block.fields[i].length
+        source = text_of_field if i == field else <const char*>block + block.fields[i].offset
+        length = length_of_field if i == field else block.fields[i].length
         if length:
             memcpy(<char*>copy + end, source, length)
         copy.fields[i].offset = end if length else 0

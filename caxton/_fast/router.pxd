@@ -120,11 +120,19 @@ ctypedef struct retired_t:
     uint64_t tag
     int kind
 
+ctypedef struct missing_t:
+    uint32_t start          # of a name in the message's receivers
+    uint32_t length
+
 ctypedef struct targets_t:
     port_t** items
     uint32_t count
     uint32_t capacity
     route_t* route          # the last one that was looked at; not to be followed, it may be gone
+    # of a message with several receivers: those that are nowhere
+    missing_t* missing
+    uint32_t missing_count
+    uint32_t missing_room
 
 ctypedef struct router_t:
     table_t* table
@@ -157,8 +165,10 @@ cdef void targets_free(targets_t* targets) noexcept nogil
 
 # adds the ports of one address; 0, or SEND_NO_RECEIVER / SEND_MEMORY with *targets* as before
 cdef int router_resolve(router_t* router, const char* address, uint32_t length, const envelope_t* envelope, targets_t* targets) noexcept nogil
-# the same for every receiver of the envelope, each port once; the first error when nobody was found
+# the same for every receiver of the envelope, each port once; SEND_NO_RECEIVER when nobody was found. Who is nowhere, of several, is in `missing`
 cdef int router_resolve_all(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil
+# their names, for Python
+cdef list targets_missing(const targets_t* targets, const envelope_t* envelope)
 # adds every port of a route that is not in *targets* yet, whatever its kind (guest's broadcast filter)
 cdef int router_members(router_t* router, const char* key, uint32_t length, targets_t* targets) noexcept nogil
 

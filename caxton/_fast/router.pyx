@@ -85,6 +85,7 @@ cdef bint targets_add(targets_t* targets, port_t* port) noexcept nogil:
 
 cdef void targets_free(targets_t* targets) noexcept nogil:
     free(targets.items)
+    free(targets.missing)
     memset(targets, 0, sizeof(targets_t))
 
 
@@ -245,22 +246,47 @@ cdef int router_resolve(router_t* router, const char* address, uint32_t length, 
     return 0 if targets_add(targets, port) else SEND_MEMORY
 
 
+cdef bint note_missing(targets_t* targets, uint32_t start, uint32_t length) noexcept nogil:
+    cdef missing_t* missing
+    cdef uint32_t room
+    if targets.missing_count == targets.missing_room:
+        room = targets.missing_room * 2 if targets.missing_room else 8
+        missing = <missing_t*>realloc(targets.missing, room * sizeof(missing_t))
+        if missing == NULL:
+            return False
+        targets.missing = missing
+        targets.missing_room = room
+    targets.missing[targets.missing_count].start = start
+    targets.missing[targets.missing_count].length = length
+    targets.missing_count += 1
+    return True
+
+
 cdef int router_resolve_all(router_t* router, const envelope_t* envelope, targets_t* targets) noexcept nogil:
     cdef const char* names = envelope_field(envelope, F_RECEIVER)
     cdef uint32_t length = envelope_field_length(envelope, F_RECEIVER)
     cdef uint32_t start = 0, at, since = targets.count, mark
-    cdef int outcome, first = 0
+    cdef int outcome
     if envelope.receivers <= 1:
         return router_resolve(router, names, length, envelope, targets)
+    targets.missing_count = 0
     for at in range(length + 1):
         if at < length and names[at] != 0:
             continue
         mark = targets.count
         outcome = router_resolve(router, names + start, at - start, envelope, targets)
-        first = first or outcome
+        if outcome == SEND_MEMORY or (outcome and not note_missing(targets, start, at - start)):
+            targets.count = since
+            return SEND_MEMORY
         drop_repeated(targets, since, mark)
         start = at + 1
-    return 0 if targets.count > since else first
+    return 0 if targets.count > since else SEND_NO_RECEIVER
+
+
+cdef list targets_missing(const targets_t* targets, const envelope_t* envelope):
+    cdef const char* names = envelope_field(envelope, F_RECEIVER)
+    cdef uint32_t i
+    return [(names + targets.missing[i].start)[:targets.missing[i].length].decode() for i in range(targets.missing_count)]
 
 
 cdef int router_members(router_t* router, const char* key, uint32_t length, targets_t* targets) noexcept nogil:
@@ -559,6 +585,17 @@ cdef class Router:
             if router_resolve_all(&self.router, envelope.block, &targets) == SEND_MEMORY:
                 raise MemoryError
             return [targets.items[i].id for i in range(targets.count)]
+        finally:
+            targets_free(&targets)
+
+    def missing(self, Envelope envelope not None):
+        """Those of several receivers who are nowhere, in order; of a single one this says nothing."""
+        cdef targets_t targets
+        cdef uint32_t i
+        memset(&targets, 0, sizeof(targets_t))
+        try:
+            router_resolve_all(&self.router, envelope.block, &targets)
+            return targets_missing(&targets, envelope.block) if envelope.block.receivers > 1 else []
         finally:
             targets_free(&targets)
 

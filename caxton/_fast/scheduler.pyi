@@ -81,6 +81,7 @@ class Receipt:
     kept: bool  # durable or relaxed
     queued: bool  # all of its receivers are away
     brought: bytes  # its id, when it came with one; else empty
+    not_found: tuple[str, ...]  # of several receivers, those who are nowhere
 
 class PortStatistics:
     """Counters of one port since it was opened; times in ns, sizes in bytes."""
@@ -251,8 +252,9 @@ class Scheduler:
     def submit(self, json: bytes, *, sender: str = "", known: dict[bytes, K]) -> Receipt | K:
         """One message from outside. When it brings an id that is a key of *known*, what stands there is the answer.
 
-        Raises InvalidMessage, MessageTooLarge, AgentNotFound, MailboxFull, StorageFull, InvalidTransition (volatile,
-        and its receiver drains, is stopped or has failed).
+        Without *sender* it is who the message says, but no reserved name. Raises InvalidMessage, MessageTooLarge,
+        Forbidden, AgentNotFound, MailboxFull, StorageFull, InvalidTransition (volatile, and its receiver drains, is
+        stopped or has failed).
         """
     def forward(self, json: bytes, sender: str, *, source: int = 0, target: int = 0) -> Receipt:
         """A message that the signer or the guard lets through: its hops count on. *source*: the sender's port.

@@ -23,6 +23,8 @@ from caxton._fast.envelope cimport (
     envelope_end,
     envelope_error_t,
     envelope_error_text,
+    envelope_field,
+    envelope_field_length,
     envelope_frame_size,
     envelope_parse,
     envelope_release,
@@ -31,6 +33,7 @@ from caxton._fast.envelope cimport (
     envelope_with_sender,
     envelope_wrap,
     E_TOO_LARGE,
+    F_SENDER,
     KIND_HEALTH,
     KIND_INIT,
     KIND_MESSAGE,
@@ -92,6 +95,7 @@ from caxton._fast.router cimport (
     port_t,
     Router,
     router_reclaim,
+    router_t,
     SEND_HOPS,
     SEND_INVALID,
     SEND_LOOP,
@@ -103,6 +107,7 @@ from caxton._fast.router cimport (
     SEND_STORE,
     SEND_TOO_LARGE,
     targets_free,
+    targets_missing,
     targets_t,
     UNSENT,
     WAY_CHECKPOINT,
@@ -123,12 +128,12 @@ from caxton._fast.workers cimport (
     pool_free,
     pool_init,
     pool_push,
+    pool_push_at,
     pool_seen,
     pool_start,
     pool_stop,
     pool_t,
     pool_unpark,
-    pool_push_at,
     QUEUED,
     RUNNING,
 )
@@ -138,6 +143,7 @@ from caxton._fast.turns cimport is_over, let_go, next_epoch, REFILL_WINDOW, run,
 from caxton.core.errors import (
     AgentNotFound,
     DeliveryFailed,
+    Forbidden,
     InvalidConfig,
     InvalidMessage,
     InvalidTransition,
@@ -146,6 +152,10 @@ from caxton.core.errors import (
     ResourceLimitExceeded,
     StorageFull,
 )
+from caxton.core.manifest import RESERVED_NAMES
+
+cdef frozenset RESERVED = frozenset(name.encode() for name in RESERVED_NAMES)
+cdef uint32_t RESERVED_LENGTH = max(map(len, RESERVED))
 
 cdef enum:
     OVERDUE_AT_ONCE = 256
@@ -210,6 +220,7 @@ cdef class Receipt:
     cdef readonly bint kept             # durable or relaxed
     cdef readonly bint queued           # all of its receivers are away
     cdef readonly bytes brought         # its id, when it came with one; else empty
+    cdef readonly tuple not_found       # of several receivers, those who are nowhere
 
 
 cdef class PortStatistics:
@@ -639,9 +650,18 @@ cdef class Scheduler:
         cdef bint refill
         pthread_mutex_lock(&port.lock)
         count = mailbox_take_over(&port.mailbox, now_us, found, OVERDUE_AT_ONCE, &end)
+        again = retries_take_over(&port.retries, now_us, &found[count], OVERDUE_AT_ONCE - count, &first)
+        if first and (end == 0 or first < end):
+            end = first
+        if again and port.retries.due_ns != NO_RETRY_DUE and port_retain(port):
+            # what stood behind one of them may be due now
+            due = max(port.retries.due_ns, <int64_t>1)
+        count += again
         cx_poke_i64(&port.ends_us, end)
         refill = wants_refill(port)
         pthread_mutex_unlock(&port.lock)
+        if due:
+            pool_push_at(&self.pool, port, due)
         if refill:
             outbox_push(&self.outbox, event_new(EVENT_REFILL, port_id, NULL, 0, NULL, 0))
         return [(envelope_wrap(found[i]), is_over(found[i]) or EXIT_EXPIRED) for i in range(count)]
@@ -650,18 +670,9 @@ cdef class Scheduler:
         """The same out of the port's backlog in this segment; and how many others it has there."""
         cdef port_t* port = self.router.port(port_id)
         cdef Envelope envelope
-        again = retries_take_over(&port.retries, now_us, &found[count], OVERDUE_AT_ONCE - count, &first)
-        if first and (end == 0 or first < end):
-            end = first
-        if again and port.retries.due_ns != NO_RETRY_DUE and port_retain(port):
-            # what stood behind one of them may be due now
-            due = max(port.retries.due_ns, <int64_t>1)
-        count += again
         cdef uint64_t size = 0
         found, left, end = self.ledger.overdue(port_id, segment, records, now_us)
         taken = []
-        if due:
-            pool_push_at(&self.pool, port, due)
         for envelope in found:
             size += envelope_frame_size(envelope.block)
             envelope.block.kept = DELIVERY_DURABLE
@@ -953,11 +964,29 @@ cdef class Scheduler:
             envelope_release(envelope)
             raise
         outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, target, NULL, cx_monotonic_ns())
-        if outcome == SEND_MAILBOX_FULL and self.targets.count > 1:
+        if outcome == SEND_MAILBOX_FULL and target == NULL and (self.targets.count > 1 or envelope.receivers > 1):
             # it may have been the ring, which had no room for so many receivers
             self._read_records()
             outcome = send(&self.pool, NULL, &self.ring, &self.targets, envelope, NULL, NULL, cx_monotonic_ns())
         return outcome
+
+    cdef int _refuse_reserved(self, envelope_t* envelope) except -1:
+        """Nobody outside speaks as an agent of the platform. Takes over the reference when it raises."""
+        cdef uint32_t length = envelope_field_length(envelope, F_SENDER)
+        cdef const char* name = envelope_field(envelope, F_SENDER)
+        cdef router_t* router = &self.router.router
+        if length > router.node_length + 1 and router.node_length and name[length - router.node_length - 1] == b"@":
+            if memcmp(name + length - router.node_length, router.node, router.node_length) == 0:
+                length -= router.node_length + 1
+        if length == 0 or length > RESERVED_LENGTH or name[:length].lower() not in RESERVED:
+            return 0
+        said = name[:length].decode()
+        envelope_release(envelope)
+        raise Forbidden(
+            f"nobody outside sends as {said!r}: it is an agent of the platform",
+            hint="leave sender out, or put your own name there",
+            details={"field": "sender", "sender": said},
+        )
 
     cdef Receipt _post(self, envelope_t* envelope, str sender, port_t* target=NULL):
         """Takes over the reference."""
@@ -971,9 +1000,11 @@ cdef class Scheduler:
             envelope = envelope_with_sender(envelope, name, <uint32_t>len(name))
             if envelope == NULL:
                 raise MemoryError
+        else:
+            self._refuse_reserved(envelope)
         envelope_retain(envelope)
         held = envelope_wrap(envelope)
-        self.targets.count = 0
+        self.targets.count = self.targets.missing_count = 0
         outcome = self._send(envelope, target)
         if outcome < 0:
             envelope_release(envelope)
@@ -990,6 +1021,9 @@ cdef class Scheduler:
             if not is_queued(self.targets.items[i], envelope.kept):
                 receipt.queued = False
                 break
+        receipt.not_found = ()
+        if envelope.receivers > 1 and self.targets.missing_count:
+            receipt.not_found = tuple(targets_missing(&self.targets, envelope))
         return receipt
 
     def submit(self, bytes json not None, *, str sender="", dict known=None):

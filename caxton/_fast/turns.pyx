@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from caxton._fast.ahead cimport note_ahead
 from caxton._fast.delivery cimport backlog_grows, delivery_for, delivery_of, is_away, is_kept, must_spill, note_end, port_refusal
 from caxton._fast.activity cimport (
@@ -28,8 +28,10 @@ from caxton._fast.envelope cimport (
     envelope_retain,
     envelope_stamp,
     envelope_t,
+    envelope_to,
     F_LANGUAGE,
     F_PROTOCOL,
+    F_RECEIVER,
     KIND_HEALTH,
     KIND_INIT,
     KIND_MESSAGE,
@@ -86,6 +88,7 @@ from caxton._fast.router cimport (
     SEND_LOOP,
     SEND_MAILBOX_FULL,
     SEND_MEMORY,
+    SEND_NO_RECEIVER,
     targets_t,
     UNSENT,
     WAY_CHECKPOINT,
@@ -334,6 +337,76 @@ cdef void past_the_guard(router_t* router, const envelope_t* envelope, targets_t
     targets.count = kept
 
 
+cdef int send_found(
+    pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, record_t* record, port_t* source
+) noexcept nogil:
+    """To *target*, the only one, or (NULL) to those that were found. Like `send`."""
+    cdef int outcome
+    if target == NULL:
+        if targets.count > 1:
+            return send_to_many(pool, worker, ring, targets, envelope, record, source)
+        target = targets.items[0]
+    if target.ways & WAY_GUARDED and not envelope.passed:
+        target = pool.router.guard
+    if envelope.kept == DELIVERY_UNSAID:
+        # what one receiver's configuration says does not bind the others of a guest's broadcast, which share the block
+        envelope.kept = delivery_of(pool.router, envelope, target if worker == NULL or cx_load_i32(&envelope.refs) == 1 else NULL)
+    record.delivery = delivery_for(envelope, target)
+    record.receiver = target.id
+    outcome = deliver(pool, worker, target, envelope, ring, record)
+    return outcome if outcome else 1
+
+
+cdef envelope_t* to_missing(const targets_t* targets, const envelope_t* envelope) noexcept nogil:
+    """The message as it was for those receivers who are nowhere."""
+    cdef const char* names = envelope_field(envelope, F_RECEIVER)
+    cdef char* gathered = <char*>malloc(envelope_field_length(envelope, F_RECEIVER) + 1)
+    cdef envelope_t* copy
+    cdef uint32_t i, length = 0
+    if gathered == NULL:
+        return NULL
+    for i in range(targets.missing_count):
+        memcpy(gathered + length, names + targets.missing[i].start, targets.missing[i].length)
+        length += targets.missing[i].length
+        gathered[length] = 0
+        length += 1
+    copy = envelope_to(envelope, gathered, length - 1, targets.missing_count)
+    free(gathered)
+    return copy
+
+
+cdef int send_to_some(
+    pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, record_t* record, port_t* source
+) noexcept nogil:
+    """Like `send`, where some of the receivers are nowhere: one dead letter for all of these, and the sender is told who they are."""
+    cdef envelope_t* lost
+    cdef uint32_t i
+    cdef int outcome
+    if worker == NULL and not pool.unrecorded:
+        # the thread that runs Trio cannot wait for itself: it has room for the message and its dead letter, or takes neither
+        ring.head_seen = cx_load_u64(&ring.head)
+        if ring.capacity - (ring.tail - ring.head_seen) < 4 * (envelope.size + sizeof(record_t)) + 1024 + targets.count * (2 * sizeof(receiver_t) + sizeof(record_t)):
+            return SEND_MAILBOX_FULL
+    lost = to_missing(targets, envelope)
+    if lost == NULL:
+        return SEND_MEMORY
+    envelope_retain(envelope)
+    outcome = send_found(pool, worker, ring, targets, envelope, NULL, record, source)
+    if outcome < 0:
+        envelope_release(lost)
+        cx_add_i32(&envelope.refs, -1)      # the caller keeps its own
+        return outcome
+    bury(pool, worker, ring, NULL, lost, UNSENT - SEND_NO_RECEIVER, NULL, 0, worker != NULL)
+    envelope_release(lost)
+    for i in range(min(targets.missing_count, <uint32_t>NAMED_FAILURES)):
+        envelope_retain(envelope)
+        undelivered(
+            pool, source, SEND_NO_RECEIVER, envelope, envelope_field(envelope, F_RECEIVER) + targets.missing[i].start, targets.missing[i].length
+        )
+    envelope_release(envelope)
+    return outcome
+
+
 cdef int send(
     pool_t* pool, worker_t* worker, ring_t* ring, targets_t* targets, envelope_t* envelope, port_t* target, port_t* source,
     int64_t now
@@ -372,18 +445,9 @@ cdef int send(
             return outcome
         if targets.count > 1:
             past_the_guard(pool.router, envelope, targets)
-        target = targets.items[0]
-        if targets.count > 1:
-            return send_to_many(pool, worker, ring, targets, envelope, &record, source)
-    if target.ways & WAY_GUARDED and not envelope.passed:
-        target = pool.router.guard
-    if envelope.kept == DELIVERY_UNSAID:
-        # what one receiver's configuration says does not bind the others of a guest's broadcast, which share the block
-        envelope.kept = delivery_of(pool.router, envelope, target if worker == NULL or cx_load_i32(&envelope.refs) == 1 else NULL)
-    record.delivery = delivery_for(envelope, target)
-    record.receiver = target.id
-    outcome = deliver(pool, worker, target, envelope, ring, &record)
-    return outcome if outcome else 1
+        if envelope.receivers > 1 and targets.missing_count:
+            return send_to_some(pool, worker, ring, targets, envelope, &record, source)
+    return send_found(pool, worker, ring, targets, envelope, target, &record, source)
 
 
 # -- a turn's end ----------------------------------------------------------------------------------------------------
@@ -516,6 +580,8 @@ cdef bint try_again(pool_t* pool, worker_t* worker, port_t* port, envelope_t* en
         again.delivery_attempt = attempt
     pthread_mutex_lock(&port.lock)
     put = not port.closed and retries_put(&port.retries, again, due) == 0
+    if put:
+        note_end(port, envelope_end(again))
     pthread_mutex_unlock(&port.lock)
     if not put:
         if again != envelope:
@@ -580,8 +646,6 @@ cdef void commit(pool_t* pool, worker_t* worker, agent_t* agent, int64_t now) no
     for i in range(agent.outgoing_count):
         out = &agent.outgoing[i]
         set_activity(&worker.activity, DO_JOURNAL)
-    if put:
-        note_end(port, envelope_end(again))
         wait_for_room(pool, &worker.ring, out.envelope.size)
         outcome = send(pool, worker, &worker.ring, &worker.targets, out.envelope, out.target, port, now)
         if outcome < 0:

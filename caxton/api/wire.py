@@ -74,6 +74,7 @@ class ReceiptAnswer(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     delivered_to: int
     delivered_at: datetime
+    not_found: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
 def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
@@ -82,6 +83,7 @@ def receipt_answer(receipt: Receipt) -> ReceiptAnswer:
         status=receipt.status,
         delivered_to=receipt.delivered_to,
         delivered_at=moment(receipt.accepted_at),
+        not_found=receipt.not_found or msgspec.UNSET,
     )
 
 

@@ -252,7 +252,7 @@ class Bus:
                 "detail": detail,
             },
         )
-        if (failure := failure_for(message, code, detail, missing)) is not None:
+        if (failure := failure_for(message, code, detail, missing, receiver if code < 0 else "")) is not None:
             try:
                 self._poster.post(failure, AMS)
             except CaxtonError as error:

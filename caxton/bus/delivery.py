@@ -104,10 +104,12 @@ def reason_of(code: int) -> tuple[str, str]:
 
 
 # Any: JSON
-def failure_for(message: Envelope, code: int, detail: str, missing: Mapping[str, Any] | None = None) -> bytes | None:
+def failure_for(
+    message: Envelope, code: int, detail: str, missing: Mapping[str, Any] | None = None, receiver: str = ""
+) -> bytes | None:
     """The `failure` for the message's sender as JSON; None when there is nobody to tell.
 
-    *missing*: of a capability that nobody has, what else there is.
+    *receiver*: of several the one that does not get it. *missing*: of a capability that nobody has, what else there is.
     """
     if not message.sender or message.sender == AMS or message.performative in SILENT:
         return None
@@ -117,7 +119,7 @@ def failure_for(message: Envelope, code: int, detail: str, missing: Mapping[str,
         "receiver": message.sender,
         "content": {
             "action": {"message_id": message.message_id, "performative": message.performative},
-            "reason": {"mts_error": word, "receiver": message.receiver, "text": detail or sentence},
+            "reason": {"mts_error": word, "receiver": receiver or message.receiver, "text": detail or sentence},
             **(missing or {}),
         },
         "language": "json",

@@ -64,6 +64,7 @@ class Poster:
             accepted_at=time.time(),
             sequence=accepted.sequence,
             kept=accepted.kept,
+            not_found=accepted.not_found,
         )
         if accepted.brought:
             self._known.add(accepted.brought, receipt)

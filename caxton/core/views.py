@@ -129,6 +129,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     accepted_at: float
     sequence: int = 0  # its number in the node's ledger, which says when it is on the disk
     kept: bool = False  # it has to be on the disk before its sender is told
+    not_found: tuple[str, ...] = ()  # of several receivers, those who are nowhere: dead letters
 
 
 class MessageState(msgspec.Struct, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ def guest(name: str, on: Engine | None = None, **values: str | int) -> Module:
     return compiled(text, on)
 
 
-def sender_guest(receiver: str, count: int = 1, **fields: Any) -> Module:
+def sender_guest(receiver: str | list[str], count: int = 1, **fields: Any) -> Module:
     """Sends the same message *count* times in every turn."""
     message = json.dumps(
         {"performative": "inform", "receiver": receiver, "content": {}} | fields, separators=(",", ":")

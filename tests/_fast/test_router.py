@@ -132,6 +132,7 @@ class Beside(RuleBasedStateMachine):
         answers = self.twin.answers(envelope)
         assert tuple(self.native.resolve(envelope)) in answers
         assert tuple(self.twin.resolve(envelope)) in answers
+        assert self.native.missing(envelope) == self.twin.missing(envelope)
 
     @rule(address=ADDRESSES)
     def has(self, address: str) -> None:

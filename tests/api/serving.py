@@ -79,5 +79,5 @@ def code_of(response: httpx.Response) -> tuple[int, str]:
     return response.status_code, response.json()["error"]["code"]
 
 
-def request_to(receiver: str, content: object = None, **fields: object) -> dict[str, Any]:
+def request_to(receiver: str | list[str], content: object = None, **fields: object) -> dict[str, Any]:
     return {"performative": "request", "sender": "tester", "receiver": receiver, "content": content, **fields}

@@ -195,3 +195,31 @@ async def test_no_reply_is_a_timeout_with_a_hint(tmp_path: Path):
         response = await server.post(request_to("outside"), wait="0.05")
         assert code_of(response) == (504, "REPLY_TIMEOUT")
         assert response.json()["error"]["hint"]
+
+
+async def test_who_of_several_receivers_is_nowhere_is_in_the_receipt(tmp_path: Path):
+    async with open_real_server(tmp_path) as server:
+        await server.attach("outside")
+        response = await server.post(request_to(["ghost", "outside"]))
+        receipt = response.json()
+        assert (response.status_code, receipt["delivered_to"], receipt["not_found"]) == (200, 1, ["ghost"])
+        assert "not_found" not in (await server.post(request_to(["outside"]))).json()
+        refused = await server.post(request_to(["ghost", "phantom"]))
+        assert code_of(refused) == (404, "AGENT_NOT_FOUND")
+        assert refused.json()["error"]["details"]["receiver"] == ["ghost", "phantom"]
+
+
+async def test_nobody_outside_sends_as_an_agent_of_the_platform(tmp_path: Path):
+    async with open_real_server(tmp_path) as server:
+        await server.attach("outside")
+        node = server.node.store.meta.node_id
+        for sender in ("ams", "df", "cnp", "AMS", f"df@{node}"):
+            response = await server.post(request_to("outside") | {"sender": sender})
+            assert code_of(response) == (403, "FORBIDDEN"), sender
+            assert response.json()["error"]["details"]["field"] == "sender"
+        lines = [json.dumps(request_to("outside") | {"sender": sender}) for sender in ("ams", "amsel")]
+        headers = {"content-type": "application/x-ndjson"}
+        answers = await server.http.post("/api/v1/messages", content="\n".join(lines), headers=headers)
+        first, second = (json.loads(line) for line in answers.text.splitlines())
+        assert (first["error"]["code"], second["status"]) == ("FORBIDDEN", "queued")
+        assert (await server.post(request_to("outside") | {"sender": "ams@elsewhere"})).status_code == 200

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -223,3 +224,30 @@ async def test_a_fault_of_the_disk_is_logged_once_and_tried_again(
 def test_a_platforms_mailbox_stands_for_its_agents():
     assert _who_missed_it("@far", ["a", "b@far", "c@far", "d@other"]) == ["b@far", "c@far"]
     assert _who_missed_it("a#2", ["a", "b"]) == "a"
+
+
+async def test_of_several_receivers_only_those_who_are_nowhere_are_sent_the_letter_again(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        for name in ("sam", "rita"):
+            await node.agents.attach(config(name))
+        receipt = node.bus.post(message(["rita", "ghost", "phantom"], {"n": 1}, sender="sam", conversation_id="c"))
+        assert (receipt.delivered_to, receipt.not_found) == (1, ("ghost", "phantom"))
+        async with node.bus.stream("sam") as session:
+            told: list[dict[str, Any]] = []
+            while len(told) < 2:
+                told += [mail.as_dict() for mail in await session.receive(10)]
+        assert [each["performative"] for each in told] == ["failure", "failure"]
+        reasons = [each["content"]["reason"] for each in told]
+        assert [(reason["mts_error"], reason["receiver"]) for reason in reasons] == [
+            ("agent-not-found", "ghost"),
+            ("agent-not-found", "phantom"),
+        ]
+        await until(node, lambda: node.dead_letters.figures["kept"] == 1)
+        letter = await the_letter(node, DeadLetterFilter(reason="agent-not-found"))
+        assert letter.message_id == receipt.message_id
+        state = node.bus.receipt(receipt.message_id)
+        assert (state.receivers, state.failed, state.state) == (3, 2, "delivered")
+        for name in ("ghost", "phantom"):
+            await node.agents.attach(config(name))
+        assert (await node.dead_letters.retry(letter.id)).delivered_to == 2
+        assert node.scheduler.statistics(node.runtime.get("rita").replicas[0].port).received == 1

@@ -14,6 +14,7 @@ Rule 5: without a conversation it is the next member's turn. With one, the choic
 of who is there: it is stable while the same members accept; when one goes, only its conversations move; when one
 comes, conversations only move to it. Which member it is, is left to the implementation.
 Rule 6: a port joins a route once; a second time replaces its filter and acts.
+Rule 7: of several receivers, those that lead to nobody are missing; the others are not held back by them.
 
 Because of rule 5, `answers` gives every answer that the rules allow, and `resolve` one of them.
 """
@@ -116,6 +117,11 @@ class Router:
             options = self._options(address, envelope)
             found = {so_far + tuple(p for p in option if p not in so_far) for so_far in found for option in options}
         return found
+
+    def missing(self, envelope: Envelope) -> list[str]:
+        """Rule 7."""
+        names = envelope.receivers if len(envelope.receivers) > 1 else []
+        return [name for name in names if not any(self._options(name, envelope))]
 
     # -- below: how --
 

@@ -275,7 +275,7 @@ cdef int route_own(agent_t* agent, envelope_t* envelope) noexcept nogil:
     set_activity(agent.activity, DO_ROUTER)
     agent.targets.count = 0
     outcome = router_resolve_all(agent.world.router, envelope, &agent.targets)
-    if outcome == 0 and agent.targets.count == 1:
+    if outcome == 0 and agent.targets.count == 1 and envelope.receivers == 1:
         target = agent.targets.items[0]
         note_ahead(&agent.port.ahead.target, target)
         note_ahead(&agent.port.ahead.route, agent.targets.route)
