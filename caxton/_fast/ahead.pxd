@@ -22,6 +22,9 @@ cdef enum:
     SENT_LINES = 6
     ROUTE_LINES = 2
     OUTGOING_LINES = 1
+    SHARD_LINES = 2
+    SESSION_LINES = 4
+    CONVERSATION_LINES = 2
     STORE_HEAD = 7          # first line of its first part
     STORE_HEAD_LINES = 2
     STORE_BODY = 22
@@ -43,7 +46,11 @@ ctypedef struct ahead_t:
     void* found             # the ports that were found
     void* target            # the port that its last message went to
     void* route             # and the way there
-    void* more[6]
+    void* shard             # the last step of a conversation towards it: what that looked at
+    void* place
+    void* session
+    void* conversation
+    void* more[2]
 
 cdef inline void note_ahead(void** address, const void* seen) noexcept nogil:
     cx_poke_ptr(address, <void*>seen)
@@ -69,3 +76,7 @@ cdef inline void fetch_ahead(ahead_t* ahead, const void* agent) noexcept nogil:
     fetch_lines(cx_peek_ptr(&ahead.found), 0, OUTGOING_LINES)
     fetch_lines(cx_peek_ptr(&ahead.outgoing), 0, OUTGOING_LINES)
     fetch_lines(cx_peek_ptr(&ahead.target), 2, PORT_LINES)
+    fetch_lines(cx_peek_ptr(&ahead.shard), 0, SHARD_LINES)
+    fetch_lines(cx_peek_ptr(&ahead.place), 0, 1)
+    fetch_lines(cx_peek_ptr(&ahead.session), 0, SESSION_LINES)
+    fetch_lines(cx_peek_ptr(&ahead.conversation), 0, CONVERSATION_LINES)

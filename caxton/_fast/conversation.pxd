@@ -10,13 +10,16 @@ Rule 1: a shard is a mutex and what it guards: all conversations whose id has it
     taken, and nobody keeps a pointer beyond it.
 Rule 2: an illegal act changes nothing but counters. Nothing here fails a message: what does not fit is counted and not followed.
 Rule 3: memory is bounded: conversations, sessions of one, ended ones that are still shown, violations, and events that nobody has read.
-Rule 4: deadlines run on the monotonic clock from the arrival of the message; rows and people see the wall clock.
+Rule 4: no step takes longer the more sessions or deadlines there are: it walks no list that others can make long, and moves nothing in a heap when a
+    deadline is put off.
+Rule 5: deadlines run on the monotonic clock from the arrival of the message; rows and people see the wall clock.
 
 `tests/oracles/conversation.py` is the specification. The face for Python is tracker.pyx.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from caxton._fast.ahead cimport ahead_t
 from caxton._fast.envelope cimport envelope_t
 from caxton._fast.outbox cimport outbox_t
 from caxton._fast.platform cimport pthread_mutex_t
@@ -25,7 +28,9 @@ cdef enum:
     PROTOCOLS_AT_MOST = 32
     STATES_AT_MOST = 32
     TOKEN_AT_MOST = 32
-    SHARDS = 64
+    SHARD_BITS = 9
+    SHARDS = 512                # so many that two threads seldom meet in one: each time they do, its lines move from core to core
+    ENDING_STRIPES = 16
     IDS = 4                     # message ids that a session remembers
     VIOLATIONS_AT_MOST = 16     # of one conversation
     EVENTS_AT_MOST = 4096       # that nobody has read
@@ -102,9 +107,16 @@ ctypedef struct token_t:
 
 ctypedef struct conversation_t
 
+# What every step reads and writes stands at the end of this and of conversation_t, before the names: with many agents each cache line is fetched anew.
 ctypedef struct session_t:
-    session_t* chain            # of the same place in the shard's table
     session_t* following        # of the same conversation
+    session_t* answer_chain     # of the same place in the shard's table of answers
+    uint64_t cancel_reply       # hash of the cancel's reply_with
+    uint32_t answer_hash
+    uint32_t heap_at            # its place in the shard's heap, plus 1; 0: it is not there
+    uint32_t repeated
+    uint32_t illegal
+    session_t* chain            # of the same place in the shard's table
     conversation_t* conversation
     uint32_t hash
     uint8_t protocol
@@ -119,14 +131,11 @@ ctypedef struct session_t:
     uint32_t round
     uint32_t made[2]            # bit i: the act with code i was legal once, of the initiator and of the participant
     uint32_t messages
-    uint32_t repeated
-    uint32_t illegal
-    uint32_t heap_at            # its place in the shard's heap, plus 1; 0: no deadline
     uint64_t ids[IDS]
     uint64_t last_id            # of the message that led into this state
-    uint64_t cancel_reply       # hash of the cancel's reply_with
     int64_t deadline_ns         # 0: none
-    int64_t held_ns             # that of the main protocol, while a cancel has its own
+    int64_t heap_ns             # when the heap comes to it: not later than at its deadline
+    int64_t held_ns             # deadline of the main protocol, while a cancel has its own
     int64_t since_us
     uint16_t initiator_length
     uint16_t participant_length
@@ -146,7 +155,6 @@ ctypedef struct violation_t:
     char names[1]
 
 ctypedef struct conversation_t:
-    conversation_t* chain
     conversation_t* newer       # ended ones, oldest first
     conversation_t* older
     conversation_t* dirty_newer # those whose row is to be written
@@ -156,68 +164,69 @@ ctypedef struct conversation_t:
     violation_t* violations     # oldest first
     violation_t* violations_last
     char* parent
-    uint32_t hash
+    uint64_t number
+    int64_t started_us
+    int64_t started_ns
     uint32_t sessions
     uint32_t open               # sessions that have not ended
     uint32_t violation_count
     uint32_t illegal
     uint32_t repeated
     uint16_t parent_length
-    uint16_t id_length
-    uint8_t durable             # one of its messages is kept
-    uint8_t dirty
     uint8_t stored              # it has a row
     uint8_t protocol            # of the first session
     uint8_t mixed               # its sessions have several initiators
-    uint8_t loop_since          # steps since the one that is looked for again
-    uint8_t loop_period         # steps from one of its appearances to the next
-    uint32_t loop_times         # how often that was the same way
+    conversation_t* chain
+    uint64_t messages
+    int64_t active_ns
+    int64_t active_us
     uint64_t loop_anchor        # of the step that is looked for
     uint64_t loop_way           # of all steps since
     uint64_t loop_last          # of the way the last time
-    uint64_t number
-    uint64_t messages
-    int64_t started_us
-    int64_t started_ns
-    int64_t active_ns
-    int64_t active_us
+    uint32_t loop_times         # how often that was the same way
+    uint32_t hash
+    uint8_t loop_since          # steps since the one that is looked for again
+    uint8_t loop_period         # steps from one of its appearances to the next
+    uint8_t durable             # one of its messages is kept
+    uint8_t dirty
+    uint16_t id_length
     char id[1]
 
 ctypedef struct deadline_t:
     int64_t at_ns
     session_t* session
 
-ctypedef struct counters_t:
-    uint64_t steps
-    uint64_t moved
-    uint64_t repeated
-    uint64_t illegal
-    uint64_t late
-    uint64_t timed_out
-    uint64_t abandoned
-    uint64_t untracked
-    uint64_t endings[PROTOCOLS_AT_MOST * STATES_AT_MOST]
-
+# Two pairs of cache lines. The first pair is all that a step needs; without a new deadline, nearly all of it is the first line.
 ctypedef struct shard_t:
     pthread_mutex_t lock
     conversation_t** conversations
     session_t** sessions
     uint32_t conversation_room  # powers of two
     uint32_t session_room
-    uint32_t conversation_count
-    uint32_t session_count
-    deadline_t* heap            # four below each
+    uint64_t steps              # counters, for statistics()
+    uint64_t moved
+    deadline_t* heap            # Four below each. An entry may come earlier than its session's deadline: when it is the first, it is put right
+    int64_t next_ns             # atomic: the first of the heap; 0: none
     uint32_t heap_count
     uint32_t heap_room
-    int64_t next_ns             # atomic: the first of the heap; 0: none
+    uint32_t conversation_count
+    uint32_t session_count
+    uint64_t repeated
+    uint64_t illegal
+    uint64_t late
+    uint64_t timed_out
+    uint64_t abandoned
+    uint64_t untracked
+    session_t** answers         # Those whose participant may answer anybody: the first of each conversation, participant and protocol. NULL: none
+    uint32_t answer_room
+    uint32_t answer_count
     conversation_t* ended_first # oldest
     conversation_t* ended_last
-    conversation_t* dirty_first
+    conversation_t* dirty_first # peeked without the lock
     conversation_t* dirty_last
     uint32_t ended_count
     uint32_t reap_at            # the place where the reaper goes on
-    counters_t counters
-    char pad[128]
+    char pad[40]
 
 ctypedef struct conversation_event_t:
     conversation_event_t* following
@@ -267,6 +276,7 @@ ctypedef struct act_t:
 
 ctypedef struct tracker_t:
     shard_t* shards
+    uint64_t* endings           # atomic; of each stripe, protocol and state: how often a session ended there
     protocol_t* protocols
     uint32_t protocol_count
     token_t tokens[PROTOCOLS_AT_MOST]
@@ -297,9 +307,11 @@ cdef int tracker_init(tracker_t* tracker) noexcept nogil
 cdef void tracker_free(tracker_t* tracker) noexcept nogil
 
 # A message with a protocol comes into the mailbox of *receiver*. STEP_*; it is STEP_LATE when the message is not to be delivered, and then a reference
-# to it is kept until its sender has been answered. *may_stop*: False where it is delivered in any case.
+# to it is kept until its sender has been answered. *may_stop*: False where it is delivered in any case. *ahead*, or NULL: where it is noted what the next
+# step of the receiver will probably look at.
 cdef int tracker_step(
-    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop, int64_t now_ns, int64_t now_us
+    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop,
+    int64_t now_ns, int64_t now_us, ahead_t* ahead
 ) noexcept nogil
 
 # Before a message is routed, for those with a language or many hops: 0, or SEND_*. It has its message_id.
@@ -331,6 +343,8 @@ cdef session_t* new_session(
     shard_t* shard, conversation_t* conversation, uint32_t hash, int protocol,
     const char* initiator, uint32_t initiator_length, const char* participant, uint32_t participant_length
 ) noexcept nogil
+# its participant may answer anybody
+cdef void note_answers(shard_t* shard, session_t* session, uint32_t participant) noexcept nogil
 cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, int64_t at_ns) noexcept nogil
 cdef void drop_conversation(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil
 cdef void not_dirty(shard_t* shard, conversation_t* conversation) noexcept nogil

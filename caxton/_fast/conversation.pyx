@@ -5,6 +5,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
+from caxton._fast.ahead cimport ahead_t, note_ahead
 from caxton._fast.envelope cimport (
     envelope_field,
     envelope_field_length,
@@ -30,6 +31,7 @@ from caxton._fast.platform cimport (
     cx_exchange_i32,
     cx_load_i32,
     cx_load_i64,
+    cx_poke_ptr,
     cx_random,
     cx_store_u64,
     pthread_mutex_destroy,
@@ -98,7 +100,7 @@ cdef uint32_t hash_pair(uint32_t conversation, uint32_t one, uint32_t other, int
 
 cdef shard_t* shard_of(tracker_t* tracker, uint32_t hash) noexcept nogil:
     # its upper bits: the lower ones choose the place within
-    return &tracker.shards[hash >> 26]
+    return &tracker.shards[hash >> (32 - SHARD_BITS)]
 
 
 cdef inline bint is_final(const tracker_t* tracker, const session_t* session) noexcept nogil:
@@ -123,6 +125,9 @@ cdef int find_protocol(const tracker_t* tracker, const char* text, uint32_t leng
     cdef uint32_t i
     if length >= TOKEN_AT_MOST:
         return -1
+    for i in range(tracker.token_count):
+        if tracker.tokens[i].length == length and memcmp(tracker.tokens[i].text, text, length) == 0:
+            return <int>tracker.tokens[i].protocol
     for i in range(length):
         lower[i] = text[i] | 0x20 if c'A' <= text[i] <= c'Z' else text[i]
     for i in range(tracker.token_count):
@@ -174,15 +179,59 @@ cdef void announce(tracker_t* tracker) noexcept nogil:
         outbox_push(tracker.outbox, event_new(EVENT_CONVERSATION, 0, NULL, 0, NULL, 0))
 
 
+cdef void take_out(shard_t* shard, session_t* session) noexcept nogil:
+    """From the heap, where it stands."""
+    cdef uint32_t at = session.heap_at - 1
+    session.heap_at = 0
+    shard.heap_count -= 1
+    if at != shard.heap_count:
+        place(shard, at, shard.heap[shard.heap_count])
+        if at and shard.heap[at].at_ns < shard.heap[(at - 1) // HEAP_WAYS].at_ns:
+            rise(shard, at)
+        else:
+            sink(shard, at)
+
+
+cdef bint put_right(shard_t* shard) noexcept nogil:
+    """The first of the heap, when its session has no deadline any more or a later one; False: it is right, or there is none."""
+    cdef session_t* session
+    if shard.heap_count == 0:
+        return False
+    session = shard.heap[0].session
+    if session.deadline_ns == shard.heap[0].at_ns:
+        return False
+    if session.deadline_ns == 0:
+        take_out(shard, session)
+    else:
+        session.heap_ns = shard.heap[0].at_ns = session.deadline_ns
+        sink(shard, 0)
+    return True
+
+
+cdef void publish_next(tracker_t* tracker, shard_t* shard) noexcept nogil:
+    """The heap's first, for those who look without the lock."""
+    cdef int64_t at_ns = shard.heap[0].at_ns if shard.heap_count else 0, sleeping
+    if at_ns == shard.next_ns:
+        return
+    if at_ns and (shard.next_ns == 0 or at_ns < shard.next_ns):
+        put_before(&shard.next_ns, at_ns)
+        sleeping = look_behind(&tracker.sleeping_ns)
+        if sleeping and at_ns < sleeping:
+            announce(tracker)
+    else:
+        cx_store_u64(<uint64_t*>&shard.next_ns, <uint64_t>at_ns)
+
+
 cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, int64_t at_ns) noexcept nogil:
-    """Under the shard's lock; *at_ns* 0: none. -1: no memory, and it has none."""
-    cdef uint32_t at
+    """Under the shard's lock; *at_ns* 0: none. -1: no memory, and it has none.
+
+    A conversation moves its deadline with every step, and nearly always to later: then the heap stays as it is.
+    """
     cdef uint32_t room
     cdef deadline_t* larger
-    cdef int64_t sleeping
-    if session.deadline_ns == at_ns:
-        return 0
     session.deadline_ns = at_ns
+    if at_ns == 0 or (session.heap_at and session.heap_ns <= at_ns):
+        return 0
     if session.heap_at == 0:
         if shard.heap_count == shard.heap_room:
             room = shard.heap_room * 2 + 16
@@ -192,48 +241,35 @@ cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, in
                 return -1
             shard.heap = larger
             shard.heap_room = room
-        at = shard.heap_count
         shard.heap_count += 1
-        shard.heap[at].at_ns = at_ns
-        shard.heap[at].session = session
-        rise(shard, at)
-    elif at_ns:
-        at = session.heap_at - 1
-        if at_ns < shard.heap[at].at_ns:
-            shard.heap[at].at_ns = at_ns
-            rise(shard, at)
-        else:
-            shard.heap[at].at_ns = at_ns
-            sink(shard, at)
-    else:
-        at = session.heap_at - 1
-        session.heap_at = 0
-        shard.heap_count -= 1
-        if at != shard.heap_count:
-            place(shard, at, shard.heap[shard.heap_count])
-            if at and shard.heap[at].at_ns < shard.heap[(at - 1) // HEAP_WAYS].at_ns:
-                rise(shard, at)
-            else:
-                sink(shard, at)
-    at_ns = shard.heap[0].at_ns if shard.heap_count else 0
-    if at_ns != shard.next_ns:
-        if at_ns and (shard.next_ns == 0 or at_ns < shard.next_ns):
-            put_before(&shard.next_ns, at_ns)
-            sleeping = look_behind(&tracker.sleeping_ns)
-            if sleeping and at_ns < sleeping:
-                announce(tracker)
-        else:
-            cx_store_u64(<uint64_t*>&shard.next_ns, <uint64_t>at_ns)
+        session.heap_at = shard.heap_count
+        shard.heap[session.heap_at - 1].session = session
+    session.heap_ns = shard.heap[session.heap_at - 1].at_ns = at_ns
+    rise(shard, session.heap_at - 1)
+    publish_next(tracker, shard)
     return 0
 
 
 cdef int64_t tracker_next(tracker_t* tracker) noexcept nogil:
-    cdef int64_t earliest = 0, at
+    cdef shard_t* found
+    cdef int64_t earliest, at
+    cdef bint moved = True
     cdef int i
-    for i in range(SHARDS):
-        at = cx_load_i64(&tracker.shards[i].next_ns)
-        if at and (earliest == 0 or at < earliest):
-            earliest = at
+    while moved:
+        found = NULL
+        earliest = 0
+        for i in range(SHARDS):
+            at = cx_load_i64(&tracker.shards[i].next_ns)
+            if at and (earliest == 0 or at < earliest):
+                earliest = at
+                found = &tracker.shards[i]
+        moved = False
+        if found != NULL:
+            pthread_mutex_lock(&found.lock)
+            while put_right(found):
+                moved = True
+            publish_next(tracker, found)
+            pthread_mutex_unlock(&found.lock)
     return earliest
 
 
@@ -387,14 +423,70 @@ cdef session_t* find_session(shard_t* shard, uint32_t hash, const act_t* act) no
     return NULL
 
 
-cdef session_t* find_answered_elsewhere(conversation_t* conversation, const act_t* act) noexcept nogil:
-    """A participant that was told to answer somebody else, by reply_to."""
-    cdef session_t* session = conversation.first
+cdef inline uint32_t hash_answer(const conversation_t* conversation, uint32_t participant, int protocol) noexcept nogil:
+    return hash_pair(conversation.hash, participant, participant, protocol)
+
+
+cdef session_t* find_answered_elsewhere(
+    const shard_t* shard, const conversation_t* conversation, uint32_t hash, int protocol, const char* name, uint32_t length
+) noexcept nogil:
+    """The first session in which this participant was told, by reply_to, to answer somebody else."""
+    cdef session_t* session = shard.answers[hash & (shard.answer_room - 1)] if shard.answers != NULL else NULL
     while session != NULL:
-        if session.reply_to and session.protocol == act.protocol and is_participant(session, act.sender, act.sender_length):
+        if (
+            session.answer_hash == hash and session.conversation == conversation and session.protocol == protocol
+            and is_participant(session, name, length)
+        ):
             return session
-        session = session.following
+        session = session.answer_chain
     return NULL
+
+
+cdef int grow_answers(shard_t* shard) noexcept nogil:
+    cdef uint32_t room = max(shard.answer_room * 2, <uint32_t>SMALLEST), i
+    cdef session_t** places = <session_t**>calloc(room, sizeof(session_t*))
+    cdef session_t* item
+    cdef session_t* chain
+    if places == NULL:
+        return -1
+    for i in range(shard.answer_room):
+        item = shard.answers[i]
+        while item != NULL:
+            chain = item.answer_chain
+            item.answer_chain = places[item.answer_hash & (room - 1)]
+            places[item.answer_hash & (room - 1)] = item
+            item = chain
+    free(shard.answers)
+    shard.answers = places
+    shard.answer_room = room
+    return 0
+
+
+cdef void note_answers(shard_t* shard, session_t* session, uint32_t participant) noexcept nogil:
+    """A later session of the same participant is not found by its answers, and needs no place. Without memory its answers are nobody's."""
+    cdef session_t** place
+    session.reply_to = 1
+    session.answer_hash = hash_answer(session.conversation, participant, session.protocol)
+    if find_answered_elsewhere(
+        shard, session.conversation, session.answer_hash, session.protocol, session.names + session.initiator_length, session.participant_length
+    ) != NULL:
+        return
+    if shard.answer_count >= shard.answer_room and grow_answers(shard):
+        return
+    place = &shard.answers[session.answer_hash & (shard.answer_room - 1)]
+    session.answer_chain = place[0]
+    place[0] = session
+    shard.answer_count += 1
+
+
+cdef void forget_answers(shard_t* shard, session_t* session) noexcept nogil:
+    cdef session_t** link = &shard.answers[session.answer_hash & (shard.answer_room - 1)] if shard.answers != NULL else NULL
+    while link != NULL and link[0] != NULL:
+        if link[0] == session:
+            link[0] = session.answer_chain
+            shard.answer_count -= 1
+            return
+        link = &link[0].answer_chain
 
 
 cdef int grow_conversations(shard_t* shard) noexcept nogil:
@@ -493,8 +585,11 @@ cdef void drop_session(tracker_t* tracker, shard_t* shard, session_t* session) n
         link = &link[0].chain
     link[0] = session.chain
     shard.session_count -= 1
+    if session.reply_to:
+        forget_answers(shard, session)
     if session.heap_at:
-        set_deadline(tracker, shard, session, 0)
+        take_out(shard, session)
+        publish_next(tracker, shard)
     free(session)
 
 
@@ -519,7 +614,7 @@ cdef void not_dirty(shard_t* shard, conversation_t* conversation) noexcept nogil
     if conversation.dirty_older != NULL:
         conversation.dirty_older.dirty_newer = conversation.dirty_newer
     else:
-        shard.dirty_first = conversation.dirty_newer
+        cx_poke_ptr(<void**>&shard.dirty_first, conversation.dirty_newer)
     if conversation.dirty_newer != NULL:
         conversation.dirty_newer.dirty_older = conversation.dirty_older
     else:
@@ -542,7 +637,7 @@ cdef void mark_dirty(tracker_t* tracker, shard_t* shard, conversation_t* convers
     if shard.dirty_last != NULL:
         shard.dirty_last.dirty_newer = conversation
     else:
-        shard.dirty_first = conversation
+        cx_poke_ptr(<void**>&shard.dirty_first, conversation)
     shard.dirty_last = conversation
 
 
@@ -597,10 +692,15 @@ cdef void mark_ended(tracker_t* tracker, shard_t* shard, conversation_t* convers
     shard.ended_count += 1
 
 
+cdef inline void count_ending(tracker_t* tracker, const shard_t* shard, const session_t* session, int by) noexcept nogil:
+    cdef uint32_t stripe = <uint32_t>(shard - tracker.shards) % ENDING_STRIPES
+    cx_add_u64(&tracker.endings[(stripe * PROTOCOLS_AT_MOST + session.protocol) * STATES_AT_MOST + session.main], <uint64_t>by)
+
+
 cdef void ended(tracker_t* tracker, shard_t* shard, session_t* session, int before, int64_t now_ns, int64_t now_us) noexcept nogil:
     """The session has come to a final state."""
     cdef conversation_t* conversation = session.conversation
-    shard.counters.endings[session.protocol * STATES_AT_MOST + session.main] += 1
+    count_ending(tracker, shard, session, 1)
     conversation.open -= 1
     if conversation.open == 0:
         conversation.active_ns = now_ns
@@ -714,7 +814,7 @@ cdef int illegal(tracker_t* tracker, session_t* session, const act_t* act) noexc
 cdef int sent_again(tracker_t* tracker, shard_t* shard, session_t* session, const act_t* act) noexcept nogil:
     """The dead letter has another chance, and the session with it."""
     cdef conversation_t* conversation = session.conversation
-    shard.counters.endings[session.protocol * STATES_AT_MOST + session.main] -= 1
+    count_ending(tracker, shard, session, -1)
     session.main = session.state_before
     session.last_role = act.role
     session.last_act = act.act
@@ -1044,7 +1144,8 @@ cdef session_t* open_session(
         if fresh:
             drop_conversation(tracker, shard, conversation)
         return NULL
-    session.reply_to = envelope_field_length(act.envelope, F_REPLY_TO) != 0
+    if envelope_field_length(act.envelope, F_REPLY_TO):
+        note_answers(shard, session, hash_of(tracker, act.receiver, act.receiver_length))
     if conversation.open == 0:
         not_ended(shard, conversation)
         cx_add_i32(&tracker.total, 1)
@@ -1055,13 +1156,14 @@ cdef session_t* open_session(
 
 
 cdef int tracker_step(
-    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop, int64_t now_ns, int64_t now_us
+    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop,
+    int64_t now_ns, int64_t now_us, ahead_t* ahead
 ) noexcept nogil:
     cdef act_t act
     cdef shard_t* shard
     cdef session_t* session
     cdef conversation_t* conversation = NULL
-    cdef uint32_t hash, pair
+    cdef uint32_t hash, sender_hash, pair
     cdef int protocol, step
     cdef int64_t away
     cdef uint8_t before
@@ -1090,15 +1192,18 @@ cdef int tracker_step(
         away = min(max(envelope.reply_by_us - now_us, -AWAY_AT_MOST), AWAY_AT_MOST)
         act.deadline_ns = max(now_ns + away * 1000 + (tracker.limits.skew_ns if outside else 0), <int64_t>1)
     hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
-    pair = hash_pair(hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, act.receiver, act.receiver_length), protocol)
+    sender_hash = hash_of(tracker, act.sender, act.sender_length)
+    pair = hash_pair(hash, sender_hash, hash_of(tracker, act.receiver, act.receiver_length), protocol)
     shard = shard_of(tracker, hash)
     pthread_mutex_lock(&shard.lock)
-    shard.counters.steps += 1
+    shard.steps += 1
     session = find_session(shard, pair, &act)
     if session == NULL:
         conversation = find_conversation(shard, hash, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
         if conversation != NULL:
-            session = find_answered_elsewhere(conversation, &act)
+            session = find_answered_elsewhere(
+                shard, conversation, hash_answer(conversation, sender_hash, protocol), protocol, act.sender, act.sender_length
+            )
         if session != NULL:
             act.role = ROLE_PARTICIPANT
         elif is_platform(tracker, &act):
@@ -1118,9 +1223,9 @@ cdef int tracker_step(
             step = STEP_UNOPENED
         if session == NULL:
             if step == STEP_UNTRACKED:
-                shard.counters.untracked += 1
+                shard.untracked += 1
             else:
-                shard.counters.illegal += 1
+                shard.illegal += 1
             if conversation != NULL:
                 conversation.messages += 1
                 conversation.illegal += 1
@@ -1135,6 +1240,11 @@ cdef int tracker_step(
         act.role = ROLE_PARTICIPANT
     conversation = session.conversation
     before = session.main
+    if ahead != NULL:
+        note_ahead(&ahead.shard, shard)
+        note_ahead(&ahead.place, &shard.sessions[pair & (shard.session_room - 1)])
+        note_ahead(&ahead.session, &session.answer_hash)
+        note_ahead(&ahead.conversation, &conversation.chain)
     if tracker.limits.repeats and is_looping(tracker, conversation, hash_step(session, &act), now_ns):
         if conversation.loop_times == tracker.limits.repeats:
             tell_loop(tracker, &act, LOOP_TRAJECTORY)
@@ -1149,18 +1259,18 @@ cdef int tracker_step(
     if durable:
         conversation.durable = 1
     if step == STEP_MOVED:
-        shard.counters.moved += 1
+        shard.moved += 1
         if before != session.main and is_final(tracker, session):
             ended(tracker, shard, session, before, now_ns, now_us)
         mark_dirty(tracker, shard, conversation)
     elif step == STEP_REPEATED:
-        shard.counters.repeated += 1
+        shard.repeated += 1
         conversation.repeated += 1
     else:
         if step == STEP_LATE:
-            shard.counters.late += 1
+            shard.late += 1
         else:
-            shard.counters.illegal += 1
+            shard.illegal += 1
         conversation.illegal += 1
         keep_violation(conversation, &act, session, step)
         if step != STEP_LATE or may_stop:
@@ -1209,13 +1319,16 @@ cdef uint32_t tracker_tick(tracker_t* tracker, int64_t now_ns, int64_t now_us) n
             continue
         pthread_mutex_lock(&shard.lock)
         while shard.heap_count and shard.heap[0].at_ns <= now_ns:
+            if put_right(shard):
+                continue
             session = shard.heap[0].session
             protocol = &tracker.protocols[session.protocol]
-            shard.counters.timed_out += 1
+            shard.timed_out += 1
             moved += 1
             end_session(
                 tracker, shard, session, protocol.timed_out if session.cancelling else protocol.expiry[session.main], TOLD_TIMED_OUT, now_ns, now_us
             )
+        publish_next(tracker, shard)
         pthread_mutex_unlock(&shard.lock)
     return moved
 
@@ -1251,7 +1364,7 @@ cdef bint tracker_reap(tracker_t* tracker, uint32_t most, int64_t now_ns, int64_
                 session = conversation.first if conversation.open else NULL
                 while session != NULL:
                     if not is_final(tracker, session) and is_abandoned(tracker, session, now_ns):
-                        shard.counters.abandoned += 1
+                        shard.abandoned += 1
                         end_session(tracker, shard, session, tracker.protocols[session.protocol].abandoned, 0, now_ns, now_us)
                     session = session.following
                 conversation = conversation.chain
@@ -1325,7 +1438,8 @@ cdef int tracker_init(tracker_t* tracker) noexcept nogil:
     pthread_mutex_init(&tracker.lock, NULL)
     tracker.shards = <shard_t*>cx_alloc_lines(SHARDS * sizeof(shard_t))
     tracker.protocols = <protocol_t*>calloc(PROTOCOLS_AT_MOST, sizeof(protocol_t))
-    if tracker.shards == NULL or tracker.protocols == NULL or cx_random(tracker.secret, sizeof(tracker.secret)):
+    tracker.endings = <uint64_t*>cx_alloc_lines(ENDING_STRIPES * PROTOCOLS_AT_MOST * STATES_AT_MOST * sizeof(uint64_t))
+    if tracker.endings == NULL or tracker.shards == NULL or tracker.protocols == NULL or cx_random(tracker.secret, sizeof(tracker.secret)):
         return -1
     for i in range(SHARDS):
         shard = &tracker.shards[i]
@@ -1356,8 +1470,10 @@ cdef void tracker_free(tracker_t* tracker) noexcept nogil:
                 drop_conversation(tracker, shard, shard.conversations[k])
         free(shard.conversations)
         free(shard.sessions)
+        free(shard.answers)
         free(shard.heap)
         pthread_mutex_destroy(&shard.lock)
     free(tracker.shards)
+    free(tracker.endings)
     free(tracker.protocols)
     pthread_mutex_destroy(&tracker.lock)

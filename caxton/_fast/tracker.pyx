@@ -13,7 +13,9 @@ from caxton._fast.envelope cimport Envelope, envelope_t, envelope_wrap, F_CONVER
 from caxton._fast.platform cimport (
     cx_add_i32,
     cx_fence,
+    cx_load_u64,
     cx_monotonic_ns,
+    cx_peek_ptr,
     cx_realtime_us,
     cx_store_i32,
     cx_store_u64,
@@ -431,7 +433,6 @@ cdef class Tracker:
         return ConversationPage(conversations=tuple(seen(decode_row(row)) for row in rows if row is not None), cursor=more)
 
     def statistics(self):
-        cdef counters_t* counters
         cdef shard_t* shard
         cdef uint64_t is_open = 0, ended = 0, sessions = 0, steps = 0, moved = 0, repeated = 0, illegal = 0, late = 0, timed_out = 0
         cdef uint64_t abandoned = 0, untracked = 0
@@ -443,21 +444,20 @@ cdef class Tracker:
             for i in range(SHARDS):
                 shard = &self.tracker.shards[i]
                 pthread_mutex_lock(&shard.lock)
-                counters = &shard.counters
                 is_open += shard.conversation_count - shard.ended_count
                 ended += shard.ended_count
                 sessions += shard.session_count
-                steps += counters.steps
-                moved += counters.moved
-                repeated += counters.repeated
-                illegal += counters.illegal
-                late += counters.late
-                timed_out += counters.timed_out
-                abandoned += counters.abandoned
-                untracked += counters.untracked
-                for k in range(PROTOCOLS_AT_MOST * STATES_AT_MOST):
-                    endings[k] += counters.endings[k]
+                steps += shard.steps
+                moved += shard.moved
+                repeated += shard.repeated
+                illegal += shard.illegal
+                late += shard.late
+                timed_out += shard.timed_out
+                abandoned += shard.abandoned
+                untracked += shard.untracked
                 pthread_mutex_unlock(&shard.lock)
+            for i in range(ENDING_STRIPES * PROTOCOLS_AT_MOST * STATES_AT_MOST):
+                endings[i % (PROTOCOLS_AT_MOST * STATES_AT_MOST)] += cx_load_u64(&self.tracker.endings[i])
             by_protocol = {}
             for i, protocol in enumerate(PROTOCOLS):
                 found = {state: endings[i * STATES_AT_MOST + k] for k, state in enumerate(self.states[i]) if endings[i * STATES_AT_MOST + k]}
@@ -579,7 +579,7 @@ cdef class Tracker:
         rows = []
         for i in range(SHARDS):
             shard = &self.tracker.shards[i]
-            if shard.dirty_first == NULL:      # one that becomes so now is in the next batch
+            if cx_peek_ptr(<void**>&shard.dirty_first) == NULL:      # one that becomes so now is in the next batch
                 continue
             while True:
                 memset(&out, 0, sizeof(out))
@@ -651,6 +651,8 @@ cdef class Tracker:
                 if session == NULL:
                     raise MemoryError
                 self._fill(session, item, main)
+                if item.reply_to:
+                    note_answers(shard, session, hash_of(&self.tracker, participant, <uint32_t>len(participant)))
                 conversation.mixed = conversation.mixed or item.initiator != found.sessions[0].initiator
                 if not self.tracker.protocols[protocol].flags[main] & STATE_FINAL:
                     conversation.open += 1
@@ -700,7 +702,6 @@ cdef class Tracker:
         session.last_role = item.last_role
         session.last_act = item.last_act
         session.recovered = 1
-        session.reply_to = item.reply_to
         session.ids_at = item.ids_at % IDS
         session.round = item.round
         session.made[0], session.made[1] = item.made
@@ -717,7 +718,7 @@ cdef class Tracker:
 
     def observe(self, Envelope message not None, str receiver not None, *, int64_t now_ns, int64_t now_us, bint outside=False, bint durable=False):
         cdef bytes name = receiver.encode()
-        cdef int step = tracker_step(&self.tracker, message.block, name, <uint32_t>len(name), outside, durable, True, now_ns, now_us)
+        cdef int step = tracker_step(&self.tracker, message.block, name, <uint32_t>len(name), outside, durable, True, now_ns, now_us, NULL)
         return step
 
     def time_steps(self, list messages not None, uint32_t times, bint fresh=False):
@@ -752,7 +753,7 @@ cdef class Tracker:
                             id = <char*>blocks[i] + blocks[i].fields[F_CONVERSATION_ID].offset
                             for digit in range(5):
                                 id[digit] = <char>(c'a' + (k >> (4 * digit) & 15))
-                        tracker_step(&self.tracker, blocks[i], names[i], lengths[i], False, False, True, started, now_us)
+                        tracker_step(&self.tracker, blocks[i], names[i], lengths[i], False, False, True, started, now_us, NULL)
                 started = cx_monotonic_ns() - started
             return started / max(<uint64_t>n * times, <uint64_t>1)
         finally:

@@ -228,6 +228,12 @@ def shape(wasm: bytes, limits: AgentLimits) -> Shape:
             minimum = max(minimum, memory.minimum * PAGE)
             memories += not memory.imported
         elements = max([elements, *(table.minimum for table in info.tables)])
+    return fit(Shape(memories, minimum, elements), limits)
+
+
+def fit(found: Shape, limits: AgentLimits) -> Shape:
+    """Raise InvalidWasm unless what a component asks for is within *limits*."""
+    memories, minimum, elements = found
     if memories > MAX_MEMORIES:
         raise InvalidWasm(f"the component has {memories} memories; an agent may have {MAX_MEMORIES}")
     if minimum > limits.memory // max(memories, 1):
@@ -243,7 +249,7 @@ def shape(wasm: bytes, limits: AgentLimits) -> Shape:
             hint="raise runtime.max_table_elements of the server",
             details={"table_elements": elements, "limit": limits.table_elements},
         )
-    return Shape(memories, minimum, elements)
+    return found
 
 
 def _modules(wasm: bytes, at: int, end: int, depth: int) -> Iterator[bytes]:

@@ -357,8 +357,8 @@ def test_what_ended_is_shown_for_a_while() -> None:
     for n in range(2000):
         rig.say("request", conversation_id=f"c{n}")
         rig.say("inform", "b", "a", conversation_id=f"c{n}")
-    # one for each of the 64 shards at most, and the one that came last
-    assert rig.tracker.statistics().ended <= 128
+    # one for each of the 512 shards at most, and the one that came last
+    assert rig.tracker.statistics().ended <= 1024
     rig.clock.now = 100.0
     while rig.tracker.reap_at(rig.clock.ns, rig.clock.us):
         pass
@@ -455,6 +455,48 @@ def test_who_was_told_to_answer_somebody_else_does() -> None:
     assert rig.say("agree", "target", "designated") == MOVED
     assert rig.say("inform", "target", "designated") == MOVED
     assert rig.state() == "DONE"
+
+
+def test_who_may_answer_somebody_else_is_found_among_thousands() -> None:
+    rig = Rig(kept_ended=0, kept_seconds=0.0)
+    for n in range(3000):
+        rig.say("request", "recruiter", f"target{n}", reply_to=n % 2 == 0)
+    # a second session of the same participant: the answers are to the first
+    rig.say("request", "other", "target4", reply_to=True)
+    assert rig.say("agree", "target4", "designated") == MOVED
+    assert rig.say("agree", "target5", "designated") == UNOPENED
+    by_pair = {(each.initiator, each.participant): each.state for each in rig.conversation().sessions}
+    assert by_pair["recruiter", "target4"] != by_pair["other", "target4"] == by_pair["recruiter", "target2"]
+
+
+def test_the_answers_to_somebody_else_end_with_their_conversation() -> None:
+    rig = Rig(kept_ended=0, kept_seconds=0.0)
+    for n in range(40):
+        rig.say("request", "recruiter", f"target{n}", reply_to=True)
+        rig.say("refuse", f"target{n}", "designated")
+    rig.clock.now = 1.0
+    while rig.tracker.reap_at(rig.clock.ns, rig.clock.us):
+        pass
+    assert rig.tracker.get("c1") is None
+    assert rig.say("agree", "target7", "designated") == UNOPENED
+    rig.say("request", "recruiter", "target7", reply_to=True)
+    assert rig.say("agree", "target7", "designated") == MOVED
+
+
+@pytest.mark.parametrize("reply_to", [False, True])
+def test_one_conversation_of_thousands_costs_no_step_more_than_many(reply_to: bool) -> None:
+    rig = Rig()
+
+    def nanoseconds(ids: Sequence[str]) -> float:
+        opened = [
+            rig.message("request", f"a{n}", f"b{n}", conversation_id=ids[n % len(ids)], reply_to=reply_to)
+            for n in range(4000)
+        ]
+        messages = [(envelope(message, rig.clock), message.receiver) for message in opened]
+        return min(Tracker().time_steps(messages, 1) for _ in range(3))
+
+    # each would look at 2,000 others
+    assert nanoseconds(["together"]) < 10 * nanoseconds([f"alone{n}" for n in range(4000)])
 
 
 def test_each_client_is_itself_behind_the_port_that_they_share() -> None:
