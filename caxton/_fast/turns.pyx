@@ -185,7 +185,7 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
         # What only passes the signer or the guard is seen when it has
         step = tracker_step(
             <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery), record != NULL, envelope.queued_ns,
-            envelope.accepted_us
+            envelope.accepted_us, &port.ahead
         )
         if step == STEP_LOOP:
             pthread_mutex_unlock(&port.lock)
