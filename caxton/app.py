@@ -10,12 +10,19 @@ from functools import partial
 from caxton.api.lifespan import Application
 from caxton.api.ports import Node
 from caxton.core.config import load
+from caxton.core.errors import InvalidConfig
 from caxton.node import open_node
 
 
 def open_configured_node() -> AbstractAsyncContextManager[Node]:
     read = partial(load, environ=os.environ)
-    return open_node(read(), read)
+    loaded = read()
+    if loaded.config.server.tls.enabled:
+        raise InvalidConfig(
+            "server.tls.enabled: this server's connections are another program's business, it has to do the TLS",
+            hint="`hypercorn --certfile … --keyfile …` with the key off, or `caxton serve`",
+        )
+    return open_node(loaded, read)
 
 
 app = Application(open_configured_node)

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -16,6 +17,7 @@ from hypercorn.utils import wrap_app
 
 GRACE = 2.0  # seconds that open requests and streams get after the trigger
 BACKLOG = 1024
+HANDSHAKE = 10.0  # seconds that a client has for it
 KEEPALIVE = 60  # seconds of silence after which the kernel asks whether the peer is still there
 
 
@@ -47,11 +49,12 @@ class Address:
 
     host: str
     port: int
+    scheme: str = "http"
 
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"{self.scheme}://{host}:{self.port}"
 
 
 class Listening(Protocol):
@@ -60,8 +63,19 @@ class Listening(Protocol):
     def started(self, value: Address) -> None: ...
 
 
-def server_config() -> Config:
-    config = Config()
+class WithContext(Config):
+    """hypercorn makes its own context of file names, and says little of what is wrong: ours is made before."""
+
+    context: ssl.SSLContext | None = None
+
+    def create_ssl_context(self) -> ssl.SSLContext | None:
+        return self.context
+
+
+def server_config(tls: ssl.SSLContext | None = None) -> Config:
+    config = WithContext()
+    config.context = tls
+    config.ssl_handshake_timeout = HANDSHAKE
     config.accesslog = None
     config.errorlog = logging.getLogger("hypercorn.error")  # without handlers of its own
     config.graceful_timeout = GRACE
@@ -92,12 +106,14 @@ async def serve(
     port: int,
     *,
     shutdown_trigger: Callable[[], Awaitable[object]],
+    tls: ssl.SSLContext | None = None,
     task_status: Listening = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until the trigger returns, then at most GRACE seconds more. Port 0 is a free one; started() tells which."""
-    config = server_config()
+    config = server_config(tls)
     with listen(host, port) as listener:
-        bound = Address(*listener.getsockname()[:2])
+        bound_host, bound_port = listener.getsockname()[:2]
+        bound = Address(bound_host, bound_port, "https" if tls else "http")
 
         async def trigger() -> None:
             task_status.started(bound)  # hypercorn starts the trigger once it accepts
@@ -106,6 +122,6 @@ async def serve(
         await hypercorn_trio.worker_serve(
             wrap_app(app, config.wsgi_max_body_size, "asgi"),
             config,
-            sockets=Sockets([], [listener], []),
+            sockets=Sockets([listener] if tls else [], [] if tls else [listener], []),
             shutdown_trigger=trigger,
         )

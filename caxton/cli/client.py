@@ -10,10 +10,13 @@ import json
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import IO, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from caxton import __version__
 from caxton.cli.errors import UNREACHABLE, Failure
+
+if TYPE_CHECKING:
+    import ssl
 
 TIMEOUT = 60.0  # seconds without a byte
 JSON = "application/json"
@@ -54,7 +57,7 @@ class ServerEvent(NamedTuple):
 class Client:
     """One server. A connection is made per request: a command makes few, and a stream has its own."""
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
+    def __init__(self, url: str, *, timeout: float = TIMEOUT, ca: str | None = None, cert: str | None = None) -> None:
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Failure(f"'{url}' is no server address", fix="write it like http://localhost:8080")
@@ -64,6 +67,7 @@ class Client:
         self._host = parts.hostname
         self._port = parts.port
         self._prefix = parts.path.rstrip("/")
+        self._context = _tls_context(ca, cert) if self._secure else None
 
     def request(
         self,
@@ -152,13 +156,17 @@ class Client:
         chosen = {key: value for key, value in (query or {}).items() if value not in (None, "", ())}
         if chosen:
             target += "?" + urllib.parse.urlencode(chosen, doseq=True)
-        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
-        with closing(kind(self._host, self._port, timeout=timeout or self.timeout)) as connection:
+        with closing(self._connection(timeout or self.timeout)) as connection:
             with self._reaching(what):
                 headers = {"User-Agent": f"caxton/{__version__}", **headers}
                 connection.request(method, target, body=data, headers=headers)
                 answer = connection.getresponse()
             yield answer
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self._context is not None:
+            return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._context)
+        return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
     @contextmanager
     def _reaching(self, what: str) -> Iterator[None]:
@@ -175,11 +183,50 @@ class Client:
             why = f"nothing listens at {self.url}"
         else:
             why = f"{self.url}: {error or type(error).__name__}"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            said = getattr(error, "verify_message", "") or str(error)
+            why = f"{self.url} shows a certificate that is not trusted: {said}"
+            return Failure(
+                f"{what}: server not trusted",
+                why=why,
+                fix="name the file of its CA: `caxton --ca FILE …`, CAXTON_CA",
+                code=UNREACHABLE,
+            )
+        # what a client hears of it in TLS 1.3 depends on the moment: an alert, or only the end
+        if self._secure and (isinstance(error, ConnectionResetError) or "CERTIFICATE_REQUIRED" in str(error)):
+            return Failure(
+                f"{what}: the server ended the connection",
+                why=f"{self.url}: {error}; it may ask for a client certificate",
+                fix="show one: `caxton --cert FILE …`, CAXTON_CERT; the file holds certificate and key",
+                code=UNREACHABLE,
+            )
         fix = (
             "start one: `caxton serve`",
             "or name another: `caxton --server URL …`, CAXTON_SERVER, CAXTON_HOST and CAXTON_PORT",
         )
         return Failure(f"{what}: server not reachable", why=why, fix=fix, code=UNREACHABLE)
+
+
+def _tls_context(ca: str | None, cert: str | None) -> "ssl.SSLContext":
+    import ssl
+
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        why = (
+            f"{ca} holds no certificates in PEM form" if isinstance(error, ssl.SSLError) else f"{ca}: {error.strerror}"
+        )
+        raise Failure("The CA's file cannot be used", why=why, fix="name another with --ca or CAXTON_CA") from None
+    if cert:
+        try:
+            context.load_cert_chain(cert)
+        except OSError as error:
+            why = f"{cert} does not hold a certificate and its key in PEM form"
+            if not isinstance(error, ssl.SSLError):
+                why = f"{cert}: {error.strerror}"
+            fix = "name another with --cert or CAXTON_CERT"
+            raise Failure("The client's certificate cannot be used", why=why, fix=fix) from None
+    return context
 
 
 def multipart(fields: Mapping[str, tuple[bytes, str, str]]) -> tuple[bytes, str]:

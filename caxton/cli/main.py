@@ -51,6 +51,13 @@ COMMANDS = {
 @click.option("--env", "environment", metavar="NAME", help="Environment: a profile by another name.")
 @click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Override one configuration key; repeatable.")
 @click.option("--server", metavar="URL", envvar="CAXTON_SERVER", help="The server to talk to. [env: CAXTON_SERVER]")
+@click.option("--ca", metavar="FILE", envvar="CAXTON_CA", help="CA of an https server, PEM. [env: CAXTON_CA]")
+@click.option(
+    "--cert",
+    metavar="FILE",
+    envvar="CAXTON_CERT",
+    help="Certificate and key to show to an https server, one PEM file. [env: CAXTON_CERT]",
+)
 @click.version_option(__version__, message="caxton %(version)s")
 @click.pass_context
 def cli(
@@ -60,12 +67,14 @@ def cli(
     environment: str | None,
     sets: tuple[str, ...],
     server: str | None,
+    ca: str | None,
+    cert: str | None,
 ) -> None:
     """Caxton: a server that hosts agents and carries their messages.
 
     The options below stand before the command: `caxton --set server.port=9000 serve`.
     """
-    ctx.obj = Settings(config=config, profile=profile or environment, sets=sets, server=server)
+    ctx.obj = Settings(config=config, profile=profile or environment, sets=sets, server=server, ca=ca, cert=cert)
     if ctx.invoked_subcommand is None:
         click.echo(QUICK_START)
 

@@ -35,6 +35,8 @@ class Settings(NamedTuple):
     profile: str | None = None
     sets: tuple[str, ...] = ()
     server: str | None = None
+    ca: str | None = None  # whose signature on the server's certificate counts
+    cert: str | None = None  # ours, with its key
 
     def load(self) -> "Config":
         """The server's configuration. Raises InvalidConfig."""
@@ -57,12 +59,12 @@ class Settings(NamedTuple):
         if self.server:
             return self.server if "://" in self.server else f"http://{self.server}"
         config = self.load()
-        return server_url(config.server.host, config.server.port)
+        return server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
 
     def client(self) -> "Client":
         from caxton.cli.client import Client
 
-        return Client(self.url())
+        return Client(self.url(), ca=self.ca, cert=self.cert)
 
 
 def duration_option(*names: str, help: str, default: str | None = None) -> Callable[[F], F]:
@@ -89,11 +91,12 @@ def delivery_option(help: str) -> Callable[[F], F]:
 pass_settings = click.make_pass_decorator(Settings, ensure=True)
 
 
-def server_url(host: str, port: int) -> str:
+def server_url(host: str, port: int, *, secure: bool = False) -> str:
     """What a person types to reach a server bound to *host*: a wildcard is no address to go to."""
     if host in ("", "0.0.0.0", "127.0.0.1", "::", "*"):
         host = "localhost"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 # Any: JSON

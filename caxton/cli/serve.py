@@ -34,6 +34,7 @@ from caxton.cli.options import (
 from caxton.cli.progress import progress
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from caxton.core.config import Config, Loaded
@@ -79,22 +80,24 @@ async def _serve(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
 
     from caxton.api.app import create_app
     from caxton.api.server import serve as serve_api
+    from caxton.api.tls import server_context
     from caxton.node import open_node
 
     stop, config = trio.Event(), loaded.config
+    tls = server_context(config.server.tls) if config.server.tls.enabled else None
     async with trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, stop, nursery.cancel_scope)
         nodes: list[Any] = []
-        await nursery.start(_watch_hangups, nodes, stop)
+        await nursery.start(_watch_hangups, nodes, stop, tls)
         async with open_node(loaded, reload) as node:
             nodes.append(node)
             async with trio.open_nursery() as listeners:
-                listen = partial(serve_api, shutdown_trigger=stop.wait)
+                listen = partial(serve_api, shutdown_trigger=stop.wait, tls=tls)
                 try:
                     address = await listeners.start(listen, create_app(node), config.server.host, config.server.port)
                 except OSError as error:
                     raise _cannot_listen(config, error) from None
-                url = server_url(config.server.host, address.port)
+                url = server_url(config.server.host, address.port, secure=tls is not None)
                 node.announce(url)
                 print_done(f"Server running at {url}")
                 sys.stdout.flush()
@@ -118,13 +121,14 @@ async def _watch_signals(stop: Any, scope: Any, *, task_status: Any) -> None:  #
             stop.set()
 
 
-async def _watch_hangups(nodes: list[Any], stop: Any, *, task_status: Any) -> None:
-    """SIGHUP: the files are read again. When it says that the terminal is gone, the server ends.
+async def _watch_hangups(nodes: list[Any], stop: Any, tls: "ssl.SSLContext | None", *, task_status: Any) -> None:
+    """SIGHUP: the files are read again, certificates too. When it says that the terminal is gone, the server ends.
 
     *nodes* is empty until the server is up; it has read the files just now.
     """
     import trio
 
+    from caxton.api.tls import reload as reload_tls
     from caxton.core.errors import CaxtonError
 
     had_terminal = _has_terminal()
@@ -136,6 +140,8 @@ async def _watch_hangups(nodes: list[Any], stop: Any, *, task_status: Any) -> No
                 continue
             try:
                 for node in nodes:
+                    if tls is not None:
+                        reload_tls(tls, node.config.server.tls)
                     await node.settings.reload(who="SIGHUP")
             except CaxtonError as error:
                 # the server goes on as it was; whoever sent the signal reads the log
@@ -198,6 +204,14 @@ def _try_out(config: "Config") -> None:
     if unmet := config.unmet_protections:
         fix = "take the key out, and let a proxy in front of the server protect it"
         raise Failure(what, why=f"{', '.join(unmet)}: this version does not have it", fix=fix)
+    if config.server.tls.enabled:
+        from caxton.api.tls import server_context
+        from caxton.core.errors import InvalidConfig
+
+        try:
+            server_context(config.server.tls)
+        except InvalidConfig as error:
+            raise Failure(what, why=error.message, fix=error.hint) from None
     folder = Path(config.data_dir)
     if holder := _holder(folder):
         raise Failure(what, why=f"process {holder.pid} serves the data folder {folder}", fix="`caxton server stop`")
@@ -214,7 +228,7 @@ def _try_out(config: "Config") -> None:
             listener.bind(address)
     except OSError as error:
         raise _cannot_listen(config, error) from None
-    url = server_url(config.server.host, config.server.port)
+    url = server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
     print_done(f"A server would start at {url} with the data folder {folder}")
     click.echo(f"  configuration: {', '.join(config.sources) or 'all defaults'}")
     if config.unserved:
@@ -238,6 +252,8 @@ def _wait_ready(process: "subprocess.Popen[bytes]", folder: Path, log: Path, beg
 
 
 def _is_ready(url: str) -> bool:
+    if url.startswith("https:"):
+        return True  # it wrote its address when it listened, and it may want a certificate that we do not have
     try:
         Client(url, timeout=2).request("GET", "/ready", what="")
     except Failure:

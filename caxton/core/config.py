@@ -51,7 +51,9 @@ PROFILE_NAMES = {"development": "dev", "production": "prod"}  # --env's long nam
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
 
 # variables that are ours and no keys
-OTHER_VARIABLES = frozenset({"CAXTON_CONFIG_PATH", "CAXTON_ENV", "CAXTON_SERVER", "CAXTON_FAILPOINTS"})
+OTHER_VARIABLES = frozenset(
+    {"CAXTON_CONFIG_PATH", "CAXTON_ENV", "CAXTON_SERVER", "CAXTON_CA", "CAXTON_CERT", "CAXTON_FAILPOINTS"}
+)
 # of the guide; a server that asked for a database and got none would look as if it had one
 REFUSED_VARIABLES = {
     f"CAXTON_DB_{part}": "there is no database server to name: all state is SQLite in the data folder, CAXTON_DATA_DIR"

@@ -35,6 +35,7 @@ from caxton.core.config_later import (
     TokenConfig,
     TracingConfig,
 )
+from caxton.core.config_tls import TlsConfig
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, ImportPolicy, Resources
 from caxton.core.settings import (
@@ -54,7 +55,6 @@ from caxton.core.settings import (
 
 PAGE = 65536  # of WebAssembly memory
 DATA_DIR = "everything is in resources.disk.data_dir"
-NO_TLS = "there is no TLS yet: let a proxy in front of the server do it"
 NO_LOGIN = "there is no authentication yet: let a proxy in front of the server do it"
 TO_STDERR = "the log goes to standard error: let the service manager keep and rotate it"
 
@@ -62,13 +62,6 @@ Stack = Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})]
 Fiber = Annotated[int, Meta(ge=64 << 10, le=256 << 20, extra={"unit": "bytes"})]
 AgentMemory = Annotated[int, Meta(ge=PAGE, le=1 << 32, extra={"unit": "bytes"})]
 SomeTime = Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})]
-
-
-class TlsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("true refuses to start: there is none yet", env="CAXTON_TLS_ENABLED")] = False
-    cert_path: Annotated[str, Key("certificate", inactive=NO_TLS)] = "/etc/caxton/tls/cert.pem"
-    key_path: Annotated[str, Key("its key", inactive=NO_TLS)] = "/etc/caxton/tls/key.pem"
-    ca_path: Annotated[str, Key("who signs clients' certificates", inactive=NO_TLS)] = "/etc/caxton/tls/ca.pem"
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -400,7 +393,6 @@ class Config(Keys, frozen=True, kw_only=True):
     def unmet_protections(self) -> list[str]:
         """Dotted keys that ask for a protection which this version does not have."""
         asked = {
-            "server.tls.enabled": self.server.tls.enabled,
             "security.authentication.enabled": self.security.authentication.enabled,
             "security.authorization.enabled": self.security.authorization.enabled,
         }

@@ -204,7 +204,7 @@ def _home(config: Config, store: Store) -> Home:
     return Home(
         name=mtp.platform_name or store.meta.node_id,
         aliases=frozenset({store.meta.node_id}),
-        url=mtp.public_url or f"http://{host}:{config.server.port}/acc",
+        url=mtp.public_url or f"{'https' if config.server.tls.enabled else 'http'}://{host}:{config.server.port}/acc",
     )
 
 

@@ -293,7 +293,10 @@ def test_dry_run_says_whether_a_server_would_start(monkeypatch: pytest.MonkeyPat
         assert "cannot listen" in said("--set", f"server.port={port}", "server", "start", "--dry-run", code=1)
     elsewhere = ("--set", "server.port=0", "--set", "server.host=192.0.2.1")  # an address of nobody
     assert "cannot listen at 192.0.2.1:0" in said(*elsewhere, "server", "start", "--dry-run", code=1)
-    assert "server.tls.enabled" in said("--set", "server.tls.enabled=true", "server", "start", "--dry-run", code=1)
+    protected = ("--set", "security.authentication.enabled=true", "server", "start", "--dry-run")
+    assert "security.authentication.enabled" in said(*protected, code=1)
+    encrypted = ("--set", "server.tls.enabled=true", "--set", "server.tls.cert_path=none.pem")
+    assert "none.pem cannot be read" in said(*encrypted, "server", "start", "--dry-run", code=1)
     Path("file").write_text("")
     flag = "resources.disk.data_dir=file/data"
     assert "cannot be a folder" in said("--set", "server.port=0", "--set", flag, "server", "start", "--dry-run", code=1)

@@ -15,6 +15,7 @@ from typing import IO
 import pytest
 
 import caxton
+from tests.certificates import Authority
 
 EXAMPLES = Path(caxton.__file__).parent.parent / "examples"
 COMMAND = (sys.executable, "-m", "caxton.cli")
@@ -39,7 +40,7 @@ class Box:
 
     def start(self) -> None:
         text = self.run("server", "start", "--detach")
-        found = re.match(r"✓ Server running at (http://localhost:\d+)\n", text)
+        found = re.match(r"✓ Server running at (https?://localhost:\d+)\n", text)
         assert found, text
         self.environment["CAXTON_SERVER"] = found[1]
 
@@ -83,6 +84,24 @@ def test_the_three_minute_tour(tmp_path: Path) -> None:
         assert table[0].split() == ["AGENT", "ID", "NAME", "STATUS", "UPTIME", "MESSAGES"]
         assert [line.split()[:3] for line in table[1:3]] == [["ping", "ping", "Running"], ["pong", "pong", "Running"]]
         assert table[-1] == "2 agents (2 running)"
+
+
+def test_over_https(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    cert, key = authority.issue("server")
+    mine = tmp_path / "mine.pem"
+    mine.write_bytes(b"".join(path.read_bytes() for path in authority.issue("me")))
+    tls = {"enabled": True, "cert_path": str(cert), "key_path": str(key), "ca_path": str(authority.path)}
+    file = tmp_path / "config.yaml"
+    file.write_text(json.dumps({"server": {"tls": tls}}))
+    with open_box(tmp_path / "data", CAXTON_CONFIG_PATH=str(file)) as box:
+        assert box.environment["CAXTON_SERVER"].startswith("https://localhost:")
+        assert "is not trusted" in box.run("agent", "list", code=3)
+        assert "ask for a client certificate" in box.run("--ca", str(authority.path), "agent", "list", code=3)
+        assert "PEM form" in box.run("--ca", str(file), "agent", "list", code=1)
+        box.environment |= {"CAXTON_CA": str(authority.path), "CAXTON_CERT": str(mine)}
+        assert "0 agents" in box.run("agent", "list")
+        assert box.run("server", "status").startswith("✓ Server running at https://")
 
 
 def test_a_message_is_answered(tmp_path: Path) -> None:

@@ -208,8 +208,8 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_protections_that_are_not_there_are_named() -> None:
-    config = load_config(environ={**HOME, "CAXTON_TLS_ENABLED": "true"}, sets=["security.authentication.enabled=true"])
-    assert config.unmet_protections == ["server.tls.enabled", "security.authentication.enabled"]
+    config = load_config(environ={**HOME, "CAXTON_AUTH_ENABLED": "true"}, sets=["security.authorization.enabled=true"])
+    assert config.unmet_protections == ["security.authentication.enabled", "security.authorization.enabled"]
 
 
 def test_what_is_shown_can_be_read_again() -> None:

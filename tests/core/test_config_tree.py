@@ -67,7 +67,10 @@ def test_keys_that_were_set() -> None:
     [
         ("server.prot", "server.prot: unknown key; did you mean 'server.port'?"),
         ("a.max_agents", "a.max_agents: unknown key; did you mean 'runtime.max_agents'?"),
-        ("server.tls", "server.tls is a table of keys; known in it: enabled, cert_path, key_path, ca_path"),
+        (
+            "server.tls",
+            "server.tls is a table of keys; known in it: enabled, cert_path, key_path, ca_path, min_version",
+        ),
         ("zzz", "zzz: unknown key; `caxton config show --effective` lists all"),
     ],
 )

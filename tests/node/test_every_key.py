@@ -90,7 +90,11 @@ HTTP = "api/test_mtp.py"
 TESTED: dict[str, str] = {
     "server.host": "cli/test_config.py::test_dry_run_says_whether_a_server_would_start",
     "server.port": "cli/test_server.py::test_a_taken_port_is_said",
-    "server.tls.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
+    "server.tls.enabled": "api/test_tls.py::test_https_and_nothing_else",
+    "server.tls.cert_path": "api/test_tls.py::test_certificates_are_read_again",
+    "server.tls.key_path": "api/test_tls.py::test_files_that_are_wrong",
+    "server.tls.ca_path": "api/test_tls.py::test_clients_without_a_certificate_are_refused",
+    "server.tls.min_version": "api/test_tls.py::test_old_versions_are_refused",
     "security.authentication.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
     "security.authorization.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
     "runtime.enable_hot_reload": "node/test_admission.py::test_no_other_module_for_an_agent",

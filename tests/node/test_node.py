@@ -32,7 +32,7 @@ async def test_a_folder_has_one_node(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("key", ["server.tls", "security.authentication", "security.authorization"])
+@pytest.mark.parametrize("key", ["security.authentication", "security.authorization"])
 async def test_a_protection_that_it_does_not_have_is_refused(tmp_path: Path, key: str) -> None:
     with pytest.raises(InvalidConfig, match=key):
         async with open_node(config_of(tmp_path, f"{key}.enabled=true")):
