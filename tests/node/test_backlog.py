@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from caxton.core.errors import StoreError
 from caxton.core.views import DeadLetterFilter
 from caxton.node import Node
 from caxton.node.expiry import Expiry
@@ -128,3 +129,18 @@ async def test_messages_that_nobody_survives_become_dead_letters_and_the_agent_s
         await post(node, 3, receiver="a")
         await until(node, lambda: node.agents.get("a").status == "failed")
         assert "quarantined" in node.agents.get("a").reason
+
+
+async def test_a_server_that_finds_damage_at_its_start_names_the_way_out(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        await node.agents.attach(config("outside"))
+        await post(node, *range(10))
+        await node.store.write(lambda connection: connection.execute("UPDATE segments SET records = zeroblob(100)"))
+    refused = pytest.RaisesExc(StoreError, match="segment 1 of the journal", check=names_the_way_out)
+    with pytest.RaisesGroup(refused, allow_unwrapped=True, flatten_subgroups=True):
+        async with open_a_node(tmp_path):
+            raise AssertionError("it started")
+
+
+def names_the_way_out(error: StoreError) -> bool:
+    return "caxton backup restore FILE --force" in error.hint and "move the data folder away" in error.hint
