@@ -3,6 +3,8 @@
 Rows (core/conversations.py says how they are laid out) are written under a shard's lock, without Python; everything else about them is done behind it.
 """
 
+# Over 500 lines: one class; what it writes of a conversation, reads back and shows are the same rows.
+
 from math import inf
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t

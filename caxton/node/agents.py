@@ -5,6 +5,8 @@ Rule 2: an agent is in the store when `deploy` returns, and not before it has st
         deployed.
 """
 
+# Over 500 lines: each verb undoes what it has half done (add, keep, start, sweep, roll back), by the same few steps.
+
 import hashlib
 import logging
 import time

@@ -11,6 +11,8 @@ Rule 4: leaving `open_runtime` only ends the tasks. Whoever wants agents to fini
         are still handed in; the scheduler frees what is left.
 """
 
+# Over 500 lines: one table of agents, which starts, ends of lives, restarts, timers and drains all change.
+
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence

@@ -1,5 +1,7 @@
 """The native tracker against its readable twin, then what only the native one has: limits, rows, events, threads."""
 
+# Over 500 lines: one protocol's step after another, all on the same tracker and its twin.
+
 import threading
 import time
 import uuid

@@ -1,5 +1,7 @@
 """The life of an agent on the native threads, and the life of the threads."""
 
+# Over 500 lines, just: an agent's life from birth to end, in that order.
+
 import gc
 import json
 import os
