@@ -1,12 +1,10 @@
 """`caxton message …`: say something to an agent, and read what was said."""
 
 import json
-import sys
 from typing import Any
 
 import click
 
-from caxton.cli.errors import Failure
 from caxton.cli.lazy import Group
 from caxton.cli.options import (
     Settings,
@@ -17,11 +15,12 @@ from caxton.cli.options import (
     print_done,
     print_json,
     print_table,
+    read_value,
+    shortened,
 )
 from caxton.cli.progress import progress
 
 MESSAGES = "/api/v1/messages"
-SHOWN = 60  # characters of a content in a table
 
 
 @click.group(cls=Group)
@@ -63,7 +62,9 @@ def message() -> None:
 def send(settings: Settings, /, content: str, wait: float | None, output: str, **fields: str | None) -> None:
     """Send one message."""
     what = "Message not sent"
-    body = {key: value for key, value in fields.items() if value is not None} | {"content": _content(content)}
+    body = {key: value for key, value in fields.items() if value is not None} | {
+        "content": read_value(content, "The content")
+    }
     query = {"wait": f"{wait:g}"} if wait is not None else {}
     with progress(f"Waiting for {fields['receiver']}"):
         found = settings.client().request("POST", MESSAGES, what=what, body=body, query=query, timeout=(wait or 0) + 30)
@@ -94,23 +95,10 @@ def list_messages(settings: Settings, conversation_id: str | None, limit: int, c
     for item in found["messages"]:
         to = item["receiver"] if isinstance(item["receiver"], str) else ", ".join(item["receiver"])
         text = _compact(item.get("content"))
-        text = text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
-        rows.append((str(item["timestamp"]), item.get("sender") or "-", to, item["performative"], text))
+        rows.append((str(item["timestamp"]), item.get("sender") or "-", to, item["performative"], shortened(text)))
     print_table(("TIME", "FROM", "TO", "PERFORMATIVE", "CONTENT"), rows)
     if found.get("next_cursor"):
         click.echo(f"\nmore: --cursor {found['next_cursor']}", err=True)
-
-
-def _content(text: str) -> Any:
-    """What a person wrote: JSON when it is JSON, else a string. Any: JSON."""
-    if text == "-":
-        text = sys.stdin.read()
-    try:
-        return json.loads(text)
-    except ValueError:
-        if text.lstrip()[:1] in ("{", "["):
-            raise Failure("The content is not JSON", why=text[:SHOWN], fix="check the quotes and braces") from None
-        return text
 
 
 def _compact(value: Any) -> str:

@@ -5,6 +5,7 @@ Rule 2: `--output json` prints what the server said; a table prints what a perso
 """
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from caxton.core.config import Config, Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+SHOWN = 60  # characters of a value in a table
 
 DELIVERIES = ("durable", "relaxed", "volatile")
 
@@ -104,6 +107,27 @@ def print_json(value: Any) -> None:
     import json
 
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def read_value(text: str, name: str) -> Any:
+    """What a person wrote: JSON when it is JSON, else a string; `-` is standard input. Any: JSON."""
+    import json
+
+    from caxton.cli.errors import Failure
+
+    if text == "-":
+        text = sys.stdin.read()
+    try:
+        return json.loads(text)
+    except ValueError:
+        if text.lstrip()[:1] in ("{", "["):
+            raise Failure(f"{name} is not JSON", why=shortened(text), fix="check the quotes and braces") from None
+        return text
+
+
+def shortened(text: str) -> str:
+    """For a cell of a table."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -1,7 +1,6 @@
 """`caxton tasks …`: give work to whoever bids best, and sell to whoever pays most."""
 
 import json
-import sys
 from typing import Any
 
 import click
@@ -16,11 +15,12 @@ from caxton.cli.options import (
     print_done,
     print_json,
     print_table,
+    read_value,
+    shortened,
 )
 from caxton.cli.progress import progress
 
 TASKS = "/api/v1/tasks"
-SHOWN = 60  # characters of a result or reason in a table
 LONGEST_WAIT = 300.0  # that the server grants
 PROTOCOLS = ("contract-net", "iterated-contract-net", "english-auction", "dutch-auction")
 STATUSES = ("created", "calling", "in_progress", "completed", "partial", "failed", "cancelled")
@@ -76,7 +76,7 @@ def create(
     order: dict[str, Any] = {
         "name": name,
         "participants": participants,
-        "data": _json(data),
+        "data": read_value(data, "--data"),
         "protocol": protocol.replace("-", "_"),
         "strategy": _strategy(strategy),
         **({"requirements": {"capabilities": capabilities}} if capabilities else {}),
@@ -158,7 +158,7 @@ def list_tasks(settings: Settings, status: str | None, limit: int, offset: int, 
             task["protocol"],
             task["status"],
             ", ".join(task["assigned"]) or "-",
-            _short(task["name"]),
+            shortened(task["name"]),
         )
         for task in found["tasks"]
     ]
@@ -188,7 +188,7 @@ def show(settings: Settings, task: str, output: str) -> None:
             one["status"].replace("_", " "),
             ", ".join(f"{key} {value:g}" for key, value in one.get("bid", {}).items() if isinstance(value, int | float))
             or "-",
-            _short(one["reason"]),
+            shortened(one["reason"]),
         )
         for one in found["participants"]
     ]
@@ -196,7 +196,7 @@ def show(settings: Settings, task: str, output: str) -> None:
     for name, why in found["left_out"].items():
         click.echo(f"left out: {name}: {why}")
     for result in found.get("results", ()):
-        click.echo(f"result of {result['agent_id']}: {_short(json.dumps(result['content'], ensure_ascii=False))}")
+        click.echo(f"result of {result['agent_id']}: {shortened(json.dumps(result['content'], ensure_ascii=False))}")
     for sale in found.get("sales", ()):
         click.echo(f"sold to {sale['bidder']} for {sale['price']:g}")
     for note in found["notes"]:
@@ -231,18 +231,3 @@ def _strategy(text: str) -> Any:
         raise Failure(
             f"'{text}' is no strategy", why="a weight is a number", fix="write cost=2,confidence=1", code=USAGE
         ) from None
-
-
-def _json(text: str) -> Any:
-    if text == "-":
-        text = sys.stdin.read()
-    try:
-        return json.loads(text)
-    except ValueError:
-        if text.lstrip()[:1] in ("{", "["):
-            raise Failure("--data is not JSON", why=text[:SHOWN], fix="check the quotes and braces") from None
-        return text
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
