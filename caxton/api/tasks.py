@@ -6,6 +6,7 @@ import msgspec
 from quart import Blueprint, Response, request
 
 from caxton.api.bodies import read_body
+from caxton.api.messages import check_json
 from caxton.api.ports import Node
 from caxton.api.wire import UNREADABLE, answer, moment, number, whole
 from caxton.core.errors import InvalidRequest
@@ -43,7 +44,9 @@ def tasks_blueprint(node: Node) -> Blueprint:
     room = Blueprint("tasks", __name__, url_prefix="/api/v1/tasks")
 
     async def body_of_request() -> bytes:
-        return await read_body(request.body, length=request.content_length, limit=node.limits.max_message_size)
+        body = await read_body(request.body, length=request.content_length, limit=node.limits.max_message_size)
+        check_json(request.content_type or "")
+        return body
 
     @room.post("")
     async def create_task() -> Response:

@@ -18,7 +18,7 @@ import pytest
 from quart_trio import QuartTrio
 
 from caxton.api.app import create_app
-from tests.api.serving import Served
+from tests.api.serving import Served, code_of
 from tests.api.test_end_to_end import deploy_echo, open_real_server
 
 # in the place of <name>, <int:id>, <path:...>
@@ -200,3 +200,12 @@ async def test_no_route_fails_over_a_body_of_wrong_types(tmp_path: Path) -> None
                     await stranger.ask(method, route.path(), content=content, headers=JSON)
         assert stranger.asked > 100
         assert not stranger.wrong, "\n".join(stranger.wrong)
+
+
+async def test_a_body_that_is_no_json_by_its_type_is_refused(tmp_path: Path) -> None:
+    async with open_real_server(tmp_path) as server:
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        for route in routes_of(create_app(server.node)):
+            for method in {"POST", "PATCH"} & route.methods if route.rule in SOUND else ():
+                response = await server.http.request(method, route.path(), content=b"{}", headers=headers)
+                assert code_of(response) == (415, "UNSUPPORTED_MEDIA_TYPE"), route.rule
