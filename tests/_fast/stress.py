@@ -1,6 +1,6 @@
 """Everything at once, for as long as it is told: agents that send, sleep, call, spin, subscribe and crash; an operator
-who deploys, starts, ends and deletes them and takes mail; and schedulers that end in order or in the middle of it all,
-each followed by a new one.
+who deploys, starts, ends and deletes them and takes mail; conversations between all of them, and who looks at these;
+and schedulers that end in order or in the middle of it all, each followed by a new one.
 
     python -m tests._fast.stress --seconds 60 --seed 7
 
@@ -43,6 +43,13 @@ SLOTS = 20
 MOST_PORTS = 12
 # longer than the slowest of what is waited for, on a busy machine with a sanitizer; then a thread hangs
 PATIENCE = 90.0
+OPENED = [
+    ("fipa-request", "request"),
+    ("fipa-contract-net", "cfp"),
+    ("fipa-subscribe", "subscribe"),
+    ("fipa-request", "cancel"),
+    ("none-of-them", "inform"),
+]
 SUBSCRIPTION = '{"topics":["all.*"]}'
 
 
@@ -50,7 +57,8 @@ def send_step(rng: random.Random, depth: int) -> str:
     """A message to another agent, with a script of its own; its answer goes to the sink too."""
     receiver = rng.choice([*NAMES, "topic:all", "topic:all.some", "broadcast://all", "nobody", "capability:any"])
     content = "#" + script(rng, depth + 1)
-    text = f'{{"performative":"inform","receiver":"{receiver}","reply_to":"sink","content":"{content}"}}'
+    followed = rng.choice(["", f'"conversation_id":"c{rng.randrange(5)}","protocol":"fipa-request",'])
+    text = f'{{"performative":"inform","receiver":"{receiver}","reply_to":"sink",{followed}"content":"{content}"}}'
     if rng.randrange(5) == 0:
         operands = OUT, 2, HERE, len(text)
         return poke(OUT, "{}") + poke(HERE, text) + step("broadcast_message", *operands)
@@ -120,6 +128,14 @@ class Round:
         self.spawned: Counter[int] = Counter()
         self.exited: Counter[int] = Counter()
         self.dropped = 0  # instances; each may have broken off one turn
+        self.scheduler.tracker.configure(
+            first_answer=rng.choice([0.0005, 60.0]),
+            kept_ended=rng.choice([0, 1000]),
+            keeps=rng.randrange(2) == 0,
+            max_repeats=5,
+            max_hops=200,
+            content_shapes=1,
+        )
         self.sink = self.scheduler.open_port("sink", host=True, queue_size=1 << 30, queue_bytes=1 << 40)
         self.scheduler.start()
 
@@ -159,6 +175,8 @@ class Round:
         }
         if rng.randrange(2):
             message["conversation_id"] = f"c{rng.randrange(5)}"
+            # no proposal: one that comes too late is not delivered
+            message["protocol"], message["performative"] = rng.choice(OPENED)
         receipt = self.scheduler.submit(json.dumps(message).encode(), sender="me")
         self.told[token] = receipt.delivered_to
 
@@ -233,6 +251,7 @@ class Round:
             select.select([self.scheduler.wake_fd], [], [], wait)
         for event in self.scheduler.drain():
             self.hear(event)
+        self.follow()
         answers = self.scheduler.receive(self.sink, 1 << 20)
         self.answers += len(answers)
         self.fates.update(answer.in_reply_to for answer in answers if answer.in_reply_to)
@@ -244,6 +263,27 @@ class Round:
                     self.scheduler.complete_call(port, call, answer, error)
             while self.timers and self.rng.randrange(4):
                 self.scheduler.fire_timer(*self.timers.pop())
+
+    def follow(self) -> None:
+        """What Trio's thread does about conversations, and asks of them, while they go on."""
+        tracker = self.scheduler.tracker
+        tracker.tick()
+        tracker.wait_seconds()
+        tracker.read_events()
+        asked = self.rng.randrange(20)
+        if asked == 0:
+            tracker.reap(16)
+        elif asked == 1:
+            tracker.collect()
+        elif asked == 2:
+            tracker.list(limit=5)
+        elif asked == 3:
+            tracker.get(f"c{self.rng.randrange(5)}")
+        elif asked == 4:
+            tracker.complete(f"c{self.rng.randrange(5)}")
+        elif asked == 5:
+            found = tracker.statistics()
+            assert found.steps >= found.moved + found.repeated + found.out_of_sequence + found.untracked, found
 
     def hear(self, event: Event) -> None:
         kind, port, a, b = event
@@ -355,6 +395,7 @@ def storm(seed: int, goes_on: Callable[[int], bool], most_acts: int) -> Counter[
         sums["ended in order" if in_order else "stopped in the middle"] += 1
         sums.update({name: one.scheduler.totals()[name] for name in ("accepted", "handled", "failed", "undelivered")})
         sums["started"] += one.spawned.total()
+        sums["steps of conversations"] += one.scheduler.tracker.statistics().steps
         number += 1
     return sums
 
