@@ -14,6 +14,7 @@ from caxton.api.directory import directory_blueprint
 from caxton.api.errors import MethodNotAllowed, as_caxton_error, encode_error
 from caxton.api.events import events_blueprint
 from caxton.api.front import Front
+from caxton.api.gate import Gate
 from caxton.api.keys import keys_blueprint
 from caxton.api.messages import messages_blueprint
 from caxton.api.platforms import platforms_blueprint
@@ -53,7 +54,7 @@ def create_app(node: Node) -> QuartTrio:
     for blueprint in ROOMS:
         app.register_blueprint(blueprint(node))
     app.register_error_handler(Exception, answer_error)
-    app.asgi_app = Front(node, app.asgi_app)  # type: ignore[method-assign]  # Quart's place for ASGI middleware
+    app.asgi_app = Gate(node, Front(node, app.asgi_app))  # type: ignore[method-assign]  # Quart's place for ASGI middleware
     return app
 
 

@@ -23,19 +23,18 @@ from caxton.core.config_fipa import check_fipa
 from caxton.core.config_later import (
     FREE_TABLE,
     ClusterConfig,
-    CorsConfig,
     ExperimentalConfig,
     IntegrationsConfig,
     MetricsConfig,
     OAuth2Config,
     PartitionConfig,
-    RateLimitConfig,
     StorageConfig,
     StrategiesConfig,
     TokenConfig,
     TracingConfig,
 )
 from caxton.core.config_tls import TlsConfig
+from caxton.core.config_web import CorsConfig, RateLimitConfig, check_web
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, ImportPolicy, Resources
 from caxton.core.settings import (
@@ -329,14 +328,8 @@ class AuthorizationConfig(msgspec.Struct, frozen=True, kw_only=True):
 class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
     authentication: AuthenticationConfig = AuthenticationConfig()
     authorization: AuthorizationConfig = AuthorizationConfig()
-    rate_limiting: Annotated[
-        RateLimitConfig,
-        Key("of requests", inactive="it is not built yet: let a proxy in front of the server do it"),
-    ] = RateLimitConfig()
-    cors: Annotated[
-        CorsConfig,
-        Key("browsers from other sites", inactive="it is not built yet: let a proxy in front of the server do it"),
-    ] = CorsConfig()
+    rate_limiting: RateLimitConfig = RateLimitConfig()
+    cors: CorsConfig = CorsConfig()
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
@@ -421,5 +414,6 @@ def check(problems: list[str], config: Config) -> None:
             problems.append(f"server.{key}: {port} is taken by server.{ports[port]}")
         ports[port] = key
     check_fipa(problems, config.integrations.fipa)
+    check_web(problems, config.security.cors, config.security.rate_limiting)
     if not server.host:
         problems.append("server.host: missing; 127.0.0.1 serves this machine, 0.0.0.0 everybody who can reach it")

@@ -73,20 +73,6 @@ class OAuth2Config(msgspec.Struct, frozen=True, kw_only=True):
     redirect_url: Annotated[str, Key("where users come back to")] = "http://localhost:8080/auth/callback"
 
 
-class RateLimitConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("bound the requests of one client")] = False
-    requests_per_second: Annotated[Annotated[float, Meta(ge=0.001)], Key("that a client may make")] = 100.0
-    burst_size: Annotated[Positive, Key("that it may make at once")] = 200
-
-
-class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("answer browsers that come from other sites")] = False
-    allowed_origins: Annotated[Texts, Key("sites; * is all")] = ("*",)
-    allowed_methods: Annotated[Texts, Key("HTTP methods")] = ("GET", "POST", "PUT", "DELETE")
-    allowed_headers: Annotated[Texts, Key("HTTP headers; * is all")] = ("*",)
-    max_age: Annotated[Seconds, Key("how long a browser remembers this")] = 3600.0
-
-
 class CanaryConfig(msgspec.Struct, frozen=True, kw_only=True):
     initial_percentage: Annotated[Whole, Key("of the messages for the new version at first")] = 10
     increment: Annotated[Whole, Key("more in each step")] = 20

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from caxton.core.config_web import CorsConfig, RateLimitConfig
 from caxton.core.manifest import AgentDefaults
 
 AgentKind = Literal["wasm", "attached"]
@@ -57,11 +58,13 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the API checks before the node sees a request: sizes of bodies, and what an agent may ask for."""
+    """What the API checks before the node sees a request: who may ask, sizes of bodies, what an agent may ask for."""
 
     max_message_size: int = 1 << 20
     max_module_size: int = 50 << 20
     agent_defaults: AgentDefaults = AgentDefaults()
+    cors: CorsConfig = CorsConfig()
+    rate_limiting: RateLimitConfig = RateLimitConfig()
 
 
 class ProfileShares(msgspec.Struct, frozen=True, kw_only=True):

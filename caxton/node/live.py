@@ -98,6 +98,8 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "messaging.dead_letter_size": (change_retention,),
     "messaging.dead_letter_age": (change_retention,),
     "deployment.health_checks": (change_runtime, change_edge),
+    "security.cors": (change_edge,),
+    "security.rate_limiting": (change_edge,),
 }
 
 
@@ -135,6 +137,8 @@ def edge_limits(config: Config) -> EdgeLimits:
         max_message_size=config.messaging.max_message_size,
         max_module_size=config.runtime.max_module_size,
         agent_defaults=config.agent_defaults,
+        cors=config.security.cors,
+        rate_limiting=config.security.rate_limiting,
     )
 
 

@@ -195,9 +195,9 @@ def test_flags_that_are_none(flag: str) -> None:
 
 
 def test_a_flag_may_hold_json() -> None:
-    config = load_config(environ=HOME, sets=['security.cors.allowed_origins=["https://a"]', "server.host=0.0.0.0"])
-    assert config.security.cors.allowed_origins == ("https://a",)
-    assert config.unserved == ("security.cors.allowed_origins",)
+    config = load_config(environ=HOME, sets=['coordination.cluster.seeds=["a:1"]', "server.host=0.0.0.0"])
+    assert config.coordination.cluster.seeds == ("a:1",)
+    assert config.unserved == ("coordination.cluster.seeds",)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ SEEN: dict[str, tuple[str, Probe, Any]] = {
 
 # key: file::test, which names the key or watches what it does
 HTTP = "api/test_mtp.py"
+GATE = "api/test_gate.py"
+ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
     "server.host": "cli/test_config.py::test_dry_run_says_whether_a_server_would_start",
     "server.port": "cli/test_server.py::test_a_taken_port_is_said",
@@ -95,6 +97,23 @@ TESTED: dict[str, str] = {
     "server.tls.key_path": "api/test_tls.py::test_files_that_are_wrong",
     "server.tls.ca_path": "api/test_tls.py::test_clients_without_a_certificate_are_refused",
     "server.tls.min_version": "api/test_tls.py::test_old_versions_are_refused",
+    "security.cors.enabled": f"{GATE}::test_without_the_switch_there_is_nothing",
+    "security.cors.allowed_origins": f"{GATE}::test_all_sites_and_credentials",
+    "security.cors.allowed_methods": f"{GATE}::test_what_is_not_listed_is_refused",
+    "security.cors.allowed_headers": f"{GATE}::test_what_is_not_listed_is_refused",
+    "security.cors.allow_credentials": f"{GATE}::test_all_sites_and_credentials",
+    "security.cors.max_age": f"{GATE}::test_sites_that_are_listed",
+    "security.rate_limiting.enabled": f"{GATE}::test_both_change_while_the_server_runs",
+    "security.rate_limiting.requests_per_second": f"{GATE}::test_more_than_a_client_may_ask",
+    "security.rate_limiting.burst_size": f"{GATE}::test_more_than_a_client_may_ask",
+    "security.rate_limiting.routes.messages.requests_per_second": ROUTES,
+    "security.rate_limiting.routes.messages.burst_size": ROUTES,
+    "security.rate_limiting.routes.changes.requests_per_second": ROUTES,
+    "security.rate_limiting.routes.changes.burst_size": ROUTES,
+    "security.rate_limiting.routes.reads.requests_per_second": ROUTES,
+    "security.rate_limiting.routes.reads.burst_size": ROUTES,
+    "security.rate_limiting.max_clients": f"{GATE}::test_who_was_silent_longest_is_forgotten",
+    "security.rate_limiting.trusted_proxies": f"{GATE}::test_clients_behind_a_proxy_are_told_apart",
     "security.authentication.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
     "security.authorization.enabled": "node/test_node.py::test_a_protection_that_it_does_not_have_is_refused",
     "runtime.enable_hot_reload": "node/test_admission.py::test_no_other_module_for_an_agent",

@@ -43,7 +43,8 @@ def test_every_dynamic_key_belongs_to_a_part() -> None:
     dynamic = {key for key, leaf in leaves().items() if leaf.key.dynamic}
     assert {key for key in leaves() if parts_of(key)} == dynamic
     assert all(leaves()[key].key.inactive == "" for key in dynamic)
-    assert set(PARTS) <= dynamic | {key.rpartition(".")[0] for key in dynamic}
+    tables = {".".join(parts[:depth]) for parts in (key.split(".") for key in dynamic) for depth in range(len(parts))}
+    assert set(PARTS) <= dynamic | tables
 
 
 async def test_a_change_takes_effect_and_is_kept(tmp_path: Path) -> None:
