@@ -1,6 +1,6 @@
 """The client's side of the HTTP transport: one POST, and what became of it.
 
-httpx is only imported when a platform is spoken to: it belongs to the extra `caxton[fipa]`.
+httpx is only imported when a platform is spoken to: it belongs to the extras `caxton[fipa]` and `caxton[webhooks]`.
 
 Rule 1: nothing in the environment (proxies, certificates, `.netrc`) and no answer (redirects) changes where a message
         goes.
@@ -63,7 +63,7 @@ class HttpClient:
 @asynccontextmanager
 async def open_http_client(timeout: float) -> AsyncIterator[HttpClient]:  # noqa: ASYNC109 (of each attempt)
     """Raises InvalidConfig when httpx is not installed."""
-    check_http_client()
+    check_http_client("integrations.fipa.http_mtp.enabled", "fipa")
     import httpx
 
     async with httpx.AsyncClient(
@@ -76,8 +76,7 @@ async def open_http_client(timeout: float) -> AsyncIterator[HttpClient]:  # noqa
         yield HttpClient(client)
 
 
-def check_http_client() -> None:
+def check_http_client(key: str, extra: str) -> None:
+    """Raises InvalidConfig when what *key* asks for needs httpx, and it is not installed."""
     if find_spec("httpx") is None:
-        raise InvalidConfig(
-            "integrations.fipa.http_mtp.enabled: the HTTP client is not installed", hint="pip install 'caxton[fipa]'"
-        )
+        raise InvalidConfig(f"{key}: the HTTP client is not installed", hint=f"pip install 'caxton[{extra}]'")

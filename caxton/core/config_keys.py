@@ -35,6 +35,7 @@ from caxton.core.config_later import (
 )
 from caxton.core.config_tls import TlsConfig
 from caxton.core.config_web import CorsConfig, RateLimitConfig, check_web
+from caxton.core.config_webhooks import check_webhooks
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentDefaults, HealthCheck, ImportPolicy, Resources
 from caxton.core.settings import (
@@ -414,6 +415,7 @@ def check(problems: list[str], config: Config) -> None:
             problems.append(f"server.{key}: {port} is taken by server.{ports[port]}")
         ports[port] = key
     check_fipa(problems, config.integrations.fipa)
+    check_webhooks(problems, config.integrations.webhooks)
     check_web(problems, config.security.cors, config.security.rate_limiting)
     if not server.host:
         problems.append("server.host: missing; 127.0.0.1 serves this machine, 0.0.0.0 everybody who can reach it")

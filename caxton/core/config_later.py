@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from caxton.core.config_fipa import FipaConfig
+from caxton.core.config_webhooks import WebhooksConfig
 from caxton.core.settings import Count, Key, Percent, Positive, Seconds
 
 Whole = Annotated[int, Meta(ge=0, le=100)]  # percent as a whole number
@@ -104,31 +105,12 @@ class McpConfig(msgspec.Struct, frozen=True, kw_only=True):
     servers: Annotated[tuple[McpServer, ...], Key("list of {name, url, capabilities}")] = ()
 
 
-class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    max_attempts: Annotated[Positive, Key("in all")] = 3
-    backoff: Annotated[Literal["exponential", "linear", "constant"], Key("how the wait grows")] = "exponential"
-
-
-class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    url: Annotated[str, Key("that is called")]
-    events: Annotated[Texts, Key("for which events")] = ()
-    retry_policy: RetryPolicy = RetryPolicy()
-
-
-class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("tell other servers what happens")] = False
-    endpoints: Annotated[tuple[WebhookEndpoint, ...], Key("list of {url, events, retry_policy}")] = ()
-
-
 class IntegrationsConfig(msgspec.Struct, frozen=True, kw_only=True):
     fipa: FipaConfig = FipaConfig()
     mcp: Annotated[McpConfig, Key("tools over the Model Context Protocol", inactive="tools are not built yet")] = (
         McpConfig()
     )
-    webhooks: Annotated[
-        WebhooksConfig,
-        Key("calls of other servers", inactive="webhooks are not built yet; GET /api/v1/events tells the same"),
-    ] = WebhooksConfig()
+    webhooks: WebhooksConfig = WebhooksConfig()
 
 
 class ExperimentalConfig(msgspec.Struct, frozen=True, kw_only=True):

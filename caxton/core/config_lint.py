@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from caxton.core.config import Layer, Loaded, inactive_keys, merged
-from caxton.core.config_tree import leaves
+from caxton.core.config_tree import leaves, secret_members
 from caxton.core.limits import format_bytes, format_duration
 
 Area = Literal["inactive", "security", "performance", "note"]
@@ -63,6 +63,14 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
         )
     if config.security.cors.enabled and "*" in config.security.cors.allowed_origins:
         yield "security.cors.allowed_origins", "* lets every web site use the API; name the sites"
+    for index, endpoint in enumerate(config.integrations.webhooks.endpoints):
+        if config.integrations.webhooks.enabled and not endpoint.secret:
+            yield (
+                f"integrations.webhooks.endpoints[{index}].secret",
+                "without one the receiver cannot tell our calls from anybody's; `openssl rand -hex 32` makes one",
+            )
+        if config.integrations.webhooks.enabled and endpoint.url.startswith("http://"):
+            yield f"integrations.webhooks.endpoints[{index}].url", "http:// lets everybody on the way read the events"
     if config.data_dir.startswith(("/tmp/", "/var/tmp/")):
         yield "resources.disk.data_dir", f"{config.data_dir} is in a folder of everybody; what is there may be deleted"
     for layer in loaded.layers:
@@ -77,8 +85,15 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
 
 def _plain_secrets(layer: Layer) -> Iterator[str]:
     for name, leaf in leaves().items():
-        if leaf.key.secret and layer.file and _has_plain(_value(layer.tree, name)):
+        if not layer.file:
+            continue
+        held = _value(layer.tree, name)
+        if leaf.key.secret and _has_plain(held):
             yield name
+        for index, row in enumerate(held if isinstance(held, list) else ()):
+            for member in sorted(secret_members(leaf)):
+                if _has_plain(_value(row, member)):
+                    yield f"{name}[{index}].{member}"
 
 
 def _has_plain(value: Any) -> bool:  # Any: a decoded file

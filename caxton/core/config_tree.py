@@ -105,10 +105,25 @@ def values(config: Keys) -> dict[str, Any]:
 
 def shown_values(config: Keys, *, reveal: bool = False) -> dict[str, Any]:
     """Every key with its value as a person writes it; secrets are masked."""
-    return {
-        name: "***" if leaves()[name].key.secret and value and not reveal else shown(name, value)
-        for name, value in values(config).items()
-    }
+    return {name: shown(name, value) if reveal else masked(name, value) for name, value in values(config).items()}
+
+
+def masked(name: str, value: Any) -> Any:
+    """The same as everybody may see it: secrets are `***`, those inside a list of tables too."""
+    leaf = leaves()[name]
+    if leaf.key.secret:
+        return "***" if value else shown(name, value)
+    written = shown(name, value)
+    if hidden := secret_members(leaf):
+        return [{key: "***" if key in hidden and held else held for key, held in row.items()} for row in written]
+    return written
+
+
+def secret_members(leaf: Leaf) -> frozenset[str]:
+    """In a list of tables, their keys that are secrets."""
+    inner, _ = unwrap(leaf.kind)
+    struct = _table(typing.get_args(inner)[0]) if typing.get_origin(inner) is tuple else None
+    return frozenset(name for name, kind in hints(struct).items() if key_of(kind).secret) if struct else frozenset()
 
 
 def shown(name: str, value: Any) -> Any:

@@ -54,6 +54,7 @@ from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
 from caxton.node.signing import SigningKeys
 from caxton.node.tasks import Tasks
+from caxton.node.webhooks import Webhooks
 from caxton.runtime.hostcalls import answer_call
 from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
@@ -100,7 +101,9 @@ async def open_node(
     if config.unserved:
         log.warning("not active in this version: %s", ", ".join(config.unserved))
     if config.integrations.fipa.http_mtp.enabled:
-        check_http_client()
+        check_http_client("integrations.fipa.http_mtp.enabled", "fipa")
+    if config.integrations.webhooks.enabled:
+        check_http_client("integrations.webhooks.enabled", "webhooks")
     async with open_store(Path(config.data_dir)) as store:
         settings = Settings(loaded, store.settings, reload)
         await settings.recall()
@@ -146,6 +149,8 @@ async def open_node(
                     scheduler, on_change=node.note, limits=RuntimeLimits.of(config), wall_clock=wall_clock
                 ) as runtime:
                     node.furnish(engine, runtime, wall_clock)
+                    if config.integrations.webhooks.enabled:
+                        await tasks.start(node.webhooks.run)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
                     tasks.start_soon(node.refill)
@@ -267,6 +272,9 @@ class Node:
             config.messaging,
         )
         self.dead_letters = DeadLetters(store, bus)
+        self.webhooks = Webhooks(
+            config.integrations.webhooks, bus.events, committer.wait_written, store.meta.node_id, store.meta.boot
+        )
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
 

@@ -18,7 +18,7 @@ import trio
 
 from caxton.core.config import Layer, Loaded, build, nested, value_in
 from caxton.core.config_keys import Config, Keys
-from caxton.core.config_tree import leaves, shown, shown_values, unknown_key, values, with_values
+from caxton.core.config_tree import leaves, masked, shown, shown_values, unknown_key, values, with_values
 from caxton.core.errors import CaxtonError, InvalidConfig, InvalidRequest, StoreError
 from caxton.core.settings import raise_problems
 from caxton.store.settings import Change, Held, SettingsRoom, Version
@@ -227,7 +227,7 @@ class Settings:
     def _after_restart(self, wanted: Keys) -> dict[str, Any]:
         now, then = values(self.config), values(wanted)
         return {
-            key: shown(key, then[key])
+            key: masked(key, then[key])
             for key, leaf in leaves().items()
             if now[key] != then[key] and not leaf.key.inactive and not leaf.key.secret
         }

@@ -88,6 +88,7 @@ SEEN: dict[str, tuple[str, Probe, Any]] = {
 # key: file::test, which names the key or watches what it does
 HTTP = "api/test_mtp.py"
 GATE = "api/test_gate.py"
+HOOKS = "node/test_webhooks.py"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
     "server.host": "cli/test_config.py::test_dry_run_says_whether_a_server_would_start",
@@ -97,6 +98,11 @@ TESTED: dict[str, str] = {
     "server.tls.key_path": "api/test_tls.py::test_files_that_are_wrong",
     "server.tls.ca_path": "api/test_tls.py::test_clients_without_a_certificate_are_refused",
     "server.tls.min_version": "api/test_tls.py::test_old_versions_are_refused",
+    "integrations.webhooks.enabled": f"{HOOKS}::test_a_node_tells",
+    "integrations.webhooks.endpoints": f"{HOOKS}::test_a_node_tells",
+    "integrations.webhooks.allowed_networks": f"{HOOKS}::test_addresses_that_are_not_allowed_are_not_connected_to",
+    "integrations.webhooks.timeout": f"{HOOKS}::test_one_that_is_slow_holds_up_nobody",
+    "integrations.webhooks.queue_size": f"{HOOKS}::test_a_full_queue_leaves_out_and_says_so",
     "security.cors.enabled": f"{GATE}::test_without_the_switch_there_is_nothing",
     "security.cors.allowed_origins": f"{GATE}::test_all_sites_and_credentials",
     "security.cors.allowed_methods": f"{GATE}::test_what_is_not_listed_is_refused",

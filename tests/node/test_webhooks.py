@@ -1,0 +1,395 @@
+"""Webhooks over real sockets: a receiver that answers what a test tells it, on this machine."""
+
+import hashlib
+import hmac
+import json
+import re
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+import trio
+
+import caxton
+from caxton.bus.events import EventLog
+from caxton.bus.webhook_client import open_webhook_client
+from caxton.core.config import load, load_config
+from caxton.core.config_lint import Machine, lint
+from caxton.core.config_tree import leaves, masked
+from caxton.core.config_webhooks import RetryPolicy, WebhookEndpoint, WebhooksConfig
+from caxton.core.errors import StoreError
+from caxton.core.views import Event
+from caxton.core.webhooks import EVENTS
+from caxton.node.webhooks import Webhooks
+from tests.certificates import Authority
+from tests.node.opened import config_of, deploy, open_a_node
+
+HERE = ("127.0.0.0/8",)
+SECRET = "0123456789abcdef0123"
+SOON = RetryPolicy(delay=0.001)
+
+
+@attrs.define(eq=False)
+class Receiver:
+    """Takes POSTs, and answers them with what stands in `answers`; then with 204."""
+
+    port: int = 0
+    answers: list[bytes] = attrs.field(factory=list)
+    came: list[tuple[str, dict[str, str], bytes]] = attrs.field(factory=list)
+    connections: int = 0
+    changed: trio.Event = attrs.field(factory=trio.Event)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/hook?a=1"
+
+    @property
+    def bodies(self) -> list[Any]:
+        return [json.loads(body) for _, _, body in self.came]
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        self.connections += 1
+        data = bytearray()
+        while b"\r\n\r\n" not in data:
+            if not (more := await stream.receive_some()):
+                return
+            data += more
+        head, _, body = bytes(data).partition(b"\r\n\r\n")
+        first, *lines = head.decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+        while len(body) < int(headers["content-length"]):
+            body += await stream.receive_some()
+        self.came.append((first, headers, body))
+        answer = self.answers.pop(0) if self.answers else b"HTTP/1.1 204 No Content\r\n\r\n"
+        if answer:
+            await stream.send_all(answer)
+        self.changed.set()
+        self.changed = trio.Event()
+
+    async def wait(self, number: int) -> None:
+        with trio.fail_after(10):
+            while len(self.came) < number:
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def open_receiver(*answers: bytes) -> AsyncIterator[Receiver]:
+    receiver = Receiver(answers=list(answers))
+
+    async def closing(stream: trio.SocketStream) -> None:
+        async with stream:
+            await receiver.handle(stream)
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, closing, 0, host="127.0.0.1"))
+        receiver.port = listener.socket.getsockname()[1]
+        yield receiver
+        nursery.cancel_scope.cancel()
+
+
+async def at_once() -> None:
+    await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def open_webhooks(
+    *endpoints: WebhookEndpoint, written: Callable[[], Awaitable[None]] = at_once, **keys: Any
+) -> AsyncIterator[EventLog]:
+    events = EventLog()
+    config = WebhooksConfig(enabled=True, endpoints=endpoints, **{"allowed_networks": HERE, **keys})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Webhooks(config, events, written, "n1", 7).run)
+        yield events
+        nursery.cancel_scope.cancel()
+
+
+def to(receiver: Receiver, **fields: Any) -> WebhookEndpoint:
+    return WebhookEndpoint(url=receiver.url, **{"retry_policy": SOON, **fields})
+
+
+def answered(status: int, headers: str = "") -> bytes:
+    return f"HTTP/1.1 {status} Said\r\n{headers}content-length: 0\r\n\r\n".encode()
+
+
+async def failure(events: EventLog, happens: Callable[[], None]) -> Event:
+    """What is told of an event that was given up."""
+    with events.tap(10, None) as tap, trio.fail_after(10):
+        happens()
+        while (event := await tap.receive()).type != "webhook.failed":
+            pass
+    return event
+
+
+def happen(events: EventLog, name: str = "agent.failed", **data: Any) -> None:
+    events.emit(name, {"agent_id": "a", **data}, 1_700_000_000.25)
+
+
+async def test_an_event_is_told_and_signed() -> None:
+    async with open_receiver() as receiver, open_webhooks(to(receiver, secret=SECRET)) as events:
+        happen(events, "agent.started")  # nobody asked for it
+        happen(events, reason="it crashed")
+        await receiver.wait(1)
+        ((line, headers, body),) = receiver.came
+        assert line == "POST /hook?a=1 HTTP/1.1"
+        assert headers["host"] == f"127.0.0.1:{receiver.port}"
+        assert json.loads(body) == {
+            "type": "agent.failed",
+            "event_id": 2,
+            "timestamp": "2023-11-14T22:13:20.250000Z",
+            "node_id": "n1",
+            "agent_id": "a",
+            "reason": "it crashed",
+        }
+        assert (headers["caxton-event"], headers["caxton-delivery"]) == ("agent.failed", "n1-7-2")
+        found = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", headers["caxton-signature"])
+        assert found
+        wanted = hmac.new(SECRET.encode(), found[1].encode() + b"." + body, hashlib.sha256).hexdigest()
+        assert found[2] == wanted
+
+
+async def test_without_a_secret_there_is_no_signature() -> None:
+    async with open_receiver() as receiver, open_webhooks(to(receiver, events=("agent.*",))) as events:
+        happen(events, "agent.started")
+        await receiver.wait(1)
+        assert "caxton-signature" not in receiver.came[0][1]
+
+
+async def test_what_fails_is_tried_again_and_comes_in_order() -> None:
+    answers = (answered(503), b"", answered(200))
+    async with open_receiver(*answers) as receiver, open_webhooks(to(receiver)) as events:
+        happen(events, number=1)
+        happen(events, number=2)
+        await receiver.wait(4)
+        assert [body["number"] for body in receiver.bodies] == [1, 1, 1, 2]
+        assert [headers["caxton-attempt"] for _, headers, _ in receiver.came] == ["1", "2", "3", "1"]
+        assert len({headers["caxton-delivery"] for _, headers, _ in receiver.came}) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "attempts", "reason"),
+    [
+        (answered(500), 3, "127.0.0.1 answered 500"),
+        (answered(429), 3, "127.0.0.1 answered 429"),
+        (answered(404), 1, "127.0.0.1 answered 404"),
+        (b"", 3, "Server disconnected without sending a response."),
+        (b"nonsense\r\n\r\n", 3, "illegal status line"),
+    ],
+)
+async def test_what_is_given_up_is_told(
+    answer: bytes, attempts: int, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_receiver(*[answer] * attempts) as receiver, open_webhooks(to(receiver, events=("*",))) as events:
+        event = await failure(events, lambda: happen(events))
+        assert event.data["attempts"] == attempts == len(receiver.came)
+        assert reason in event.data["reason"]
+        assert event.data["webhook"] == f"http://127.0.0.1:{receiver.port}"  # not the path, which may be a secret
+        assert "did not take agent.failed" in caplog.text
+        happen(events, "agent.stopped")
+        await receiver.wait(attempts + 1)
+        assert receiver.bodies[-1]["type"] == "agent.stopped"  # and not webhook.failed
+
+
+async def test_redirects_are_not_followed() -> None:
+    async with open_receiver() as target:
+        away = answered(307, f"location: {target.url}\r\n")
+        async with open_receiver(away) as receiver, open_webhooks(to(receiver)) as events:
+            event = await failure(events, lambda: happen(events))
+            assert "redirects are not followed" in event.data["reason"]
+            assert (len(receiver.came), target.connections) == (1, 0)
+
+
+async def test_addresses_that_are_not_allowed_are_not_connected_to() -> None:
+    async with open_receiver() as receiver:
+        for host in ("127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "2130706433"):
+            endpoint = WebhookEndpoint(url=f"http://{host}:{receiver.port}/", retry_policy=SOON)
+            async with open_webhooks(endpoint, allowed_networks=("10.0.0.0/8",)) as events:
+                event = await failure(events, lambda: happen(events))
+                assert "is not public" in event.data["reason"], host
+        assert receiver.connections == 0
+
+
+class Names(trio.abc.HostnameResolver):
+    """A name server that says another thing each time."""
+
+    def __init__(self, *answers: list[str]) -> None:
+        self.answers = list(answers)
+        self.asked: list[bytes] = []
+
+    async def getaddrinfo(  # type: ignore[override]
+        self, host: bytes, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        self.asked.append(host)
+        return [(socket.AF_INET, type, 6, "", (address, port)) for address in self.answers.pop(0)]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+async def test_the_address_that_was_looked_at_is_the_one_that_is_called() -> None:
+    """A name that is harmless when it is looked at, and this machine's a moment later, is asked for once."""
+    async with open_receiver() as receiver, open_webhook_client(("127.0.0.2/32",), 5) as client:
+        url = f"http://hook.example:{receiver.port}/x"
+        names = Names(["127.0.0.2"], ["127.0.0.1"], ["127.0.0.2", "127.0.0.1"])
+        trio.socket.set_custom_hostname_resolver(names)
+        try:
+            first = await client.post(url, {}, b"{}")  # nobody listens at 127.0.0.2
+            assert not first.is_delivered
+            assert first.may_retry
+            for _ in range(2):
+                again = await client.post(url, {}, b"{}")
+                assert "127.0.0.1 is not public" in again.reason
+                assert not again.may_retry
+        finally:
+            trio.socket.set_custom_hostname_resolver(None)
+        assert names.asked == [b"hook.example"] * 3
+        assert receiver.connections == 0
+
+
+async def test_certificates_are_of_the_name(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(*authority.issue("server"))  # of localhost and 127.0.0.1
+    trusting = ssl.create_default_context(cafile=authority.path)
+    receiver = Receiver()
+
+    async def over_tls(stream: trio.SocketStream) -> None:
+        secure = trio.SSLStream(stream, server, server_side=True, https_compatible=True)
+        try:
+            async with secure:
+                await receiver.handle(secure)
+        except trio.BrokenResourceError:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, over_tls, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        names = Names(["127.0.0.1"], ["127.0.0.1"])
+        trio.socket.set_custom_hostname_resolver(names)
+        try:
+            async with open_webhook_client(HERE, 5, trusting) as client:
+                assert (await client.post(f"https://localhost:{port}/", {}, b"{}")).is_delivered
+                other = await client.post(f"https://other.example:{port}/", {}, b"{}")
+                assert "certificate verify failed" in other.reason.lower().replace("_", " ")
+        finally:
+            trio.socket.set_custom_hostname_resolver(None)
+            nursery.cancel_scope.cancel()
+    assert len(receiver.came) == 1
+
+
+async def test_nothing_is_told_before_it_is_in_the_store() -> None:
+    gate = trio.Event()
+    fails = [StoreError("the disk is full")]
+
+    async def written() -> None:
+        await trio.lowlevel.checkpoint()
+        if fails:
+            raise fails.pop()
+        await gate.wait()
+
+    async with open_receiver() as receiver, open_webhooks(to(receiver), written=written) as events:
+        happen(events)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert receiver.connections == 0
+        gate.set()
+        await receiver.wait(1)
+
+
+async def test_a_full_queue_leaves_out_and_says_so() -> None:
+    gate = trio.Event()
+    async with open_receiver() as receiver:
+        async with open_webhooks(to(receiver), written=gate.wait, queue_size=2) as events:
+            happen(events, number=0)
+            await trio.testing.wait_all_tasks_blocked()  # it is taken, and waits for the store
+            for number in range(1, 6):
+                happen(events, number=number)
+            gate.set()
+            await receiver.wait(3)
+            happen(events, number=6)
+            await receiver.wait(5)
+            assert [body.get("number") for body in receiver.bodies] == [0, 1, 2, None, 6]
+            assert receiver.bodies[3]["details"] == {"missed": 3}
+
+
+async def test_one_that_is_slow_holds_up_nobody() -> None:
+    async with open_receiver() as receiver:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            slow = WebhookEndpoint(url=f"http://127.0.0.1:{silent.getsockname()[1]}/", retry_policy=SOON)
+            async with open_webhooks(slow, to(receiver), timeout=0.05) as events:
+                event = await failure(events, lambda: happen(events))
+                assert event.data["reason"] == "no answer within 0.05 s" or "imeout" in event.data["reason"]
+                await receiver.wait(1)
+
+
+async def test_a_node_tells(tmp_path: Path) -> None:
+    async with open_receiver() as receiver:
+        endpoint = json.dumps([{"url": receiver.url, "secret": SECRET}])
+        sets = (
+            "integrations.webhooks.enabled=true",
+            f"integrations.webhooks.endpoints={endpoint}",
+            'integrations.webhooks.allowed_networks=["127.0.0.1"]',
+        )
+        async with open_a_node(tmp_path, *sets) as node:
+            await deploy(node, "a")
+            await receiver.wait(1)
+            assert SECRET not in json.dumps(node.settings.describe())
+        assert [(body["type"], body["agent_id"]) for body in receiver.bodies] == [("agent.deployed", "a")]
+
+
+# -- the keys --
+
+
+def endpoints(**fields: Any) -> list[str]:
+    one = {"url": "https://a.example/x", **fields}
+    return ["integrations.webhooks.enabled=true", f"integrations.webhooks.endpoints={json.dumps([one])}"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"url": "ftp://a"}, "it is no http or https address"),
+        ({"url": "https://me:word@a.example/"}, "there is a user in it"),
+        ({"url": "https://a.example/#x"}, "parts that are not sent"),
+        ({"url": "https://[a/"}, "Invalid IPv6 URL"),
+        ({"secret": "short"}, "5 characters are too few; the least is 16"),
+        ({"events": ["agent.deplyed"]}, "no event is called 'agent.deplyed'; there are agent.deployed,"),
+        ({"events": []}, "none is named"),
+    ],
+)
+def test_what_cannot_be_meant(tmp_path: Path, fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(caxton.core.errors.InvalidConfig) as caught:
+        config_of(tmp_path, *endpoints(**fields))
+    assert "integrations.webhooks.endpoints[0]" in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_secrets_are_masked_and_missed(tmp_path: Path) -> None:
+    key = "integrations.webhooks.endpoints"
+    config = config_of(tmp_path, *endpoints(secret=SECRET))
+    (row,) = masked(key, config.integrations.webhooks.endpoints)
+    assert (row["url"], row["secret"]) == ("https://a.example/x", "***")
+    assert leaves()[key].key.inactive == ""
+    file = tmp_path / "c.json"
+    file.write_text(json.dumps({"integrations": {"webhooks": {"endpoints": [{"url": "http://a", "secret": SECRET}]}}}))
+    found = {one.key for one in lint(load(str(file), environ={"HOME": "/x"}), Machine())}
+    assert f"{key}[0].secret" in found
+    file.write_text(json.dumps({"integrations": {"webhooks": {"enabled": True, "endpoints": [{"url": "http://a"}]}}}))
+    found = {one.key for one in lint(load(str(file), environ={"HOME": "/x"}), Machine())}
+    assert {f"{key}[0].secret", f"{key}[0].url"} <= found
+
+
+def test_every_event_can_be_asked_for() -> None:
+    """A list that lacks one would refuse a right configuration."""
+    folder = Path(caxton.__file__).parent
+    text = "".join(path.read_text() for path in folder.rglob("*.py"))
+    emitted = set(re.findall(r'emit\(\s*"([a-z_.]+)"', text)) | set(
+        re.findall(r'AgentState\.\w+: "(agent\.\w+)"', text)
+    )
+    assert emitted - {"webhook.failed"} <= EVENTS
+    assert len(emitted) > 15
+    assert load_config(environ={"HOME": "/x"}).integrations.webhooks.enabled is False
