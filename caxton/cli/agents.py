@@ -107,8 +107,9 @@ def deploy(
 
 def _read_config(path: Path) -> dict[str, Any]:
     from caxton.core.config import read_table
+    from caxton.secrets import fetch
 
-    return read_table(path, os.environ)
+    return read_table(path, os.environ, fetch)
 
 
 def _upload(client: Client, file: Path, config: dict[str, Any], what: str) -> Any:

@@ -31,17 +31,18 @@ def config() -> None:
 
 
 @config.command()
+@click.option("--secrets", is_flag=True, help="Also fetch what ${secret:...} names, as a server would.")
 @file_option
 @output_option
 @pass_settings
-def validate(settings: Settings, file: str | None, output: str) -> None:
+def validate(settings: Settings, secrets: bool, file: str | None, output: str) -> None:
     """Check the configuration, and tell all mistakes at once."""
     from caxton.core.config import inactive_keys, merged
     from caxton.core.config_tree import leaves, set_keys
     from caxton.core.errors import InvalidConfig
 
     try:
-        loaded = settings.read(file)
+        loaded = settings.read(file, secrets=secrets)
     except InvalidConfig as error:
         if output == "table":
             raise
@@ -136,7 +137,7 @@ def diff(settings: Settings, files: tuple[str, ...], output: str) -> None:
     if files:
         loaded = [load(file, environ={**_without_layers(os.environ)}) for file in files]
         after = loaded[-1]
-        old = shown_values(loaded[0].config if len(files) == 2 else build([], os.environ), reveal=False)
+        old = shown_values(loaded[0].config if len(files) == 2 else build([], os.environ))
         names = (files[0], files[1]) if len(files) == 2 else ("default", files[0])
         origins = {name: after.origin(name) for name in old}
     else:

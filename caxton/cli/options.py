@@ -45,11 +45,19 @@ class Settings(NamedTuple):
         """The server's configuration. Raises InvalidConfig."""
         return self.read().config
 
-    def read(self, file: str | None = None) -> "Loaded":
-        """The same with its sources; of *file*, where one is named. Raises InvalidConfig."""
+    def read(self, file: str | None = None, *, secrets: bool = False) -> "Loaded":
+        """The same with its sources; of *file*, where one is named. Raises InvalidConfig.
+
+        Only who runs a server needs its secrets: nobody else has to have a right to them.
+        """
         from caxton.core.config import load
 
-        return load(file or self.config, profile=self.profile, sets=self.sets, environ=os.environ)
+        fetch = None
+        if secrets:
+            from caxton import secrets as sources
+
+            fetch = sources.fetch
+        return load(file or self.config, profile=self.profile, sets=self.sets, environ=os.environ, fetch=fetch)
 
     def arguments(self) -> list[str]:
         """The same options for another process of ours."""

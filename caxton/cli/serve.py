@@ -49,7 +49,12 @@ LOG_TAIL = 5  # lines of a failed server's log that are shown
 @pass_settings
 def serve(settings: Settings) -> None:
     """Run a server in the foreground until SIGTERM or Ctrl-C."""
-    run(settings.read(), settings.read)
+    _run(settings)
+
+
+def _run(settings: Settings) -> None:
+    read = partial(settings.read, secrets=True)
+    run(read(), read)
 
 
 def run(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
@@ -169,13 +174,13 @@ def start(settings: Settings, detach: bool, dry_run: bool) -> None:
     """Start a server: in the foreground like `caxton serve`, or in the background."""
     from caxton.store.files import make_folder
 
-    config = settings.load()
     if dry_run:
-        _try_out(config)
+        _try_out(settings.read(secrets=True).config)
         return
     if not detach:
-        run(settings.read(), settings.read)
+        _run(settings)
         return
+    config = settings.load()
     folder = Path(config.data_dir)
     if holder := _holder(folder):
         why = f"process {holder.pid} serves {folder}" + (f" at {holder.address}" if holder.address else "")

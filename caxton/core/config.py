@@ -4,7 +4,8 @@ Rule 1: flags bind more than the environment, the environment more than files, f
         files, a profile more than the file, the file more than what it extends. Tables are merged key by key,
         everything else is replaced.
 Rule 2: `${NAME}` and `${NAME:-default}` inside a file are replaced; `$${` is a plain `${`. A variable that is not
-        set is a mistake where its value is read, and stays as it stands where the key is inactive.
+        set is a mistake where its value is read, and stays as it stands where the key is inactive. The same holds for
+        `${secret:...}` (`core/secrets.py`): who gives `fetch` gets the values, for all others they are `***`.
 Rule 3: all mistakes are told at once, each with the file and line, the variable or the flag that holds it; but a file
         that cannot be read at all is told alone.
 Rule 4: the keys themselves are in `core/config_keys.py`, the languages of files in `core/config_text.py`.
@@ -28,10 +29,12 @@ from caxton.core.config_keys import (
     ServerConfig,
     check,
 )
+from caxton.core.config_substitute import is_inactive, substitute
 from caxton.core.config_text import Place, Tree, decode, decode_placed
 from caxton.core.config_tree import elsewhere, leaf_at, leaves, set_keys, values
 from caxton.core.errors import InvalidConfig
-from caxton.core.settings import join, raise_problems, read
+from caxton.core.secrets import MASK, Fetch, Fetched, SecretText
+from caxton.core.settings import raise_problems, read
 
 __all__ = [
     "Config",
@@ -60,7 +63,6 @@ REFUSED_VARIABLES = {
     for part in ("HOST", "PORT", "NAME", "USER", "PASSWORD")
 }
 
-_VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 _MAX_EXTENDS = 16
 
 
@@ -80,6 +82,8 @@ class Loaded(NamedTuple):
     layers: Sequence[Layer]  # the least binding first
     notes: Sequence[str]  # what is no mistake, but looks like one
     environ: Mapping[str, str]  # what `${NAME}` in the layers stands for
+    fetched: Fetched | None = None  # what `${secret:...}` in them stands for; None: nobody looked
+    fetch: Fetch | None = None  # looks again
 
     def origin(self, key: str) -> str:
         """Who says what *key* is: `config.yaml:3`, `CAXTON_PORT`; "" is nobody."""
@@ -104,15 +108,38 @@ def load(
     profile: str | None = None,
     sets: Sequence[str] = (),
     environ: Mapping[str, str],
+    fetch: Fetch | None = None,
 ) -> Loaded:
-    """The same, with the sources."""
+    """The same, with the sources; and with the secrets where *fetch* gets them, which may take its time."""
     layers: list[Layer] = []
     for file in _files(path, profile or environ.get("CAXTON_ENV") or None, environ, required=profile is not None):
         layers += _load(file)
     problems: list[str] = []
     layers += _environment(environ, problems)
     layers += [_flag(text) for text in sets]
-    return Loaded(build(layers, environ, problems), layers, tuple(_notes(environ)), environ)
+    fetched = _fetch(merged(layers), environ, fetch) if fetch else None
+    return Loaded(build(layers, environ, problems, fetched), layers, tuple(_notes(environ)), environ, fetched, fetch)
+
+
+def fetch_again(loaded: Loaded) -> Loaded:
+    """The same sources with their secrets as they are now. Raises InvalidConfig when one cannot be had."""
+    assert loaded.fetch is not None, "nobody fetched them the first time"
+    fetched = _fetch(merged(loaded.layers), loaded.environ, loaded.fetch)
+    return loaded._replace(config=build(loaded.layers, loaded.environ, fetched=fetched), fetched=fetched)
+
+
+def _fetch(tree: Tree, environ: Mapping[str, str], fetch: Fetch) -> Fetched:
+    """What the references of the keys that act stand for."""
+    held: dict[str, str] = {}
+    plain = substitute(tree, environ, None, held=held)
+    texts = dict.fromkeys(text for place, text in held.items() if not is_inactive(place))
+    if not texts:
+        return {}
+    try:
+        patience = value_in(plain, "security.secrets.timeout")
+    except InvalidConfig:  # `build` says so
+        patience = leaves()["security.secrets.timeout"].default
+    return fetch(list(texts), environ, patience)
 
 
 def loaded_as(config: Config) -> Loaded:
@@ -125,10 +152,17 @@ def loaded_as(config: Config) -> Loaded:
     return Loaded(config, [Layer("the start", tree, {})], (), {})
 
 
-def build(layers: Sequence[Layer], environ: Mapping[str, str], problems: list[str] | None = None) -> Config:
+def build(
+    layers: Sequence[Layer],
+    environ: Mapping[str, str],
+    problems: list[str] | None = None,
+    fetched: Fetched | None = None,
+) -> Config:
     """The configuration that these layers make together."""
     sources = [layer.file for layer in layers if layer.file]
-    config = build_config(merged(layers), environ, sources=sources, layers=layers, problems=problems or [])
+    config = build_config(
+        merged(layers), environ, sources=sources, layers=layers, problems=problems or [], fetched=fetched
+    )
     if not config.data_dir:
         disk = msgspec.structs.replace(config.resources.disk, data_dir=default_data_dir(environ))
         config = msgspec.structs.replace(config, resources=msgspec.structs.replace(config.resources, disk=disk))
@@ -149,17 +183,20 @@ def build_config(
     sources: Sequence[str] = (),
     layers: Sequence[Layer] = (),
     problems: Sequence[str] = (),
+    fetched: Fetched | None = None,
 ) -> Config:
     """The configuration in a decoded tree, its variables not replaced yet."""
     found = list(problems)
     unset: list[str] = []
-    tree = substitute(data, environ, unset)
+    held: dict[str, str] = {}
+    tree = substitute(data, environ, unset, held=held, fetched=fetched)
     for problem in unset:
         leaf = leaf_at(problem.partition(": ")[0])
         if leaf is not None and leaf.key.inactive:
             _remove(tree, leaf.name)
         else:
             found.append(problem)
+    known = len(found)
     keys = read(found, Keys, tree, elsewhere=elsewhere())
     assert keys is not None, "every key has a default"
     unserved = [key for key in inactive_keys(data) if _asks(tree, key)]
@@ -167,10 +204,29 @@ def build_config(
         **{name: getattr(keys, name) for name in Keys.__struct_fields__},
         sources=tuple(sources),
         unserved=tuple(unserved),
+        masked=tuple({leaf.name: None for place in held if (leaf := leaf_at(place)) is not None}),
     )
     check(found, config)
+    found[known:] = _without_secrets(found[known:], found[:known], held, fetched)
     raise_problems(located(found, layers), f"configuration {', '.join(sources)}".rstrip())
     return config
+
+
+def _without_secrets(
+    problems: Sequence[str], known: Sequence[str], held: Mapping[str, str], fetched: Fetched | None
+) -> Iterator[str]:
+    """The problems; of a value that holds a secret only which reference it is, and what would be right."""
+    values = [value for value in (fetched or {}).values() if isinstance(value, SecretText) and len(value) > 3]
+    for problem in problems:
+        place = problem.partition(": ")[0]
+        if place not in held:
+            for value in values:  # a problem of several keys together names the values of all
+                problem = problem.replace(value, MASK)
+            yield problem
+        elif fetched is not None and not any(told.startswith(f"{place}: ") for told in known):
+            leaf = leaves().get(place)
+            right = f"; expected {leaf.allowed}" if leaf and leaf.allowed not in ("text", "anything") else ""
+            yield f"{place}: what the secret ${{secret:{held[place]}}} holds does not fit{right}"
 
 
 def value_in(tree: Tree, key: str) -> Any:  # Any: a key's value
@@ -200,11 +256,14 @@ def default_data_dir(environ: Mapping[str, str]) -> str:
     return str(Path(share) / "caxton")
 
 
-def read_table(path: str | Path, environ: Mapping[str, str]) -> Tree:
-    """A YAML, TOML or JSON file as a table: what it extends merged in, variables replaced."""
+def read_table(path: str | Path, environ: Mapping[str, str], fetch: Fetch, patience: float = 5.0) -> Tree:
+    """A YAML, TOML or JSON file as a table: what it extends merged in, variables and secrets replaced."""
     problems: list[str] = []
     layers = _load(Path(path))
-    tree = substitute(merged(layers), environ, problems)
+    held: dict[str, str] = {}
+    substitute(merged(layers), environ, None, held=held)
+    fetched = fetch(list(dict.fromkeys(held.values())), environ, patience) if held else {}
+    tree = substitute(merged(layers), environ, problems, held=held, fetched=fetched)
     raise_problems(located(problems, layers), f"file {path}")
     return tree
 
@@ -240,7 +299,7 @@ def located(problems: Sequence[str], layers: Sequence[Layer]) -> list[str]:
                 if any(_raw(layer.tree, named) is not None for layer in layers):
                     index, origin, place = find_origin(layers, named)
                     break
-        if isinstance(raw, str) and "${" in raw and "the variable " not in problem:
+        if isinstance(raw, str) and "${" in raw and not any(told in problem for told in ("the variable ", "${secret:")):
             problem += f" (written {raw})"
         text = problem if origin in ("", key) else f"{origin}: {problem}".replace(f"--set {key}: {key}", f"--set {key}")
         rows.append(((index, place.line if place else 0), text))
@@ -275,34 +334,6 @@ def merge(below: Tree, above: Tree) -> Tree:
         held = result.get(key)
         result[key] = merge(held, value) if isinstance(held, dict) and isinstance(value, dict) else value
     return result
-
-
-def substitute(tree: Tree, environ: Mapping[str, str], problems: list[str] | None, path: str = "") -> Tree:
-    """The tree with its variables replaced; without a list of problems, unset ones stay as they are."""
-
-    def walk(value: object, place: str) -> object:
-        if isinstance(value, dict):
-            return {key: walk(item, join(place, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walk(item, f"{place}[{index}]") for index, item in enumerate(value)]
-        if not isinstance(value, str):
-            return value
-
-        def put(match: re.Match[str]) -> str:
-            escaped, name, default = match.groups()
-            if escaped:
-                return match[0][1:]
-            # as in a shell: an empty variable counts as unset where there is a default
-            found = (environ.get(name) or default) if default is not None else environ.get(name)
-            if found is not None:
-                return found
-            if problems is not None:
-                problems.append(f"{place}: the variable {name} is not set; set it, or write ${{{name}:-default}}")
-            return match[0]
-
-        return _VARIABLE.sub(put, value)
-
-    return {key: walk(item, join(path, key)) for key, item in tree.items()}
 
 
 # -- sources --

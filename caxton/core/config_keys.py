@@ -326,11 +326,19 @@ class AuthorizationConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy_file: Annotated[str, Key("file of what is allowed", inactive=NO_LOGIN)] = "/etc/caxton/policies.yaml"
 
 
+class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
+    timeout: Annotated[SomeTime, Key("of fetching [secrets](configuration.md#secrets), all of them together")] = 5.0
+    refresh_interval: Annotated[
+        Seconds, Key("between two looks whether a secret is another one now; 0 is only with a reload", dynamic=YES)
+    ] = 0.0
+
+
 class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
     authentication: AuthenticationConfig = AuthenticationConfig()
     authorization: AuthorizationConfig = AuthorizationConfig()
     rate_limiting: RateLimitConfig = RateLimitConfig()
     cors: CorsConfig = CorsConfig()
+    secrets: SecretsConfig = SecretsConfig()
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
@@ -367,6 +375,7 @@ class Config(Keys, frozen=True, kw_only=True):
 
     sources: tuple[str, ...] = ()  # files that were read, the least binding first
     unserved: tuple[str, ...] = ()  # dotted keys that were set and that nothing in this version reads
+    masked: tuple[str, ...] = ()  # dotted keys whose values hold a secret
 
     @property
     def data_dir(self) -> str:

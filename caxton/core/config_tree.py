@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar, Union
 import msgspec
 
 from caxton.core.config_keys import Keys
+from caxton.core.secrets import MASK
 from caxton.core.settings import (
     AMOUNTS,
     FORMATTERS,
@@ -103,19 +104,22 @@ def values(config: Keys) -> dict[str, Any]:
     return found
 
 
-def shown_values(config: Keys, *, reveal: bool = False) -> dict[str, Any]:
+def shown_values(config: Keys) -> dict[str, Any]:
     """Every key with its value as a person writes it; secrets are masked."""
-    return {name: shown(name, value) if reveal else masked(name, value) for name, value in values(config).items()}
+    return {name: seen(name, value, config) for name, value in values(config).items()}
 
 
-def masked(name: str, value: Any) -> Any:
-    """The same as everybody may see it: secrets are `***`, those inside a list of tables too."""
+def seen(name: str, value: Any, config: Keys) -> Any:
+    """A value of this key as anybody may see it: secrets are `***`, those inside a list of tables too."""
     leaf = leaves()[name]
     if leaf.key.secret:
-        return "***" if value else shown(name, value)
+        return MASK if value else shown(name, value)
+    # in a list or a table each text that was fetched knows by itself that it is not to be seen
+    if name in getattr(config, "masked", ()) and not isinstance(value, list | tuple | dict):
+        return MASK
     written = shown(name, value)
     if hidden := secret_members(leaf):
-        return [{key: "***" if key in hidden and held else held for key, held in row.items()} for row in written]
+        return [{key: MASK if key in hidden and held else held for key, held in row.items()} for row in written]
     return written
 
 

@@ -193,7 +193,7 @@ def _environment(value: object, problems: list[str]) -> dict[str, Any]:
             if not isinstance(item, Mapping) or "name" not in item:
                 problems.append(f"{path}: expected {{name, value}}")
             elif "valueFrom" in item:
-                problems.append(f"{path}: valueFrom is not supported; give value, or write ${{VARIABLE}} in the file")
+                problems.append(f"{path}: valueFrom is for files that `caxton deploy` reads; give value")
             elif set(item) - {"name", "value"}:
                 problems.append(f"{path}: unknown key {sorted(set(item) - {'name', 'value'})[0]!r}; known: name, value")
             else:

@@ -32,6 +32,7 @@ from caxton.core.limits import (
     parse_millicores,
     parse_percent,
 )
+from caxton.core.secrets import MASK, SecretText
 
 Bytes = Annotated[int, Meta(ge=0, extra={"unit": "bytes"})]
 Millicores = Annotated[int, Meta(ge=1, extra={"unit": "millicores"})]
@@ -172,6 +173,8 @@ def plain(value: object) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(item) for item in value]
+    if isinstance(value, SecretText):
+        return MASK
     return value.value if isinstance(value, Enum) else value
 
 

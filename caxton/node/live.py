@@ -66,6 +66,10 @@ def change_compiler(node: "Node", config: Config) -> None:
     node.modules.change_limits(compile_limits(config))
 
 
+def change_secrets(node: "Node", config: Config) -> None:
+    node.settings.change_interval()
+
+
 # a key belongs to every part that names it, or a table that it is in
 PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.level": (change_logging,),
@@ -100,6 +104,7 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "deployment.health_checks": (change_runtime, change_edge),
     "security.cors": (change_edge,),
     "security.rate_limiting": (change_edge,),
+    "security.secrets.refresh_interval": (change_secrets,),
 }
 
 

@@ -153,6 +153,7 @@ async def open_node(
                         await tasks.start(node.webhooks.run)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
+                    tasks.start_soon(settings.watch_secrets)
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)

@@ -11,17 +11,19 @@ Rule 4: which part a key belongs to is in `node/live.py`.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Any, Protocol
 
 import msgspec
 import trio
 
-from caxton.core.config import Layer, Loaded, build, nested, value_in
+from caxton.core.config import Layer, Loaded, build, fetch_again, nested, value_in
 from caxton.core.config_keys import Config, Keys
-from caxton.core.config_tree import leaves, masked, shown, shown_values, unknown_key, values, with_values
+from caxton.core.config_tree import leaves, seen, shown, shown_values, unknown_key, values, with_values
 from caxton.core.errors import CaxtonError, InvalidConfig, InvalidRequest, StoreError
 from caxton.core.settings import raise_problems
 from caxton.store.settings import Change, Held, SettingsRoom, Version
+from caxton.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,8 @@ class Settings:
         self._version = 0
         self._started_with = 0  # the version that was the newest when the server started
         self._lock = trio.Lock()
+        self._interval_changed = trio.Event()
+        _hide(loaded)
 
     async def recall(self) -> None:
         """What was changed before the last end; `config` is what holds with it."""
@@ -157,7 +161,36 @@ class Settings:
             raise InvalidRequest("this server was started without files that could be read again")
         async with self._lock:
             loaded = await trio.to_thread.run_sync(self._reload)
+            _hide(loaded)
             return await self._change(loaded, self._state, "reload", who)
+
+    async def refresh(self) -> Version | None:
+        """Fetch the secrets again; None: all are as they were. Raises InvalidConfig; then nothing has changed."""
+        async with self._lock:
+            if not self._loaded.fetched:
+                return None
+            loaded = await trio.to_thread.run_sync(fetch_again, self._loaded)
+            _hide(loaded)
+            if loaded.fetched == self._loaded.fetched:
+                return None
+            return await self._change(loaded, self._state, "reload", "refresh of secrets")
+
+    async def watch_secrets(self) -> None:
+        """Refresh them every `security.secrets.refresh_interval`."""
+        while True:
+            interval = self.config.security.secrets.refresh_interval
+            with trio.move_on_after(interval or inf):
+                await self._interval_changed.wait()
+                self._interval_changed = trio.Event()
+                continue
+            try:
+                await self.refresh()
+            except CaxtonError as error:
+                # the secrets that were had still hold; the next round tries again
+                log.error("the secrets could not be fetched again: %s", error)  # noqa: TRY400
+
+    def change_interval(self) -> None:
+        self._interval_changed.set()
 
     # -- inside --
 
@@ -169,10 +202,11 @@ class Settings:
         new = {key: after[key] for key, leaf in leaves().items() if leaf.key.dynamic and after[key] != before[key]}
         raise_problems(self._too_much(new), "change")
         changes = [
-            Change(key=key, before=shown(key, before[key]), after=shown(key, value)) for key, value in new.items()
+            Change(key=key, before=seen(key, before[key], self.config), after=seen(key, value, wanted))
+            for key, value in new.items()
         ]
         version = Version(action=action, who=who, changes=(*changes, *made), state=state)
-        config = with_values(self.config, new)
+        config = _with_masks(with_values(self.config, new), self.config, wanted)
         if action == "reload" and not changes:
             self._loaded = loaded
             return self._tell_waiting(wanted, version)
@@ -213,7 +247,7 @@ class Settings:
         above = [layer for layer in loaded.layers if not layer.file]
         old = [layer for layer, one in held if one.version <= self._started_with]
         new = [layer for layer, one in held if one.version > self._started_with]
-        return build([*files, *old, *above, *new], loaded.environ)
+        return build([*files, *old, *above, *new], loaded.environ, fetched=loaded.fetched)
 
     def _too_much(self, changed: Mapping[str, Any]) -> list[str]:
         ceilings = self.ceilings()
@@ -227,7 +261,7 @@ class Settings:
     def _after_restart(self, wanted: Keys) -> dict[str, Any]:
         now, then = values(self.config), values(wanted)
         return {
-            key: masked(key, then[key])
+            key: seen(key, then[key], wanted)
             for key, leaf in leaves().items()
             if now[key] != then[key] and not leaf.key.inactive and not leaf.key.secret
         }
@@ -236,6 +270,17 @@ class Settings:
         for key, value in self._after_restart(wanted).items():
             log.warning("%s: %s is in the files, and needs a restart", key, value)
         return version
+
+
+def _hide(loaded: Loaded) -> None:
+    logs.hide(value for value in (loaded.fetched or {}).values() if isinstance(value, str))
+
+
+def _with_masks(config: Config, before: Config, wanted: Config) -> Config:
+    """What was a secret stays one until its key has another value."""
+    now, then = values(config), values(wanted)
+    kept = [key for key in before.masked if key not in wanted.masked and now[key] != then[key]]
+    return msgspec.structs.replace(config, masked=(*wanted.masked, *kept))
 
 
 def _literal(value: object) -> object:

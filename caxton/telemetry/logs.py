@@ -7,8 +7,10 @@ Rule 3: logging never raises and never blocks on anything but stderr. What agent
 """
 
 import logging
+import re
 import sys
 import traceback
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -34,6 +36,10 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
+SHORTEST = 6  # characters; of less, every other word of the log would be hidden
+_hidden: set[str] = set()
+_hiding: re.Pattern[str] | None = None
+
 
 def configure(level: Level = "info", format: Format = "json", *, stream: TextIO | None = None) -> None:
     """Log *level* and above of everything in this process to stderr."""
@@ -50,8 +56,26 @@ def configure(level: Level = "info", format: Format = "json", *, stream: TextIO 
     logging.getLogger("hypercorn.access").setLevel(logging.WARNING)
 
 
+def hide(secrets: Iterable[str]) -> None:
+    """Let no line show these from here on; those of before stay hidden."""
+    global _hiding
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            form = str(secret)
+            for _ in range(3):  # as it is, in a JSON line, and in JSON inside of that
+                _hidden.add(form)
+                form = msgspec.json.encode(form).decode()[1:-1]
+    if _hidden:
+        # the longest first: one may begin with another
+        _hiding = re.compile("|".join(re.escape(one) for one in sorted(_hidden, key=len, reverse=True)))
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that configure() can find and replace it, and leaves pytest's alone."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if _hiding is None else _hiding.sub("***", text)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """A closed or full stderr is nobody's emergency (rule 3)."""

@@ -6,10 +6,12 @@ import pytest
 
 from caxton.core import config as sources
 from caxton.core import config_tree as tree
-from caxton.core.config import load_config, merge, read_table, substitute
+from caxton.core.config import load_config, merge, read_table
 from caxton.core.config_keys import MessagingConfig, RuntimeConfig
+from caxton.core.config_substitute import substitute
 from caxton.core.errors import InvalidConfig
 from caxton.core.manifest import HealthCheck, Resources
+from caxton.core.secrets import SecretText
 from caxton.core.settings import plain
 
 HOME = {"HOME": "/home/somebody"}
@@ -214,16 +216,20 @@ def test_protections_that_are_not_there_are_named() -> None:
 
 def test_what_is_shown_can_be_read_again() -> None:
     shown = plain(load_config(environ=HOME))
-    del shown["unserved"], shown["sources"]
+    del shown["unserved"], shown["sources"], shown["masked"]
     assert shown["runtime"]["max_memory_per_agent"] == "100MB"
     assert sources.build_config(shown, HOME, sources=()).messaging == load_config(environ=HOME).messaging
     assert tree.values(sources.build_config(shown, HOME)) == tree.values(load_config(environ=HOME))
 
 
+def no_secrets(texts: object, environ: object, patience: float) -> dict[str, SecretText]:
+    raise AssertionError("no reference, nothing to fetch")
+
+
 def test_an_agent_s_file_may_extend_and_use_variables(tmp_path: Path) -> None:
     write(tmp_path / "base.json", '{"restart": "temporary", "resources": {"memory": "1MB"}}')
     path = write(tmp_path / "agent.toml", 'extends = "base.json"\nname = "${NAME}"\n[resources]\ncpu = "10m"\n')
-    assert read_table(path, {"NAME": "ping"}) == {
+    assert read_table(path, {"NAME": "ping"}, no_secrets) == {
         "restart": "temporary",
         "resources": {"memory": "1MB", "cpu": "10m"},
         "name": "ping",

@@ -10,7 +10,7 @@ import pytest
 import caxton
 from caxton.core.config import build_config
 from caxton.core.config_keys import Config
-from caxton.core.config_tree import leaf_at, leaves, schema, set_keys, shown_values, unknown_key
+from caxton.core.config_tree import leaf_at, leaves, schema, set_keys, shown, shown_values, unknown_key, values
 
 ROOT = Path(caxton.__file__).parent.parent
 
@@ -36,7 +36,7 @@ def test_every_key_says_what_it_means(leaf: object) -> None:
     assert "\n" not in leaf.key.meaning
     # an example, not a date: what a key is set to by default is a value that it may have
     built = build_config(nested(leaf.name, leaf.shown_default), {})
-    assert shown_values(built, reveal=True)[leaf.name] == leaf.shown_default
+    assert shown(leaf.name, values(built)[leaf.name]) == leaf.shown_default
 
 
 def nested(name: str, value: object) -> dict[str, object]:
@@ -82,7 +82,6 @@ def test_secrets_are_masked() -> None:
     config = build_config({"security": {"authentication": {"oauth2": {"client_secret": "s3cret"}}}}, {})
     assert shown_values(config)["security.authentication.oauth2.client_secret"] == "***"
     assert shown_values(Config())["security.authentication.oauth2.client_secret"] == ""
-    assert "s3cret" in str(shown_values(config, reveal=True))
 
 
 def test_the_schema_has_every_key() -> None:

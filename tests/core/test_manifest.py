@@ -109,7 +109,7 @@ def test_all_mistakes_are_told_at_once_with_their_place_and_what_would_be_right(
         }
     )
     assert problems == [
-        "environment[0]: valueFrom is not supported; give value, or write ${VARIABLE} in the file",
+        "environment[0]: valueFrom is for files that `caxton deploy` reads; give value",
         "nam: unknown key; did you mean 'name'?",
         "replicas: 0 is too small; the least is 1",
         "resources.memry: unknown key; did you mean 'memory'?",

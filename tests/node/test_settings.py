@@ -19,9 +19,11 @@ from caxton.core.errors import (
     ResourceLimitExceeded,
 )
 from caxton.core.manifest import AgentConfig
+from caxton.core.secrets import Fetch
 from caxton.core.views import DeadLetterFilter, DeadLetterInfo, EventFilter
 from caxton.node import Node, open_node
 from caxton.node.live import PARTS, parts_of
+from caxton.secrets import fetch
 from caxton.telemetry import logs
 from tests.node.opened import deploy, open_a_node
 from tests.node.wat import guest, message
@@ -197,10 +199,12 @@ async def test_what_is_kept(tmp_path: Path) -> None:
 # -- precedence, files --
 
 
-def reading(folder: Path, text: str, environ: dict[str, str] | None = None) -> Callable[[], Loaded]:
+def reading(
+    folder: Path, text: str, environ: dict[str, str] | None = None, fetch: Fetch | None = None
+) -> Callable[[], Loaded]:
     (folder / "config.yaml").write_text(text)
     environ = {"CAXTON_DATA_DIR": str(folder / "data"), **(environ or {})}
-    return partial(load, str(folder / "config.yaml"), environ=environ, sets=["runtime.max_agents=16"])
+    return partial(load, str(folder / "config.yaml"), environ=environ, sets=["runtime.max_agents=16"], fetch=fetch)
 
 
 async def test_files_are_read_again(tmp_path: Path) -> None:
@@ -218,6 +222,60 @@ async def test_files_are_read_again(tmp_path: Path) -> None:
             with pytest.raises(InvalidConfig, match=r"config\.yaml:1: messaging\.retry_delay"):
                 await node.settings.reload(who="SIGHUP")
             assert node.settings.config.messaging.retry_delay == 4.0
+
+
+async def test_a_secret_that_changes_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logs, "_hidden", set())
+    monkeypatch.setattr(logs, "_hiding", None)
+    secret = tmp_path / "size"
+    secret.write_text("471100\n")
+    secret.chmod(0o600)
+    text = f"""
+messaging: {{queue_size: "${{secret:file:{secret}}}"}}
+server: {{host: "${{secret:file:{secret}}}"}}
+security: {{secrets: {{refresh_interval: 1h}}}}
+"""
+    read = reading(tmp_path, text, fetch=fetch)
+    caplog.set_level("INFO")
+    with trio.fail_after(30):
+        async with open_node(read(), read) as node:
+            assert await node.settings.refresh() is None, "nothing is new"
+            with node.bus.tap(100) as events:
+                secret.write_text("582200\n")
+                await change(node, security__secrets__refresh_interval="1ms")
+                while node.settings.config.messaging.queue_size != 582200:
+                    await events.receive()
+            await change(node, security__secrets__refresh_interval="1h")
+            await node.settings.refresh()  # behind a round that had begun
+            versions = await node.settings.versions(10)
+            (made,) = [version for version in versions if version.action == "reload"]
+            assert made.who == "refresh of secrets"
+            assert [(one.key, one.before, one.after) for one in made.changes] == [
+                ("messaging.queue_size", "***", "***")
+            ]
+            secret.write_text("693300\n")
+            assert [one.after for one in (await node.settings.reload(who="SIGHUP")).changes] == ["***"]
+            secret.chmod(0o644)
+            with pytest.raises(InvalidConfig, match=r"config\.yaml:2: messaging\.queue_size: there is no .*others can"):
+                await node.settings.refresh()
+            with pytest.raises(InvalidConfig, match="others can read"):
+                await node.settings.reload(who="SIGHUP")
+            assert node.settings.config.messaging.queue_size == 693300, "what was had still holds"
+            described = node.settings.describe()
+            assert described["values"]["messaging.queue_size"] == "***"
+            assert described["after_restart"] == {"server.host": "***"}
+            made_by_hand = await node.settings.set({"messaging.queue_size": 20}, who=WHO)
+            assert [(one.before, one.after) for one in made_by_hand.changes] == [("***", 20)]
+            assert node.settings.describe()["values"]["messaging.queue_size"] == 20
+            (undone,) = (await node.settings.rollback(None, who=WHO)).changes
+            assert (undone.before, undone.after) == (20, "***")
+            told = f"{described} {await node.settings.versions(100)} {node.bus.events.since(0)}"
+    for value in ("471100", "582200", "693300"):
+        assert value not in told
+        assert value not in caplog.text
+        assert value not in (tmp_path / "data" / "local.db").read_bytes().decode("latin-1")
 
 
 async def test_the_last_who_spoke_is_heard_and_a_variable_at_the_next_start(tmp_path: Path) -> None:

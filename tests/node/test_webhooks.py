@@ -21,7 +21,7 @@ from caxton.bus.events import EventLog
 from caxton.bus.webhook_client import open_webhook_client
 from caxton.core.config import load, load_config
 from caxton.core.config_lint import Machine, lint
-from caxton.core.config_tree import leaves, masked
+from caxton.core.config_tree import leaves, shown_values
 from caxton.core.config_webhooks import RetryPolicy, WebhookEndpoint, WebhooksConfig
 from caxton.core.errors import StoreError
 from caxton.core.views import Event
@@ -371,7 +371,7 @@ def test_what_cannot_be_meant(tmp_path: Path, fields: dict[str, Any], said: str)
 def test_secrets_are_masked_and_missed(tmp_path: Path) -> None:
     key = "integrations.webhooks.endpoints"
     config = config_of(tmp_path, *endpoints(secret=SECRET))
-    (row,) = masked(key, config.integrations.webhooks.endpoints)
+    (row,) = shown_values(config)[key]
     assert (row["url"], row["secret"]) == ("https://a.example/x", "***")
     assert leaves()[key].key.inactive == ""
     file = tmp_path / "c.json"

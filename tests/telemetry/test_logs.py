@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caxton.telemetry import logs
 from caxton.telemetry.logs import TRACE, CompactFormatter, JsonFormatter, PrettyFormatter, configure
 
 log = logging.getLogger("caxton.test")
@@ -112,3 +113,14 @@ def test_any_value_makes_one_line(message: str, value: object) -> None:
     assert isinstance(msgspec.json.decode(line), dict | str)
     CompactFormatter(colour=True).format(record)
     PrettyFormatter(colour=True).format(record)
+
+
+@pytest.mark.parametrize("format", ["json", "pretty", "compact"])
+def test_a_secret_is_in_no_line(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_hidden", set())
+    monkeypatch.setattr(logs, "_hiding", None)
+    logs.hide(['hunt"er2', "hunter-and-more", "hunter", "of"])
+    text = "\n".join(lines("info", format, held=['hunt"er2'], also="xhunter-and-more", short="of"))
+    assert "hunt" not in text
+    assert "-and-more" not in text
+    assert "of" in text
