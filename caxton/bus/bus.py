@@ -131,6 +131,8 @@ class Bus:
     def looked(self) -> None:
         """The records were looked at."""
         self.receipts.look()
+        for port in self.mail.freed():
+            self._arrived(port)
         self.show_messages()
 
     def committed(self) -> None:

@@ -87,6 +87,10 @@ class HeldMail:
         """Those with mail that waits; a commit may have freed it."""
         return list(self._held)
 
+    def freed(self) -> list[int]:
+        """Those whose first message may leave now: it waited for the end of a turn, and nothing had to be written."""
+        return [port for port, held in self._held.items() if self._is_committed(held[0].sequence)]
+
     def forget(self, port: int) -> list[Envelope]:
         """The port is closed: what it had."""
         return list(self._held.pop(port, ()))
