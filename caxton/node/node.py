@@ -55,7 +55,7 @@ from caxton.node.settings import Settings
 from caxton.node.signing import SigningKeys
 from caxton.node.tasks import Tasks
 from caxton.node.webhooks import Webhooks
-from caxton.runtime.hostcalls import answer_call
+from caxton.runtime.hostcalls import CallDesk, answer_call
 from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
@@ -262,6 +262,7 @@ class Node:
         self._signing = Signing(bus, scheduler, self.home)
         self.signing_keys = SigningKeys(self._signing, store)
         self.is_ready = False
+        self.answer_call: CallDesk = answer_call  # a stage has fake tools
         self.limits = edge_limits(config)
         self._committer = committer
         self._refills = Refills(scheduler, store)
@@ -412,7 +413,7 @@ class Node:
         if self.bus.handle(kind, port, a, b):
             return
         if kind == EVENT_CALL:
-            answer_call(self.scheduler, port, a, *b)
+            self.answer_call(self.scheduler, port, a, *b)
             return
         if kind == EVENT_CONVERSATION:
             self.conversations.news()

@@ -4,7 +4,11 @@
 and can go on without.
 """
 
+from collections.abc import Callable
+
 from caxton._fast.scheduler import Scheduler
+
+CallDesk = Callable[[Scheduler, int, int, str, bytes], None]
 
 MISSING = {
     "mcp_call": "mcp_call is not available: this server has no tools yet",

@@ -24,7 +24,9 @@ import trio
 import trio.testing
 
 from caxton._fast.envelope import Envelope
+from caxton._fast.scheduler import Scheduler
 from caxton.bus.streams import Session
+from caxton.core.agent import AgentState
 from caxton.core.config import load_config
 from caxton.core.errors import CaxtonError
 from caxton.core.manifest import parse_agent_config
@@ -37,11 +39,23 @@ T = TypeVar("T")
 
 CUSHION = 0.001  # real seconds in which no task has anything to do
 STEPS = 50  # of a time that passes, at most
+SLEEP = 0.05  # real seconds after which a guest that waits is one that sleeps; runtimes wait for moments of their own
 PATIENCE = 30.0  # real seconds for the world to come to rest
 HISTORY = 1000  # messages of one look
 
+FOR_EVER = float("inf")
+Tool = Callable[[Any], Any]  # Any: JSON; it may be async
+
 Answer = Say | Iterable[Say] | None
 Handler = Callable[[Message, "Actor"], Answer | Awaitable[Answer]]
+
+
+class ToolCall(msgspec.Struct):
+    """What a guest asks for. Any: JSON."""
+
+    tool: str = ""
+    arguments: Any = None
+    timeout_ms: float = 0
 
 
 def run(test: Callable[..., Awaitable[T]], *arguments: Any) -> T:  # Any: the test's own
@@ -90,6 +104,10 @@ class Actor:
         if isinstance(outcome, CaxtonError):
             raise outcome
         return outcome.message_id
+
+    def say_fields(self, fields: dict[str, Any]) -> str:
+        """Send a message that is given as its fields."""
+        return self.say(Say(fields))
 
     def reply(self, message: Message, performative: str, content: Any = None, **fields: Any) -> str:
         return self.say(message.reply(performative, content, **fields))
@@ -165,6 +183,8 @@ class Stage:
     )  # real time, and how much virtual is ahead from then
     _by_name: dict[str, Actor] = attrs.field(factory=dict)
     errors: list[Exception] = attrs.field(factory=list)
+    _tools: dict[str, Tool] = attrs.field(factory=dict)
+    _calling: set[int] = attrs.field(factory=set)  # ports whose guest waits for a fake tool
 
     # -- given --
 
@@ -187,7 +207,48 @@ class Stage:
         data = module if isinstance(module, bytes) else await trio.Path(module).read_bytes()
         await self.node.agents.deploy(data, parse_agent_config({"name": name, **config}))
 
+    def tool(self, name: str, answer: Tool) -> None:
+        """A fake tool: *answer* takes the arguments and gives JSON, or raises what the agent is told. It may sleep."""
+        self._tools[name] = answer
+
+    def answer_call(self, scheduler: Scheduler, port: int, call: int, name: str, request: bytes) -> None:
+        """In place of the server's: what guests call goes to the fakes."""
+        try:
+            asked = msgspec.json.decode(request, type=ToolCall)
+        except msgspec.DecodeError as error:
+            scheduler.complete_call(port, call, b"", f"not a call of a tool: {error}")
+            return
+        tool = self._tools.get(asked.tool) if name == "mcp_call" else None
+        if tool is None:
+            known = ", ".join(sorted(self._tools)) or "none"
+            what = (
+                f"there is no tool {asked.tool!r}; this stage has {known}" if name == "mcp_call" else f"no {name} here"
+            )
+            scheduler.complete_call(port, call, b"", what)
+            return
+        self._calling.add(port)
+        self._actors.start_soon(self._answer, scheduler, port, call, tool, asked)
+
+    async def _answer(self, scheduler: Scheduler, port: int, call: int, tool: Tool, asked: "ToolCall") -> None:
+        result, error = b"", ""
+        limit = asked.timeout_ms / 1000 if asked.timeout_ms else FOR_EVER
+        try:
+            with trio.move_on_after(limit) as scope:
+                found = tool(asked.arguments)
+                result = msgspec.json.encode(await found if inspect.isawaitable(found) else found)
+            if scope.cancelled_caught:
+                error = f"the tool {asked.tool!r} did not answer within {limit:g} s"
+        except Exception as failed:  # a fake fails on purpose: the agent is told
+            error = str(failed) or type(failed).__name__
+        self._calling.discard(port)
+        scheduler.complete_call(port, call, result, error)
+
     # -- when --
+
+    async def restart(self, agent: str) -> None:
+        """The agent's instance is gone with all that it held in memory, and another one is up."""
+        await self.node.agents.stop(agent, grace=0.0, drain=False)
+        await self.node.agents.start(agent)
 
     async def passes(self, seconds: float) -> None:
         """So much time goes by, and what is due in it happens."""
@@ -196,6 +257,7 @@ class Stage:
     async def settle(self) -> None:
         """Until nothing is left to do but wait for time to pass, or for a message."""
         end = time.monotonic() + PATIENCE
+        waits_until = time.monotonic() + SLEEP
         before: tuple[int, ...] = ()
         while True:
             await trio.testing.wait_all_tasks_blocked(CUSHION)
@@ -205,6 +267,10 @@ class Stage:
             is_busy = self._is_busy()  # first: a turn that ends now shows in the totals
             totals = self.node.scheduler.totals()
             now = (totals["accepted"], totals["turns"], totals["waiting"], self._handled())
+            if not self._is_waiting():
+                waits_until = time.monotonic() + SLEEP
+            elif time.monotonic() < waits_until:
+                is_busy = True
             if now == before and totals["waiting"] == 0 and not is_busy:
                 return
             before = now
@@ -214,6 +280,13 @@ class Stage:
     def _handled(self) -> int:
         return sum(len(actor.heard) for actor in self._by_name.values())
 
+    def _is_waiting(self) -> bool:
+        """Whether a guest waits in the middle of a turn, and not for a fake tool."""
+        ports = [replica.port for status in self.node.runtime.list() for replica in status.replicas]
+        return any(
+            self.node.scheduler.statistics(port).state == "waiting" for port in ports if port not in self._calling
+        )
+
     def _is_busy(self) -> bool:
         """Whether an agent has a turn, or will have one without anybody doing anything."""
         for status in self.node.runtime.list():
@@ -221,6 +294,8 @@ class Stage:
                 counters = self.node.scheduler.statistics(replica.port)
                 if counters.state in ("queued", "running") or counters.retrying:
                     return True
+                if replica.state is AgentState.READY and not replica.restarting:
+                    return True  # it starts
         return False
 
     async def wait_for(self, found: Callable[[], T | None], within: float) -> T | None:
@@ -326,6 +401,7 @@ async def open_stage(*settings: str) -> AsyncIterator[Stage]:
             stage = Stage(node, actors, clock)
             clocks.append(stage)
             node.runtime.timers.shift = stage.ahead_us
+            node.answer_call = stage.answer_call
             yield stage
             stage._raise_errors()
             actors.cancel_scope.cancel()
