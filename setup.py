@@ -5,11 +5,13 @@ object that caxton/_fast/wasm/__init__.py has loaded before (DESIGN.md 5), so no
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 compile_args = ["-O2", "-std=c11", "-fno-strict-aliasing", "-Wno-unused-function", "-Wno-sign-compare"]
 link_args: list[str] = ["-lpthread"]
@@ -35,7 +37,22 @@ extensions = [
     for source in sorted(Path("caxton/_fast").rglob("*.pyx"))
 ]
 
+
+class BuildPy(build_py):
+    """`caxton agent create` copies the SDKs; they lie beside the package in a checkout, inside of it when installed."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:
+            return
+        into = Path(self.build_lib) / "caxton/cli/projects/sdk"
+        shutil.rmtree(into, ignore_errors=True)
+        shutil.copytree("sdk", into, ignore=shutil.ignore_patterns("examples", "acceptance", "__pycache__"))
+        shutil.copytree("wit", into / "wit")
+
+
 setup(
+    cmdclass={"build_py": BuildPy},
     options={"build_ext": {"parallel": os.cpu_count()}},
     ext_modules=cythonize(
         extensions,

@@ -13,7 +13,7 @@ import click
 
 from caxton.cli.client import Client, multipart
 from caxton.cli.errors import ERROR, Failure
-from caxton.cli.lazy import Group
+from caxton.cli.lazy import Group, Place
 from caxton.cli.options import (
     Settings,
     age,
@@ -49,7 +49,7 @@ name_argument = click.argument("name", shell_complete=complete_name)
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=False)
 @click.option("--name", help="The agent's name; the file's name without .wasm when neither this nor the config says.")
 @click.option(
     "--config",
@@ -67,7 +67,7 @@ name_argument = click.argument("name", shell_complete=complete_name)
 @pass_settings
 def deploy(
     settings: Settings,
-    file: Path,
+    file: Path | None,
     name: str | None,
     config_file: Path | None,
     replicas: int | None,
@@ -78,9 +78,15 @@ def deploy(
     wait: float,
     output: str,
 ) -> None:
-    """Deploy the WebAssembly module or component FILE as an agent, and wait until it is healthy."""
+    """Deploy the WebAssembly module or component FILE as an agent, and wait until it is healthy.
+
+    Without FILE it is what `caxton build` made of the project here, with its agent.yaml.
+    """
     what = "Deployment failed"
     config = _read_config(config_file) if config_file else {}
+    if file is None:
+        file, own = _built()
+        config = {**own, **config}
     given = {"memory": memory, "cpu": cpu, "timeout": timeout}
     limits = {key: value for key, value in given.items() if value is not None}
     if limits:
@@ -103,6 +109,17 @@ def deploy(
         if outside := found.get("unavailable_imports"):
             print("  it imports what agents do not have, and calling it ends the instance:")
             print("".join(f"    {name}\n" for name in outside), end="")
+
+
+# Any: YAML
+def _built() -> tuple[Path, dict[str, Any]]:
+    """The .wasm of the project here, and its configuration."""
+    from caxton.cli.projects.project import find_project
+
+    project = find_project(Path())
+    if not project.wasm.exists():
+        raise Failure("Nothing to deploy", why=f"{project.wasm} is not there", fix="build it: `caxton build`")
+    return project.wasm, dict(project.config)
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -142,9 +159,12 @@ def _wait_healthy(client: Client, name: str, wait: float, what: str) -> Any:
         time.sleep(POLL)
 
 
-@click.group(cls=Group)
+CREATE = Place("caxton.cli.projects.create:create", "Make a project for an agent.")
+
+
+@click.group(cls=Group, lazy={"create": CREATE})
 def agent() -> None:
-    """List, inspect, start, stop and delete agents."""
+    """Create, list, inspect, start, stop and delete agents."""
 
 
 agent.add_command(deploy)

@@ -1,0 +1,147 @@
+"""`caxton test`: the project's scenarios, against its agent in a private server, in virtual time."""
+
+import importlib.util
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from caxton.cli.errors import ERROR, Failure
+from caxton.cli.options import output_option, print_json
+from caxton.cli.progress import progress
+from caxton.cli.projects.build import project_argument
+from caxton.cli.projects.project import Project, find_project
+
+
+@attrs.frozen
+class Outcome:
+    """One scenario."""
+
+    file: str
+    name: str
+    error: str
+    seconds: float
+
+
+@click.command()
+@project_argument
+@click.option("--only", metavar="TEXT", default="", help="Only scenarios whose name has this text.")
+@output_option
+def test(folder: Path, only: str, output: str) -> None:
+    """Run the scenarios of a project; FOLDER is the current one when it is not given.
+
+    They are the files in its folder `tests`: YAML, or Python with functions `test_...(stage, agent)`. The agent is
+    built first when its source has changed. Time is virtual, so an hour takes as long as what happens in it.
+    """
+    project = find_project(folder)
+    files = project.scenarios()
+    if not files:
+        why = f"{project.folder / 'tests'} has no .yaml and no .py"
+        raise Failure(f"{project.name} has no scenarios", why=why, fix="write one: docs/testing-agents.md#scenarios")
+    if project.is_stale():
+        with progress(f"Building {project.name}"):
+            project.build()
+    outcomes: list[Outcome] = []
+    reports: list[dict[str, Any]] = []
+    with progress(f"Testing {project.name}"):
+        for path in files:
+            found, report = run_file(project, path, only)
+            outcomes += found
+            reports.append(report)
+    if not outcomes:
+        raise Failure(f"No scenario has '{only}' in its name", fix="leave out --only")
+    failed = [each for each in outcomes if each.error]
+    if output == "json":
+        print_json({"agent": project.name, "scenarios": [attrs.asdict(each) for each in outcomes], "coverage": reports})
+    else:
+        _print(outcomes, reports, len(failed))
+    if failed:
+        raise SystemExit(ERROR)
+
+
+# Any: JSON
+def run_file(project: Project, path: Path, only: str) -> tuple[list[Outcome], dict[str, Any]]:
+    """All scenarios of a file, with its coverage."""
+    from caxton.testing import run
+
+    return run(_python if path.suffix == ".py" else _yaml, project, path, only)
+
+
+async def _yaml(project: Project, path: Path, only: str) -> tuple[list[Outcome], dict[str, Any]]:
+    from caxton.cli.projects.scenarios import Player, Scenario, coverage, read
+    from caxton.testing import open_stage
+
+    try:
+        book = read(path)
+    except ValueError as error:
+        raise Failure("Not scenarios", why=str(error), fix="see docs/testing-agents.md#scenarios") from None
+    outcomes = []
+    async with open_stage(*book.settings) as stage:
+        await _deploy(stage, project)
+        player = Player(stage, project.name, book.tools)
+
+        async def play(scenario: Scenario) -> None:
+            await player.play(scenario)
+
+        for scenario in book.scenarios:
+            if only in scenario.name:
+                outcomes.append(await _attempt(path.name, scenario.name, play, scenario))
+        return outcomes, _report(path, coverage(stage, project.name))
+
+
+async def _python(project: Project, path: Path, only: str) -> tuple[list[Outcome], dict[str, Any]]:
+    from caxton.cli.projects.scenarios import coverage
+    from caxton.testing import open_stage
+
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    outcomes = []
+    async with open_stage(*getattr(module, "SETTINGS", ())) as stage:
+        await _deploy(stage, project)
+        for name, function in vars(module).items():
+            if name.startswith("test_") and inspect.iscoroutinefunction(function) and only in name:
+                outcomes.append(await _attempt(path.name, name, function, stage, project.name))
+        return outcomes, _report(path, coverage(stage, project.name))
+
+
+async def _deploy(stage: Any, project: Project) -> None:
+    config = {key: value for key, value in project.config.items() if key != "name"}
+    await stage.wasm(project.name, project.wasm, **config)
+
+
+async def _attempt(file: str, name: str, play: Callable[..., Awaitable[None]], *arguments: Any) -> Outcome:
+    began = time.monotonic()
+    error = ""
+    try:
+        await play(*arguments)
+    except Exception as found:  # a scenario ends here, and the next one begins
+        error = str(found) or type(found).__name__
+    return Outcome(file, name, error, round(time.monotonic() - began, 3))
+
+
+def _report(path: Path, found: Any) -> dict[str, Any]:
+    import msgspec
+
+    return {"file": path.name, **msgspec.structs.asdict(found)}
+
+
+def _print(outcomes: list[Outcome], reports: list[dict[str, Any]], failed: int) -> None:
+    for each in outcomes:
+        mark = click.style("✗", fg="red") if each.error else click.style("✓", fg="green")
+        click.echo(f"{mark} {each.name} ({each.seconds:.2f} s)")
+        if each.error:
+            click.echo("".join(f"    {line}\n" for line in each.error.splitlines()), nl=False)
+    for report in reports:
+        click.echo(f"\nCoverage of {report['file']}")
+        click.echo(f"  heard {', '.join(report['heard']) or 'nothing'}; said {', '.join(report['said']) or 'nothing'}")
+        for name, ratio in report["protocols"].items():
+            states = ", ".join(report["states"][name])
+            click.echo(f"  {name}: {ratio:.0%} of its table; states {states}")
+    click.echo(f"\n{len(outcomes) - failed} passed, {failed} failed")
