@@ -27,7 +27,7 @@ SANITIZER = $$($${CC:-cc} -print-file-name=lib$(1).so)
 UNDER_ADDRESS = PYTHONPATH=$(CURDIR)/$(ADDRESS)/lib:$(CURDIR) LD_PRELOAD="$(call SANITIZER,asan) $(call SANITIZER,ubsan)" \
     ASAN_OPTIONS=detect_leaks=0:handle_segv=0:handle_sigbus=0:handle_sigill=0:handle_sigfpe=0:detect_stack_use_after_return=0 \
     UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-ADDRESS_TESTS := not (memory_bomb or heaps_up or small_address_space or burns_no_time or cannot_be_started or for_long or p99 or within_5_ms)
+ADDRESS_TESTS := not (memory_bomb or heaps_up or small_address_space or burns_no_time or cannot_be_started or for_long or p99 or within_5_ms or given_back)
 
 # The interpreter and wasmtime are not instrumented: what libc does on their behalf cannot be judged. `setarch -R`, where it may be
 # used: gcc 12's runtime knows only part of the places that a newer kernel loads a program to.
