@@ -18,6 +18,7 @@ BENCHMARKS = {
     "contract-net": "rounds of FIPA's contract net with 10, 50 and 1,000 bidders, against as many hops",
     "rest": "POST /messages, against an empty route of the same server; NDJSON batches",
     "durable": "messages acknowledged after the fsync, against bare inserts into SQLite; restart; a long queue",
+    "profiles": "what each profile of the configuration gains, against a server that is told nothing",
     "websocket": "messages over one agent stream in batch frames",
     "vectors": "the best of 100,000 and of 512 rows of float32, against NumPy",
 }
@@ -36,6 +37,7 @@ def benchmark(name: str, as_json: bool) -> None:
     contract-net  rounds of FIPA's contract net, against as many hops
     rest          POST /messages, against an empty route of the same server
     durable       messages acknowledged after the fsync, against bare inserts into SQLite
+    profiles      what each profile of the configuration gains
     websocket     messages over one agent stream in batch frames
     vectors       the best of 100,000 and of 512 rows of float32, against NumPy
     """

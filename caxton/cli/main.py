@@ -50,7 +50,11 @@ COMMANDS = {
 
 @click.group(cls=Group, lazy=COMMANDS, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.option("--config", metavar="FILE", help="Configuration file (YAML or TOML).")
-@click.option("--profile", metavar="NAME", help="Configuration profile, such as dev or prod.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    help="Profile: throughput, latency, constrained, or of a file.",
+)
 @click.option("--env", "environment", metavar="NAME", help="Environment: a profile by another name.")
 @click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Override one configuration key; repeatable.")
 @click.option("--server", metavar="URL", envvar="CAXTON_SERVER", help="The server to talk to. [env: CAXTON_SERVER]")

@@ -52,6 +52,8 @@ __all__ = [
 DEFAULT_PATH = Path("/etc/caxton/config.yaml")
 PROFILE_NAMES = {"development": "dev", "production": "prod"}  # --env's long names
 SUFFIXES = (".yaml", ".yml", ".toml", ".json")
+SHIPPED = Path(__file__).parent / "profiles"  # profiles that come with this package
+SHIPPED_MARK = "profile:"  # `extends: profile:latency`
 
 # variables that are ours and no keys
 OTHER_VARIABLES = frozenset(
@@ -400,7 +402,7 @@ def flag_value(text: str) -> object:
 
 
 def _files(path: str | None, profile: str | None, environ: Mapping[str, str], *, required: bool) -> list[Path]:
-    """The file, then its profile `<file>-<profile>.yaml` beside it."""
+    """The file, then its profile: `<file>-<profile>.yaml` beside it, else one of ours."""
     named = path or environ.get("CAXTON_CONFIG_PATH")
     base = Path(named) if named else DEFAULT_PATH
     files = [base] if named or base.is_file() else []
@@ -416,11 +418,19 @@ def _files(path: str | None, profile: str | None, environ: Mapping[str, str], *,
         found = next((file for file in wanted if file.is_file()), None)
         if found is not None:
             files.append(found)
+        elif profile in shipped():
+            files.append(SHIPPED / f"{profile}.yaml")
         elif required:
             raise InvalidConfig(
-                f"there is no file for the profile {profile!r}", hint=f"write {wanted[0]}, or leave --profile out"
+                f"there is no file for the profile {profile!r}",
+                hint=f"write {wanted[0]}, or take one that is always there: {', '.join(shipped())}",
             )
     return files
+
+
+def shipped() -> list[str]:
+    """The names of the profiles that need no file of the operator's."""
+    return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
 def _load(file: Path, seen: tuple[Path, ...] = (), by: str = "") -> list[Layer]:
@@ -448,5 +458,11 @@ def _load(file: Path, seen: tuple[Path, ...] = (), by: str = "") -> list[Layer]:
     if not all(isinstance(name, str) for name in names):
         raise InvalidConfig(f"{where}: extends names a file, or a list of files")
     for name in names:
-        layers += _load(file.parent / name, (*seen, whole), where)
+        if name.startswith(SHIPPED_MARK):
+            profile = name.removeprefix(SHIPPED_MARK)
+            if profile not in shipped():
+                raise InvalidConfig(f"{where}: there is no profile {profile!r}; there are {', '.join(shipped())}")
+            layers += _load(SHIPPED / f"{profile}.yaml", (*seen, whole), where)
+        else:
+            layers += _load(file.parent / name, (*seen, whole), where)
     return [*layers, Layer(shown, tree, places, str(whole))]

@@ -116,6 +116,25 @@ def test_a_profile_is_laid_over_the_file_and_extends_another(tmp_path: Path) -> 
         assert config.sources == (path, str(tmp_path / "base.yaml"), profile)
 
 
+def test_profiles_that_come_with_the_package(tmp_path: Path) -> None:
+    assert sources.shipped() == ["constrained", "latency", "throughput"]
+    for name in sources.shipped():
+        found = sources.load(profile=name, environ=HOME)
+        assert (found.config.unserved, sources.inactive_keys(sources.merged(found.layers))) == ((), [])
+    throughput = load_config(profile="throughput", environ=HOME)
+    assert (throughput.runtime.max_agents, throughput.messaging.enable_persistence) == (5000, False)
+    assert load_config(environ={**HOME, "CAXTON_ENV": "latency"}).messaging.queue_size == 1000
+    path = write(tmp_path / "config.yaml", "messaging: {queue_size: 70, retry_attempts: 7}")
+    config = load_config(path, profile="latency", environ=HOME)
+    assert (config.messaging.queue_size, config.messaging.retry_attempts) == (1000, 1), "a profile is above the file"
+    write(tmp_path / "config-latency.yaml", "extends: profile:latency\nmessaging: {queue_size: 30}")
+    config = load_config(path, profile="latency", environ=HOME)
+    assert (config.messaging.queue_size, config.messaging.retry_attempts) == (30, 1), "the operator's own is above ours"
+    path = write(tmp_path / "config.yaml", "extends: profile:speed")
+    with pytest.raises(InvalidConfig, match=r"config.yaml:1: there is no profile 'speed'; there are constrained, lat"):
+        load_config(path, environ=HOME)
+
+
 def test_a_profile_that_is_not_there_is_a_mistake_only_when_asked_for_by_flag(tmp_path: Path) -> None:
     path = write(tmp_path / "config.yaml", "")
     assert load_config(path, environ={**HOME, "CAXTON_ENV": "staging"}).server.port == 8080

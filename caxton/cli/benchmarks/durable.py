@@ -58,9 +58,9 @@ async def _measure(folder: Path) -> Result:
             wat2wasm(SINK), parse_agent_config({"name": "sink"}, defaults=node.limits.agent_defaults)
         )
         for _ in range(ROUNDS):
-            durable.append(await _accepted(node))
+            durable.append(await accepted(node))
             bare.append(await trio.to_thread.run_sync(_inserted, folder / "bare.db"))
-        latencies = await _paced(node)
+        latencies = await paced(node)
     durable_rate, bare_rate = statistics.median(durable), statistics.median(bare)
     kept = await _hop(folder / "hop", durable=True)
     plain = await _hop(folder / "plain", durable=False)
@@ -88,7 +88,7 @@ def _config(folder: Path, *more: str) -> Config:
     return load_config(sets=[f"resources.disk.data_dir={folder}", *more], environ={})
 
 
-async def _accepted(node: Node) -> float:
+async def accepted(node: Node) -> float:
     """Messages per second that were acknowledged after the fsync."""
     done = 0
     until = time.perf_counter() + SECONDS
@@ -124,7 +124,7 @@ def _inserted(path: Path) -> float:
     return rate
 
 
-async def _paced(node: Node) -> list[float]:
+async def paced(node: Node) -> list[float]:
     """Milliseconds to the acknowledgement of single messages, OFFERED of which come each second."""
     times: list[float] = []
 
