@@ -84,9 +84,10 @@ def find_project(folder: Path) -> Project:
 
 def _project(folder: Path) -> Project | None:
     from caxton.core.config import read_table
+    from caxton.secrets import fetch
 
     config, language = folder / CONFIG, detect(folder)
     if language is None or not config.is_file():
         return None
-    table = read_table(config, os.environ)
+    table = read_table(config, os.environ, fetch)
     return Project(folder.resolve(), language, {**table, "name": table.get("name") or folder.resolve().name})
