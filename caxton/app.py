@@ -16,6 +16,7 @@ from caxton.core.config import load
 from caxton.core.errors import InvalidConfig
 from caxton.node import open_node
 from caxton.secrets import fetch
+from caxton.telemetry import logs
 
 
 @asynccontextmanager
@@ -27,6 +28,7 @@ async def open_configured_node() -> AsyncIterator[Node]:
             "server.tls.enabled: this server's connections are another program's business, it has to do the TLS",
             hint="`hypercorn --certfile … --keyfile …` with the key off, or `caxton serve`",
         )
+    logs.start(loaded.config.observability.logging)
     async with open_node(loaded, read) as node:
         yield node
 

@@ -64,8 +64,10 @@ def run(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
     from caxton.core.errors import CaxtonError
     from caxton.telemetry import logs
 
-    config = loaded.config.observability.logging
-    logs.configure(config.level, config.format)
+    try:
+        logs.start(loaded.config.observability.logging)
+    except CaxtonError as wrong:
+        raise Failure("The server cannot run: invalid config", why=wrong.message, fix=wrong.hint) from None
     try:
         trio.run(_serve, loaded, reload)
     except BaseExceptionGroup as group:
@@ -135,6 +137,7 @@ async def _watch_hangups(nodes: list[Any], stop: Any, tls: "ssl.SSLContext | Non
 
     from caxton.api.tls import reload as reload_tls
     from caxton.core.errors import CaxtonError
+    from caxton.telemetry import logs
 
     had_terminal = _has_terminal()
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
@@ -145,10 +148,12 @@ async def _watch_hangups(nodes: list[Any], stop: Any, tls: "ssl.SSLContext | Non
                 continue
             try:
                 for node in nodes:
+                    if logs.output is not None:
+                        logs.output.reopen()
                     if tls is not None:
                         reload_tls(tls, node.config.server.tls)
                     await node.settings.reload(who="SIGHUP")
-            except CaxtonError as error:
+            except (CaxtonError, OSError) as error:
                 # the server goes on as it was; whoever sent the signal reads the log
                 logging.getLogger(__name__).error("nothing was changed: %s", error)  # noqa: TRY400
 
@@ -217,6 +222,10 @@ def _try_out(config: "Config") -> None:
             server_context(config.server.tls)
         except InvalidConfig as error:
             raise Failure(what, why=error.message, fix=error.hint) from None
+    log = Path(config.observability.logging.file_path)
+    if config.observability.logging.output == "file" and not os.access(log if log.exists() else log.parent, os.W_OK):
+        fix = "make its folder, for the user that the server runs as, or choose another file"
+        raise Failure(what, why=f"observability.logging.file_path: {log} cannot be written to", fix=fix)
     folder = Path(config.data_dir)
     if holder := _holder(folder):
         raise Failure(what, why=f"process {holder.pid} serves the data folder {folder}", fix="`caxton server stop`")

@@ -23,12 +23,12 @@ import msgspec
 from caxton.core.config_keys import (
     Config,
     Keys,
-    LoggingConfig,
     MessagingConfig,
     RuntimeConfig,
     ServerConfig,
     check,
 )
+from caxton.core.config_logging import LoggingConfig
 from caxton.core.config_substitute import is_inactive, substitute
 from caxton.core.config_text import Place, Tree, decode, decode_placed
 from caxton.core.config_tree import elsewhere, leaf_at, leaves, set_keys, values

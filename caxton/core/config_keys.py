@@ -1,8 +1,9 @@
 """The keys of the server's configuration: which there are, their bounds, their defaults, and what each means.
 
 Rule 1: keys, units and defaults are those of the configuration guide. Some differ: the server listens on 127.0.0.1
-        until told otherwise, an agent may have a whole core (1000m), what is not built is off, and the processors
-        may be promised without bound (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
+        until told otherwise, an agent may have a whole core (1000m), what is not built is off, the log goes to
+        standard error, clients need no certificate, and the processors may be promised without bound
+        (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
 Rule 2: a key is one line here: `name: Annotated[Type, Key("what it means")] = default`. The documents and the schema
         are made from it (`docs/make_configuration.py`). Parts that are not built yet are in `core/config_later.py`.
 Rule 3: a key without effect says so (`inactive`), and what has the effect instead; `Config.unserved` names those that
@@ -33,6 +34,7 @@ from caxton.core.config_later import (
     TokenConfig,
     TracingConfig,
 )
+from caxton.core.config_logging import LoggingConfig, check_logging
 from caxton.core.config_tls import TlsConfig
 from caxton.core.config_web import CorsConfig, RateLimitConfig, check_web
 from caxton.core.config_webhooks import check_webhooks
@@ -56,7 +58,6 @@ from caxton.core.settings import (
 PAGE = 65536  # of WebAssembly memory
 DATA_DIR = "everything is in resources.disk.data_dir"
 NO_LOGIN = "there is no authentication yet: let a proxy in front of the server do it"
-TO_STDERR = "the log goes to standard error: let the service manager keep and rotate it"
 
 Stack = Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})]
 Fiber = Annotated[int, Meta(ge=64 << 10, le=256 << 20, extra={"unit": "bytes"})]
@@ -286,19 +287,6 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
     disk: DiskConfig = DiskConfig()
 
 
-class LoggingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    level: Annotated[
-        Literal["trace", "debug", "info", "warn", "error"],
-        Key("the least that is logged", env="CAXTON_LOG_LEVEL RUST_LOG", dynamic=YES),
-    ] = "info"
-    format: Annotated[Literal["json", "pretty", "compact"], Key("of a line of the log", dynamic=YES)] = "json"
-    output: Annotated[Literal["stdout", "stderr", "file"], Key("where the log goes", inactive=TO_STDERR)] = "stdout"
-    file_path: Annotated[str, Key("the log's file", inactive=TO_STDERR)] = "/var/log/caxton/caxton.log"
-    max_file_size: Annotated[Bytes, Key("of it, before another is begun", inactive=TO_STDERR)] = 100 << 20
-    max_backups: Annotated[Count, Key("files before it that are kept", inactive=TO_STDERR)] = 10
-    max_age: Annotated[Seconds, Key("how long they are kept", inactive=TO_STDERR)] = 30 * 86_400.0
-
-
 class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     logging: LoggingConfig = LoggingConfig()
     metrics: Annotated[
@@ -424,6 +412,7 @@ def check(problems: list[str], config: Config) -> None:
             problems.append(f"server.{key}: {port} is taken by server.{ports[port]}")
         ports[port] = key
     check_fipa(problems, config.integrations.fipa)
+    check_logging(problems, config.observability.logging)
     check_webhooks(problems, config.integrations.webhooks)
     check_web(problems, config.security.cors, config.security.rate_limiting)
     if not server.host:

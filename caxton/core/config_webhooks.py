@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from caxton.core.config_web import check_networks
+from caxton.core.secrets import MASK
 from caxton.core.settings import Key, Positive
 from caxton.core.webhooks import EVENTS, wants
 
@@ -56,7 +57,7 @@ def check_webhooks(problems: list[str], webhooks: WebhooksConfig) -> None:
         key = f"integrations.webhooks.endpoints[{index}]"
         if wrong := _wrong_url(endpoint.url):
             problems.append(f"{key}.url: {wrong}; write https://host/path")
-        if 0 < len(endpoint.secret) < LEAST_SECRET and "${" not in endpoint.secret:
+        if endpoint.secret not in ("", MASK) and len(endpoint.secret) < LEAST_SECRET:
             problems.append(f"{key}.secret: {len(endpoint.secret)} characters are too few; the least is {LEAST_SECRET}")
         for place, pattern in enumerate(endpoint.events):
             if not any(wants((pattern,), event) for event in EVENTS):

@@ -16,12 +16,20 @@ from caxton.core.config_keys import MessagingConfig
 from caxton.core.errors import StoreError
 from caxton.node.dead_letters import DeadLetters
 from caxton.store import Store
+from caxton.telemetry import logs
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 30.0  # seconds
 MUCH = 64 << 20  # bytes of segments, or an eighth of what may be kept
 PAUSE = 1.0  # seconds between two rounds, however much is written
+
+
+async def tidy_log_files() -> None:
+    """The log's files before this one: compressed, and deleted in time; for as long as the node is open."""
+    while (file := logs.output) is not None:
+        await trio.to_thread.run_sync(file.tidy, time.time())
+        await trio.sleep(INTERVAL)
 
 
 class Housekeeping:

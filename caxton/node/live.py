@@ -20,7 +20,7 @@ Part = Callable[["Node", Config], None]
 
 
 def change_logging(node: "Node", config: Config) -> None:
-    logs.configure(config.observability.logging.level, config.observability.logging.format)
+    logs.change(config.observability.logging)
 
 
 def change_edge(node: "Node", config: Config) -> None:
@@ -73,7 +73,12 @@ def change_secrets(node: "Node", config: Config) -> None:
 # a key belongs to every part that names it, or a table that it is in
 PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.level": (change_logging,),
+    "observability.logging.levels": (change_logging,),
     "observability.logging.format": (change_logging,),
+    "observability.logging.max_file_size": (change_logging,),
+    "observability.logging.max_backups": (change_logging,),
+    "observability.logging.max_age": (change_logging,),
+    "observability.logging.compress": (change_logging,),
     "runtime.max_agents": (change_agents,),
     "runtime.enable_hot_reload": (change_agents,),
     "resources.cpu.reserve_system": (change_admission,),

@@ -47,7 +47,7 @@ from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
-from caxton.node.housekeeping import Housekeeping
+from caxton.node.housekeeping import Housekeeping, tidy_log_files
 from caxton.node.live import apply_change, ceilings, compile_limits, edge_limits
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
@@ -157,6 +157,7 @@ async def open_node(
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)
+                    tasks.start_soon(tidy_log_files)
                     tasks.start_soon(node.conversations.run)
                     tasks.start_soon(node.housekeeping.watch_disk)
                     tasks.start_soon(Expiry(scheduler, store, bus).run)

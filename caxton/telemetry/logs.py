@@ -1,22 +1,26 @@
-"""The server's own log: stdlib logging, one record per line on stderr, as JSON or for people.
+"""The server's own log: stdlib logging, one record per line on stderr, stdout or in a file, as JSON or for people.
 
 Rule 1: code logs with `logging.getLogger(__name__)` and puts values into `extra=`, not into the sentence.
 Rule 2: `configure()` is the only place that touches handlers; calling it again replaces what it did before.
-Rule 3: logging never raises and never blocks on anything but stderr. What agents write is not logged here; it goes by
-        the record stream (`bus`).
+Rule 3: logging never raises and never blocks on anything but its output. What agents write is not logged here; it goes
+        by the record stream (`bus`).
 """
 
 import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Literal, TextIO
 
 import msgspec
 
-Level = Literal["trace", "debug", "info", "warn", "error"]
+from caxton.core.config_logging import Level, LoggingConfig
+from caxton.core.errors import InvalidConfig
+from caxton.telemetry.log_files import LogFile
+
 Format = Literal["json", "pretty", "compact"]
 
 TRACE = 5
@@ -41,8 +45,43 @@ _hidden: set[str] = set()
 _hiding: re.Pattern[str] | None = None
 
 
-def configure(level: Level = "info", format: Format = "json", *, stream: TextIO | None = None) -> None:
-    """Log *level* and above of everything in this process to stderr."""
+output: "LogFile | None" = None  # instead of a standard stream
+_levels: set[str] = set()  # loggers that have one of their own
+
+
+def start(config: LoggingConfig) -> None:
+    """Log as the configuration says, to where it says; a server does this once. Raises InvalidConfig."""
+    global output  # of the process, as logging itself is
+    if output is not None:
+        output.close()
+        output = None
+    if config.output == "file":
+        try:
+            output = LogFile(Path(config.file_path), config)
+        except OSError as error:
+            raise InvalidConfig(
+                f"observability.logging.file_path: {config.file_path} cannot be written to: {error.strerror}",
+                hint="make its folder, for the user that the server runs as, or choose another file",
+            ) from None
+    change(config)
+
+
+def change(config: LoggingConfig) -> None:
+    """What may change while a server runs: everything but where the log goes."""
+    if output is not None:
+        output.limits = config
+    standard = sys.stdout if config.output == "stdout" else sys.stderr
+    configure(config.level, config.format, stream=output or standard, levels=config.levels)
+
+
+def configure(
+    level: Level = "info",
+    format: Format = "json",
+    *,
+    stream: "TextIO | LogFile | None" = None,
+    levels: Mapping[str, Level] | None = None,
+) -> None:
+    """Log *level* and above of everything in this process, of some parts by a level of their own."""
     logging.addLevelName(TRACE, "TRACE")
     stream = stream or sys.stderr
     handler = _Handler(stream)
@@ -54,6 +93,12 @@ def configure(level: Level = "info", format: Format = "json", *, stream: TextIO 
     root.setLevel(LEVELS[level])
     # a server's access log is a debugging aid; the record stream says what matters
     logging.getLogger("hypercorn.access").setLevel(logging.WARNING)
+    for name in _levels:
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    _levels.clear()
+    for name, own in (levels or {}).items():
+        logging.getLogger(name).setLevel(LEVELS[own])
+        _levels.add(name)
 
 
 def hide(secrets: Iterable[str]) -> None:
@@ -70,7 +115,7 @@ def hide(secrets: Iterable[str]) -> None:
         _hiding = re.compile("|".join(re.escape(one) for one in sorted(_hidden, key=len, reverse=True)))
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.StreamHandler["TextIO | LogFile"]):
     """Ours, so that configure() can find and replace it, and leaves pytest's alone."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -194,3 +194,20 @@ def test_a_configuration_that_does_not_hold_is_said(tmp_path: Path) -> None:
     text = Box(tmp_path).run("--set", "security.authentication.enabled=true", "serve", code=1)
     assert "security.authentication.enabled" in text
     assert "Traceback" not in text
+
+
+def test_the_log_goes_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "caxton.log"
+    config = tmp_path / "config.yaml"
+    logging = {"output": "file", "file_path": str(file)}
+    config.write_text(json.dumps({"observability": {"logging": logging}, "experimental": {"enable_gpu_support": True}}))
+    with open_box(tmp_path / "data", CAXTON_CONFIG_PATH=str(config)) as box:
+        (line,) = [line for line in file.read_text().splitlines() if "not active" in line]
+        assert json.loads(line)["level"] == "warn"
+        box.run("config", "set", "observability.logging.max_file_size=1")
+        box.run("config", "set", 'observability.logging.levels={"caxton.node": "debug"}')
+        assert any(path.name.startswith("caxton.log.2") for path in tmp_path.iterdir())
+    flag = f"observability.logging.file_path={tmp_path}/none/c.log"
+    box.environment |= {"CAXTON_CONFIG_PATH": str(config), "CAXTON_PORT": "0"}
+    assert "cannot be written to" in box.run("--set", flag, "serve", code=1)
+    assert "cannot be written to" in box.run("--set", flag, "server", "start", "--dry-run", code=1)

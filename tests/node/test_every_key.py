@@ -88,6 +88,7 @@ SEEN: dict[str, tuple[str, Probe, Any]] = {
 # key: file::test, which names the key or watches what it does
 HTTP = "api/test_mtp.py"
 GATE = "api/test_gate.py"
+LOGS = "telemetry/test_log_files.py"
 HOOKS = "node/test_webhooks.py"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
@@ -146,6 +147,13 @@ TESTED: dict[str, str] = {
     "security.secrets.refresh_interval": "node/test_settings.py::test_a_secret_that_changes_is_read_again",
     "coordination.local_state.type": "core/test_config.py::test_what_can_only_be_what_it_is",
     "coordination.local_state.journal_mode": "core/test_config.py::test_what_can_only_be_what_it_is",
+    "observability.logging.levels": f"{LOGS}::test_parts_have_levels_of_their_own_until_they_do_not",
+    "observability.logging.output": f"{LOGS}::test_or_to_a_standard_stream",
+    "observability.logging.file_path": f"{LOGS}::test_the_log_goes_to_the_file",
+    "observability.logging.max_file_size": f"{LOGS}::test_a_full_file_makes_way_and_nothing_is_lost",
+    "observability.logging.max_backups": f"{LOGS}::test_so_many_are_kept",
+    "observability.logging.max_age": f"{LOGS}::test_old_ones_go_and_the_others_are_compressed",
+    "observability.logging.compress": f"{LOGS}::test_old_ones_go_and_the_others_are_compressed",
     "observability.logging.level": "node/test_settings.py::test_the_least_that_is_logged",
     "observability.logging.format": "node/test_settings.py::test_the_last_who_spoke_is_heard",
     "resources.cpu.reserve_system": "node/test_admission.py::test_agents_are_refused_and_admitted_again",

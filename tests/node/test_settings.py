@@ -34,7 +34,7 @@ WHO = "a test"
 @pytest.fixture(autouse=True)
 def keep_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """A level that changes is for this process, which has other tests to run."""
-    monkeypatch.setattr(logs, "configure", lambda *given: None)
+    monkeypatch.setattr(logs, "configure", lambda *given, **named: None)
 
 
 async def change(node: Node, **changes: object) -> None:
@@ -182,7 +182,7 @@ async def test_patience_with_those_outside(tmp_path: Path) -> None:
 
 async def test_the_least_that_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, ...]] = []
-    monkeypatch.setattr(logs, "configure", lambda *given: told.append(given))
+    monkeypatch.setattr(logs, "configure", lambda *given, **named: told.append(given))
     async with open_a_node(tmp_path) as node:
         await change(node, observability__logging__level="debug")
         await change(node, messaging__retry_delay="2s")
