@@ -20,6 +20,7 @@ BENCHMARKS = {
     "durable": "messages acknowledged after the fsync, against bare inserts into SQLite; restart; a long queue",
     "profiles": "what each profile of the configuration gains, against a server that is told nothing",
     "websocket": "messages over one agent stream in batch frames",
+    "languages": "an echo agent in each language: size, cold and warm start, memory, messages per second",
     "vectors": "the best of 100,000 and of 512 rows of float32, against NumPy",
 }
 
@@ -39,13 +40,16 @@ def benchmark(name: str, as_json: bool) -> None:
     durable       messages acknowledged after the fsync, against bare inserts into SQLite
     profiles      what each profile of the configuration gains
     websocket     messages over one agent stream in batch frames
+    languages     an echo agent in each language that can be built here
     vectors       the best of 100,000 and of 512 rows of float32, against NumPy
     """
     result = {"benchmark": name, **importlib.import_module(f"caxton.cli.benchmarks.{name.replace('-', '_')}").measure()}
     if as_json:
         click.echo(json.dumps(result))
         return
-    for group in ("figures", "baseline", "ratios"):
+    for group in ("figures", "baseline", "ratios", "absent"):
+        if not result.get(group):
+            continue
         click.echo(f"{group}:")
         for key, value in result[group].items():
             click.echo(f"  {key:<34} {_shown(value)}")
@@ -55,6 +59,8 @@ def benchmark(name: str, as_json: bool) -> None:
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    if isinstance(value, str):
+        return value
     if isinstance(value, list):
         return " ".join(_shown(item) for item in value)
     return f"{value:,.3f}" if isinstance(value, float) and abs(value) < 100 else f"{value:,.0f}"

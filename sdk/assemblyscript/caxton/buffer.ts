@@ -22,7 +22,14 @@ export class Buffer {
 
   raw(at: usize, length: i32): void {
     this.room(length);
-    memory.copy(this.at + this.length, at, length);
+    let to = this.at + this.length, left = length;
+    if (left <= 128) {
+      // calling memory.copy costs more than this
+      for (; left >= 8; left -= 8, to += 8, at += 8) store<u64>(to, load<u64>(at));
+      for (; left; left--, to++, at++) store<u8>(to, load<u8>(at));
+    } else {
+      memory.copy(to, at, left);
+    }
     this.length += length;
   }
 

@@ -44,7 +44,7 @@ export class Context {
   broadcast<T>(audience: Audience, performative: string, content: T): i32 {
     const filter = new Buffer();
     audience.write(filter);
-    const text = new Draft(performative).field("content", content).finish();
+    const text = Draft.begin(performative).field("content", content).finish();
     return host.broadcast_message(filter.at, filter.length, text.at, text.length);
   }
 

@@ -1,22 +1,24 @@
 // A message in the making.
 import { Buffer } from "./buffer";
 
-const spare: Buffer[] = []; // of drafts that were sent
+const spare: Draft[] = []; // that were sent
 
 export class Draft {
-  readonly out: Buffer;
+  readonly out: Buffer = new Buffer();
 
-  constructor(performative: string) {
-    this.out = spare.length ? spare.pop() : new Buffer();
-    this.out.length = 0;
-    this.out.ascii('{"performative":"');
-    this.out.ascii(performative);
-    this.out.byte(0x22);
+  // What the SDK begins a message with; a draft that was sent serves again.
+  static begin(performative: string): Draft {
+    const draft = spare.length ? spare.pop() : new Draft();
+    draft.out.length = 0;
+    draft.out.ascii('{"performative":"');
+    draft.out.ascii(performative);
+    draft.out.byte(0x22);
+    return draft;
   }
 
   // The first message of a conversation. *receiver* is a name, `capability:NAME`, `topic:NAME` or `broadcast://GROUP`.
   static to<T>(receiver: string, performative: string, content: T): Draft {
-    return new Draft(performative).field("receiver", receiver).field("content", content);
+    return Draft.begin(performative).field("receiver", receiver).field("content", content);
   }
 
   // What stands in a message twice is refused by the host, so a field is given once.
@@ -32,10 +34,10 @@ export class Draft {
   protocol(name: string): Draft { return this.field("protocol", name); }
   replyWith(mark: string): Draft { return this.field("reply_with", mark); }
 
-  // for the context: the draft is at its end, and its buffer serves the next one
+  // for the context: the draft is at its end
   finish(): Buffer {
     this.out.byte(0x7d);
-    spare.push(this.out);
+    spare.push(this);
     return this.out;
   }
 }

@@ -5,6 +5,7 @@ import { Buffer } from "./buffer";
 import { Message } from "./message";
 
 let inbox: usize = 0;
+const message = new Message(); // one lives at a time, and a turn shall not leave garbage behind
 
 // The host keeps the buffer and asks again only for a larger one.
 export function caxton_alloc(length: usize): usize {
@@ -36,7 +37,7 @@ export function agent_shutdown(): i32 {
 }
 
 export function handle_message(at: usize, length: usize): i32 {
-  agent().handle(new Message(at, <i32>length), context);
+  agent().handle(message.read(at, <i32>length), context);
   return outcome();
 }
 
