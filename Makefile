@@ -42,7 +42,7 @@ SDK := build/sdk
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize fuzz docs examples sdk-test clean
+.PHONY: help build demo test check quick lint types layers bench bench-compare peers torture-quick torture sanitize fuzz docs examples sdk-test polyglot-demo clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -98,6 +98,9 @@ docs: build ## check that every link and anchor in the documents leads somewhere
 
 sdk-test: sdk-toolchains ## install the SDKs' toolchains into build/sdk (PyPI, npm, Debian) and run each language's acceptance tests
 	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/pytest -rs tests/sdk $(PYTEST_ARGS)
+
+polyglot-demo: sdk-toolchains ## for each language: create an agent, build it, test it, deploy it, ask it
+	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/python -m examples.polyglot
 
 examples: build ## build the example agents' .wasm from their sources
 	@$(BIN)/python examples/build.py
