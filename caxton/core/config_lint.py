@@ -55,11 +55,13 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
     config = loaded.config
     for key in config.unmet_protections:
         yield key, "this version does not have it, and the server refuses to start; let a proxy do it"
-    if not is_local(config.server.host):
+    tls = config.server.tls
+    if not is_local(config.server.host) and not (tls.enabled and tls.ca_path):
         yield (
             "server.host",
             f"{config.server.host} can be reached from other machines, and whoever reaches it may deploy agents and "
-            "read messages; write 127.0.0.1 and let a proxy in front of it ask who is there",
+            "read messages; write 127.0.0.1 and let a proxy in front of it ask who is there, or ask for client "
+            "certificates: server.tls.ca_path",
         )
     if config.security.cors.enabled and "*" in config.security.cors.allowed_origins:
         yield "security.cors.allowed_origins", "* lets every web site use the API; name the sites"

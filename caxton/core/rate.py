@@ -36,6 +36,7 @@ class Buckets:
         return wait
 
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -46,21 +47,31 @@ def networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 def client_of(peer: str, forwarded: str, trusted: tuple[str, ...]) -> str:
     """Whose request it is: the last address on its way that is no proxy of ours; of IPv6 its network of 64 bits."""
-    way = [part.strip() for part in forwarded.split(",")] if forwarded and trusted else []
+    if not (forwarded and trusted):
+        return _client_at(peer)
+    way = [part.strip() for part in forwarded.split(",")]
     address = _address(peer)
     while way and address is not None and any(address in network for network in networks(trusted)):
         found = _address(way.pop())
         if found is None:  # somebody wrote nonsense: the last who is known is meant
             break
         address = found
-    if address is None:
-        return peer
+    return peer if address is None else _shown(address)
+
+
+@lru_cache(maxsize=4096)  # of peers alone: what stands in a header may be long, and is anybody's
+def _client_at(peer: str) -> str:
+    address = _address(peer)
+    return peer if address is None else _shown(address)
+
+
+def _shown(address: Address) -> str:
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, IPV6_PREFIX), strict=False))
     return str(address)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _address(text: str) -> Address | None:
     try:
         address = ipaddress.ip_address(text.partition("%")[0].strip("[]"))
     except ValueError:

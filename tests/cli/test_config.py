@@ -240,6 +240,13 @@ def test_lint_names_inactive_keys_and_why() -> None:
     assert "server.host: 0.0.0.0 can be reached from other machines" in only
 
 
+def test_client_certificates_let_in_only_some() -> None:
+    write("server: {host: 0.0.0.0, tls: {enabled: true}}\n")
+    assert "server.host" in said("--config", "config.yaml", "config", "lint", "--security")
+    write("server: {host: 0.0.0.0, tls: {enabled: true, ca_path: ca.pem}}\n")
+    assert "server.host" not in said("--config", "config.yaml", "config", "lint", "--security")
+
+
 def test_lint_finds_what_may_be_regretted() -> None:
     write(
         "server: {host: 0.0.0.0}\n"
