@@ -48,7 +48,11 @@ class RateLimitConfig(msgspec.Struct, frozen=True, kw_only=True):
     burst_size: Annotated[Positive, Key("that it may make at once", dynamic=YES)] = 200
     routes: RoutesConfig = RoutesConfig()
     max_clients: Annotated[
-        Positive, Key("that are remembered; those who were silent longest are forgotten, and begin anew", dynamic=YES)
+        Positive,
+        Key(
+            "that are remembered, for each kind by itself; who was silent longest is forgotten, and begins anew",
+            dynamic=YES,
+        ),
     ] = 10_000
     trusted_proxies: Annotated[
         Texts, Key("networks whose `X-Forwarded-For` says who the client is; of others it is ignored", dynamic=YES)
