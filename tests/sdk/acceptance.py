@@ -37,7 +37,8 @@ def scenarios() -> list[Scenario]:
 
 
 def accept(wasm: bytes, folder: Path) -> None:
-    with serve(folder) as server:
+    # Go and the interpreters bring megabytes, and the machine may be busy
+    with serve(folder, "--set", "runtime.compile_timeout=120s") as server:
         server.http.timeout = 300  # an interpreter compiles for ten seconds, on a busy machine for longer
         server.deploy("agent", wasm)
         server.deploy("partner", wasm, capabilities=[])
