@@ -58,7 +58,7 @@ typedef struct {
 
 static host_t hosts[] = {
     {"send_message"}, {"broadcast_message"}, {"subscribe_messages"}, {"console_log"}, {"console_error"}, {"current_timestamp"}, {"random_u32"},
-    {"sleep_micros"}, {"set_timer"}, {"cancel_timer"}, {"store_data"}, {"load_data"}, {"delete_data"}, {"mcp_call"}, {"memory_search"}, {"last_error"},
+    {"sleep_micros"}, {"set_timer"}, {"cancel_timer"}, {"store_data"}, {"load_data"}, {"delete_data"}, {"mcp_call"}, {"memory_search"}, {"last_error"}, {"set_error"},
     {"args_get"}, {"args_sizes_get"}, {"environ_get"}, {"environ_sizes_get"}, {"clock_res_get"}, {"clock_time_get"}, {"random_get"}, {"fd_write"},
     {"fd_read"}, {"fd_close"}, {"fd_seek"}, {"fd_fdstat_get"}, {"fd_fdstat_set_flags"}, {"fd_prestat_get"}, {"fd_prestat_dir_name"}, {"proc_exit"},
     {"sched_yield"}, {"poll_oneoff"},

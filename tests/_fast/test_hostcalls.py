@@ -1,17 +1,25 @@
 """Host functions of ABI 1: what they do, and what they answer to guests that lie."""
 
 import random
+import re
 import time
+from pathlib import Path
 
 import pytest
 
 from caxton._fast import scheduler as native
 from caxton.core.wasm_abi import CAXTON
-from tests._fast.probe import EDGE, Probe, poke, probe, step
+from tests._fast.probe import CALLS, EDGE, Probe, poke, probe, step
 from tests._fast.scheduling import open_stage, unharmed
 
 POINTER, NOT_FOUND, ARGUMENT, QUOTA, UNAVAILABLE = -100, -101, -102, -103, -104
 HERE, OUT = 0x100, 0x30000  # where the tests put what a call reads, and where it writes
+
+
+def test_the_plain_guest_of_the_thread_check_has_the_same_functions_in_the_same_order() -> None:
+    source = Path(__file__).with_name("plain_guest.c").read_text()
+    table = source.partition("hosts[] = {")[2].partition("};")[0]
+    assert re.findall(r'\{"(\w+)"\}', table) == [name for _, name in CALLS]
 
 
 def store(key: bytes, value: bytes) -> str:
