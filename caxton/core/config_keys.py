@@ -196,13 +196,15 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
 class DirectoryConfig(msgspec.Struct, frozen=True, kw_only=True):
     lease: Annotated[
         Annotated[float, Meta(ge=1.0, le=86_400.0, extra={"unit": "duration"})],
-        Key("an agent that crashed, or a program that left, is listed this much longer at most"),
+        Key("an agent that crashed, or a program that left, is listed this much longer at most", dynamic=YES),
     ] = 60.0
     max_lease: Annotated[
-        Annotated[float, Meta(ge=1.0, extra={"unit": "duration"})], Key("an agent may ask for a lease as long as this")
+        Annotated[float, Meta(ge=1.0, extra={"unit": "duration"})],
+        Key("an agent may ask for a lease as long as this", dynamic=YES),
     ] = 30 * 86_400.0
     max_results: Annotated[
-        Annotated[int, Meta(ge=1, le=1000)], Key("of a search that does not say; it says that there are more")
+        Annotated[int, Meta(ge=1, le=1000)],
+        Key("of a search that does not say; it says that there are more", dynamic=YES),
     ] = 100
 
 

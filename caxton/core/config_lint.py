@@ -7,8 +7,10 @@ Rule 2: nothing here looks at the machine: who asks says what there is (`Machine
 import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from caxton.core.config import Layer, Loaded, inactive_keys, merged
+from caxton.core.config_keys import Config
 from caxton.core.config_tree import leaves, secret_members
 from caxton.core.limits import format_bytes, format_duration
 
@@ -55,14 +57,28 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
     config = loaded.config
     for key in config.unmet_protections:
         yield key, "this version does not have it, and the server refuses to start; let a proxy do it"
-    tls = config.server.tls
-    if not is_local(config.server.host) and not (tls.enabled and tls.ca_path):
-        yield (
-            "server.host",
-            f"{config.server.host} can be reached from other machines, and whoever reaches it may deploy agents and "
-            "read messages; write 127.0.0.1 and let a proxy in front of it ask who is there, or ask for client "
-            "certificates: server.tls.ca_path",
-        )
+    if not is_local(config.server.host):
+        if not (config.server.tls.enabled and config.server.tls.ca_path):
+            yield (
+                "server.host",
+                f"{config.server.host} can be reached from other machines, and whoever reaches it may deploy agents "
+                "and read messages; write 127.0.0.1 and let a proxy in front of it ask who is there, or ask for client "
+                "certificates: server.tls.ca_path",
+            )
+        if not config.server.tls.enabled:
+            yield "server.tls.enabled", "whoever is on the way can read and change what is sent; true speaks HTTPS"
+        if not config.security.rate_limiting.enabled:
+            yield "security.rate_limiting.enabled", "one client of other machines can keep the server busy alone"
+    for key, networks in _networks(config):
+        if wide := [network for network in networks if _is_wide(network)]:
+            yield key, f"{', '.join(wide)} is nearly everybody; name the networks that are meant"
+    for index, platform in enumerate(config.integrations.fipa.http_mtp.platforms):
+        far = platform.url.startswith("http://") and not is_local(urlsplit(platform.url).hostname or "")
+        if config.integrations.fipa.http_mtp.enabled and far:
+            yield (
+                f"integrations.fipa.http_mtp.platforms[{index}].url",
+                "http:// lets everybody on the way read and change the messages",
+            )
     if config.security.cors.enabled and "*" in config.security.cors.allowed_origins:
         yield "security.cors.allowed_origins", "* lets every web site use the API; name the sites"
     for index, endpoint in enumerate(config.integrations.webhooks.endpoints):
@@ -83,6 +99,29 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
                 yield key, f"a secret in {layer.name}; write ${{A_VARIABLE}} there, and keep the value out of the file"
         if layer.file in machine.writable_by_others:
             yield "", f"others on this machine may write to {layer.name}: `chmod go-w {layer.name}`"
+
+
+def _networks(config: Config) -> Iterator[tuple[str, Sequence[str]]]:
+    """The keys that say whom to trust, with what they say."""
+    mtp, webhooks, limits = (
+        config.integrations.fipa.http_mtp,
+        config.integrations.webhooks,
+        config.security.rate_limiting,
+    )
+    if mtp.enabled:
+        yield "integrations.fipa.http_mtp.accept_from", mtp.accept_from
+    if webhooks.enabled:
+        yield "integrations.webhooks.allowed_networks", webhooks.allowed_networks
+    if limits.enabled:
+        yield "security.rate_limiting.trusted_proxies", limits.trusted_proxies
+
+
+def _is_wide(network: str) -> bool:
+    try:
+        found = ipaddress.ip_network(network, strict=False)
+    except ValueError:  # a secret that nobody fetched
+        return False
+    return found.prefixlen < (8 if found.version == 4 else 16)
 
 
 def _plain_secrets(layer: Layer) -> Iterator[str]:
@@ -149,5 +188,28 @@ def _performance(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
             "runtime.default_agent_timeout",
             f"an agent in a loop keeps its mailbox waiting for {format_duration(runtime.default_agent_timeout)}",
         )
+    cpu = config.resources.cpu
+    fit = int(machine.cores * 1000 * (1 - cpu.reserve_system) * cpu.overcommit_ratio // runtime.max_cpu_per_agent)
+    if machine.cores and cpu.overcommit_ratio and fit < runtime.max_agents:
+        yield (
+            "resources.cpu.overcommit_ratio",
+            f"{machine.cores} cores admit {fit} agents that do not say their resources.cpu "
+            f"({runtime.max_cpu_per_agent}m each), and runtime.max_agents is {runtime.max_agents}",
+        )
+    if machine.memory and config.resources.memory.reserve_system > machine.memory // 2:
+        yield (
+            "resources.memory.reserve_system",
+            f"{format_bytes(config.resources.memory.reserve_system)} of the machine's {format_bytes(machine.memory)} "
+            "are kept free: few agents will be admitted",
+        )
+    if 0 < messaging.delivery_timeout < 1:
+        yield (
+            "messaging.delivery_timeout",
+            f"a program that takes longer than {format_duration(messaging.delivery_timeout)} gets its message again",
+        )
+    if config.deployment.health_checks.enabled and config.deployment.health_checks.interval < 1:
+        yield "deployment.health_checks.interval", "less than 1s keeps agents busy with saying how they are"
+    if 0 < config.security.secrets.refresh_interval < 10:
+        yield "security.secrets.refresh_interval", "services that keep secrets bound how often they are asked"
     if not messaging.enable_persistence:
         yield "messaging.enable_persistence", "false is fast, and a crash loses the messages that wait"

@@ -171,13 +171,18 @@ class DirectoryDesk:
         if self.facilitator.changes or self.facilitator.unsaved:
             self._work.unpark_all()
 
+    def change(self, limits: Limits) -> None:
+        """Other bounds, for what is asked and renewed from here on."""
+        self.facilitator.limits = limits
+        self._work.unpark_all()
+
     # -- what follows --
 
     async def run(self) -> None:
         """Renew, let leases end, and tell, for as long as the node is open."""
-        lease = self.facilitator.limits.lease
         renewed = 0.0
         while True:
+            lease = self.facilitator.limits.lease
             now = self.clock()
             if not renewed <= now < renewed + lease / RENEWALS:
                 renewed = now

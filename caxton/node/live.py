@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from caxton.core.config_keys import Config
 from caxton.core.config_tree import values
+from caxton.core.directory.facilitator import Limits as DirectoryLimits
 from caxton.core.views import EdgeLimits
 from caxton.runtime.modules import CompileLimits
 from caxton.runtime.replica import RuntimeLimits
@@ -66,6 +67,10 @@ def change_compiler(node: "Node", config: Config) -> None:
     node.modules.change_limits(compile_limits(config))
 
 
+def change_directory(node: "Node", config: Config) -> None:
+    node.directory.change(directory_limits(config))
+
+
 def change_secrets(node: "Node", config: Config) -> None:
     node.settings.change_interval()
 
@@ -110,6 +115,7 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "security.cors": (change_edge,),
     "security.rate_limiting": (change_edge,),
     "security.secrets.refresh_interval": (change_secrets,),
+    "directory": (change_directory,),
 }
 
 
@@ -156,4 +162,13 @@ def compile_limits(config: Config) -> CompileLimits:
     limits = config.runtime
     return CompileLimits(
         timeout=limits.compile_timeout, memory=limits.compile_memory, module_size=limits.max_module_size
+    )
+
+
+def directory_limits(config: Config) -> DirectoryLimits:
+    return DirectoryLimits(
+        lease=config.directory.lease,
+        max_lease=config.directory.max_lease,
+        results=config.directory.max_results,
+        answer_bytes=config.messaging.max_message_size // 2,
     )

@@ -33,7 +33,6 @@ from caxton.core.acl.names import Home
 from caxton.core.agent import AgentState
 from caxton.core.config import Loaded, loaded_as
 from caxton.core.config_keys import Config
-from caxton.core.directory.facilitator import Limits as DirectoryLimits
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import Profile
 from caxton.node.admission import Admission, Machine
@@ -48,7 +47,7 @@ from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping, tidy_log_files
-from caxton.node.live import apply_change, ceilings, compile_limits, edge_limits
+from caxton.node.live import apply_change, ceilings, compile_limits, directory_limits, edge_limits
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
@@ -312,12 +311,7 @@ class Node:
             self.store,
             self.bus,
             runtime,
-            DirectoryLimits(
-                lease=config.directory.lease,
-                max_lease=config.directory.max_lease,
-                results=config.directory.max_results,
-                answer_bytes=config.messaging.max_message_size // 2,
-            ),
+            directory_limits(config),
             wall_clock,
         )
         self.tasks = Tasks(

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from caxton.cli.main import cli
-from caxton.core.config import load_config
-from caxton.core.config_lint import is_local
+from caxton.core.config import load, load_config
+from caxton.core.config_lint import Machine, is_local, lint
 
 GUIDE = Path(__file__).parent.parent / "core" / "guide.yaml"
 
@@ -263,6 +263,8 @@ def test_lint_finds_what_may_be_regretted() -> None:
     found = {(row["area"], row["key"]) for row in rows if row["area"] != "inactive"}
     assert {key for area, key in found if area == "security"} == {
         "server.host",
+        "server.tls.enabled",
+        "security.rate_limiting.enabled",
         "security.cors.allowed_origins",
         "security.authentication.enabled",
         "security.authentication.oauth2.client_secret",
@@ -280,6 +282,37 @@ def test_lint_finds_what_may_be_regretted() -> None:
         "messaging.max_message_size",
         "observability.logging.level",
     }
+
+
+FINDINGS = [
+    # what is written, what is named (machine: 2 cores, 8GB); {} is a configuration with nothing to regret beside it
+    ("server: {host: 0.0.0.0, tls: {enabled: true, ca_path: /ca.pem}}", {"security.rate_limiting.enabled"}),
+    ("server: {host: 0.0.0.0, tls: {enabled: true}}", {"server.host", "security.rate_limiting.enabled"}),
+    ("integrations: {fipa: {http_mtp: {enabled: true, accept_from: [0.0.0.0/0, 10.0.0.0/8]}}}",
+     {"integrations.fipa.http_mtp.accept_from"}),
+    ("integrations: {fipa: {http_mtp: {enabled: true, platforms: [{name: a, url: 'http://a.example/acc'}]}}}",
+     {"integrations.fipa.http_mtp.platforms[0].url"}),
+    ("integrations: {fipa: {http_mtp: {enabled: true, platforms: [{name: a, url: 'http://127.0.0.1:1/acc'}]}}}", set()),
+    ("integrations: {webhooks: {enabled: true, allowed_networks: ['::/0']}}",
+     {"integrations.webhooks.allowed_networks"}),
+    ("security: {rate_limiting: {enabled: true, trusted_proxies: [10.0.0.0/7]}}",
+     {"security.rate_limiting.trusted_proxies"}),
+    ("resources: {cpu: {overcommit_ratio: 2.0}}", {"resources.cpu.overcommit_ratio"}),
+    ("resources: {cpu: {overcommit_ratio: 2.0}}\nruntime: {max_agents: 3}", set()),
+    ("resources: {memory: {reserve_system: 5GB}}", {"resources.memory.reserve_system"}),
+    ("messaging: {delivery_timeout: 500ms}", {"messaging.delivery_timeout"}),
+    ("messaging: {delivery_timeout: 0}", set()),
+    ("deployment: {health_checks: {interval: 100ms}}", {"deployment.health_checks.interval"}),
+    ("deployment: {health_checks: {interval: 100ms, enabled: false}}", set()),
+    ("security: {secrets: {refresh_interval: 1s}}", {"security.secrets.refresh_interval"}),
+    ("", set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "named"), FINDINGS)
+def test_each_rule_of_lint_by_itself(text: str, named: set[str]) -> None:
+    loaded = load(write(text), environ={"HOME": "/home/somebody"})
+    assert {finding.key for finding in lint(loaded, Machine(cores=2, memory=8 << 30))} == named
 
 
 @pytest.mark.parametrize(("host", "local"), [("127.0.0.1", True), ("::1", True), ("localhost", True), ("::", False)])
