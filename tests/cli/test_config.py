@@ -320,6 +320,34 @@ def test_what_only_this_machine_reaches(host: str, local: bool) -> None:
     assert is_local(host) is local
 
 
+# -- secrets --
+
+
+def test_only_a_server_needs_its_secrets() -> None:
+    secret = Path("size")
+    secret.write_text("471100\n")
+    secret.chmod(0o604)
+    text = (
+        f"messaging: {{queue_size: '${{secret:file:{secret.absolute()}}}'}}\nresources: {{disk: {{data_dir: data}}}}\n"
+    )
+    file = ("--config", write(text))
+    assert "valid, 2 keys set" in said(*file, "config", "validate")
+    assert 'queue_size: "***"' in said(*file, "config", "show")
+    assert said(*file, "config", "get", "messaging.queue_size", "--file", "config.yaml") == "***\n"
+    for asks in (("config", "validate", "--secrets"), ("--set", "server.port=0", "server", "start", "--dry-run")):
+        why = said(*file, *asks, code=1)
+        assert (
+            f"config.yaml:1: messaging.queue_size: there is no ${{secret:file:{secret.absolute()}}}: others can" in why
+        )
+    secret.chmod(0o600)
+    assert "would start" in said(*file, "--set", "server.port=0", "server", "start", "--dry-run")
+    assert "valid" in said(*file, "config", "validate", "--secrets")
+    secret.write_text("many words\n")
+    why = said(*file, "config", "validate", "--secrets", code=1)
+    assert "holds does not fit; expected a whole number from 10 to 10000000" in why
+    assert "many words" not in why
+
+
 # -- server start --dry-run --
 
 
