@@ -117,7 +117,7 @@ clean: ## remove what was built and what tools left behind (.venv stays)
 
 # Debian's packages can only be installed by root; what is not there is skipped by name
 define DEBIAN
-{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } \
+{ test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } \
     || echo "$(2) needs Debian's $(1), or what your system has for them; without, it is skipped." >&2
 endef
 
