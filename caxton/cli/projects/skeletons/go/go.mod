@@ -1,4 +1,4 @@
-module {{name}}
+module agent/{{name}}
 
 go 1.24
 
