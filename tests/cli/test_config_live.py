@@ -49,3 +49,4 @@ def test_a_server_is_changed_while_it_runs(tmp_path: Path) -> None:
         assert "config.yaml:1: messaging.queue_size" in box.run("config", "reload", code=1)
         os.kill(holder.pid, signal.SIGHUP)
         assert box.run("config", "get", "messaging.queue_size") == "300\n"
+        file.write_text("")  # `server stop` reads it, and would leave the server behind
