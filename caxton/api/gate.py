@@ -1,6 +1,8 @@
 """What a request meets before all else: how many a client may make, and which sites a browser may come from.
 
 Rule 1: both are off unless they are asked for; then this is two looks at a flag. Both change while the server runs.
+        But a WebSocket from another site is refused unless CORS lets it: a browser asks nobody before it opens one, and
+        would show the page all that comes.
 Rule 2: `/health` and `/ready` are not counted: who watches the server is not to be told that it is down.
 Rule 3: a WebSocket counts once, when it is opened; what comes over it is bounded by mailboxes.
 """
@@ -32,20 +34,22 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         limits = self.node.limits
-        if scope["type"] == "lifespan" or not (limits.cors.enabled or limits.rate_limiting.enabled):
+        is_socket = scope["type"] == "websocket"
+        if scope["type"] == "lifespan" or not (is_socket or limits.cors.enabled or limits.rate_limiting.enabled):
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
+        shared = limits.cors.enabled
+        if is_socket and (origin := _foreign(headers)) and not (shared and cors.allows(limits.cors, origin)):
+            foreign = Forbidden(
+                f"the site {origin} is not this server's, nor in security.cors.allowed_origins",
+                hint="enable security.cors and add it there",
+            )
+            await _refuse(foreign, scope, headers, receive, send, [])
+            return
         if limits.cors.enabled:
             if scope["type"] == "http" and cors.is_preflight(scope["method"], headers):
                 await self.answer_preflight(limits.cors, scope, headers, send)
-                return
-            if scope["type"] == "websocket" and (origin := _foreign(headers)) and not cors.allows(limits.cors, origin):
-                # a browser asks nobody before it opens one, and shows the page all that comes
-                foreign = Forbidden(
-                    f"the site {origin} is not in security.cors.allowed_origins", hint="caxton config set adds it"
-                )
-                await _refuse(foreign, scope, headers, receive, send, [])
                 return
             extra = cors.answer_headers(limits.cors, headers.get(b"origin", b"").decode("latin-1"))
             send = _adding(extra, send) if extra else send

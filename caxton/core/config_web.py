@@ -14,7 +14,7 @@ RouteClass = Literal["messages", "changes", "reads"]
 
 class CorsConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Annotated[
-        bool, Key("answer browsers that come from other sites; WebSockets from sites that are not listed are refused",
+        bool, Key("answer browsers that come from other sites; their WebSockets are refused unless it lists them",
                   dynamic=YES)
     ] = False  # fmt: skip
     allowed_origins: Annotated[Texts, Key("sites, such as `https://app.example`; * is all", dynamic=YES)] = ("*",)

@@ -35,8 +35,6 @@ async def test_without_the_switch_there_is_nothing() -> None:
             await server.http.options(HEALTH, headers=preflight()),
         ):
             assert not [name for name in answer.headers if name.startswith("access-control")]
-        async with server.websocket("/ws", extra_headers=[("origin", OTHER)]):
-            pass
         for _ in range(50):
             assert (await server.post(request_to("nobody"))).status_code == 404
 
@@ -88,6 +86,16 @@ async def test_all_sites_and_credentials() -> None:
         answer = await server.http.get(HEALTH, headers={"Origin": APP})
         assert answer.headers["access-control-allow-credentials"] == "true"
         assert "access-control-allow-credentials" not in (await server.http.get(HEALTH)).headers
+
+
+async def test_a_page_of_another_site_has_no_websocket_unless_cors_lets_it() -> None:
+    async with open_server() as server:
+        async with server.websocket("/ws"):  # no browser
+            pass
+        with pytest.raises(ConnectionRejected) as caught:
+            async with server.websocket("/ws", extra_headers=[("origin", APP)]):
+                pass
+        assert caught.value.status_code == 403
 
 
 async def test_websockets_from_other_sites_are_refused() -> None:
