@@ -12,6 +12,7 @@ There are no async fixtures: a test that needs a room opens it, `async with open
 """
 
 import inspect
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -23,6 +24,10 @@ from hypothesis import settings
 settings.register_profile("repeat", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None)
 settings.load_profile("repeat")
+
+# a shell that starts the suite in the background lets it ignore Ctrl-C, and what the tests start would do so too
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 AsyncTest = Callable[..., Awaitable[None]]
 

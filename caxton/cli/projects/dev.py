@@ -38,6 +38,7 @@ def dev(settings: Settings, folder: Path) -> None:
 
     The server is one of its own on a free port; with --server before the command, that one. Ctrl-C ends it.
     """
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # so that the server ends with us
     project = find_project(folder)
     with _server(project, settings) as url:
         trio.run(_follow, project, Client(url))

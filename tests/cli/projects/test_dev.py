@@ -33,7 +33,8 @@ async def test_every_change_is_noticed_once(tmp_path: Path, autojump_clock: obje
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_a_change_is_built_and_swapped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_change_is_built_and_swapped(tmp_path: Path, number: signal.Signals) -> None:
     make(tmp_path / "hello", "hello", "request-handler", LANGUAGES["c"], ())
     source = tmp_path / "hello/agent.c"
     command = [sys.executable, "-m", "caxton.cli", "dev", str(tmp_path / "hello")]
@@ -55,8 +56,10 @@ def test_a_change_is_built_and_swapped(tmp_path: Path) -> None:
             assert "hello runs" in process.stdout.readline()
             assert ask(found[0]) == {"swapped": 7}
         finally:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             process.wait(20)
+        with pytest.raises(httpx.ConnectError):
+            ask(found[0])  # its server has ended with it
 
 
 def until(process: "subprocess.Popen[str]", text: str) -> str:
