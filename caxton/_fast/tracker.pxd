@@ -7,6 +7,7 @@ from caxton._fast.conversation cimport conversation_event_t, conversation_t, ses
 cdef class Tracker:
     cdef tracker_t tracker
     cdef bint made              # tracker_init has succeeded
+    cdef readonly uint64_t untold   # wrong messages that read_events() left out
     cdef list names             # texts that the tables point to
     cdef list states            # names of each protocol's states
     cdef dict numbers           # (protocol, state) -> their numbers

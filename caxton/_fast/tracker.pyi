@@ -69,8 +69,13 @@ class Tracker:
         False: it has been everywhere.
         """
     # -- what happened --
-    def read_events(self) -> tuple[builtins.list[ConversationEvent], builtins.list[Envelope]]:
-        """What was not told yet, oldest first; and late messages, to be answered in their receiver's place."""
+    untold: int  # wrong messages that read_events() left out so far; they are counted in statistics()
+    def read_events(self, wrong_at_once: int = ...) -> tuple[builtins.list[ConversationEvent], builtins.list[Envelope]]:
+        """What was not told yet, oldest first; and late messages, to be answered in their receiver's place.
+
+        Of messages that are wrong (out of sequence, content, loops) at most *wrong_at_once*: telling costs more than
+        sending, and who sends nothing else shall not hold up the others.
+        """
     def undelivered(self, message: Envelope, receiver: str = ...) -> bool:
         """The message was accepted and could not be delivered; it ends its session when nothing was said after it."""
     def complete(self, conversation_id: str) -> int:

@@ -503,14 +503,19 @@ cdef class Tracker:
 
     # -- what happened --
 
-    def read_events(self):
+    def read_events(self, uint32_t wrong_at_once=EVENTS_AT_MOST):
         cdef conversation_event_t* event = tracker_take_events(&self.tracker)
         cdef conversation_event_t* following
+        cdef uint32_t wrong = 0
         told, late = [], []
         while event != NULL:
             following = event.following
             try:
-                told.append(self._told(event))
+                wrong += event.kind != TOLD_TIMED_OUT and event.kind != TOLD_ENDED
+                if wrong <= wrong_at_once or event.kind == TOLD_TIMED_OUT or event.kind == TOLD_ENDED:
+                    told.append(self._told(event))
+                else:
+                    self.untold += 1
                 if event.late != NULL:
                     late.append(envelope_wrap(event.late))
                     event.late = NULL

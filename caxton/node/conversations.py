@@ -40,6 +40,7 @@ LONGEST_PAUSE = 60.0  # seconds between two rounds of the reaper
 LONGEST_NAP = 3600.0  # of the task, so that nothing depends on a deadline years away
 REMEMBERED_AT_ONCE = 1000  # messages
 LOGGED_AT_ONCE = 20  # lines about illegal acts; the others are events only
+WRONG_AT_ONCE = 64  # illegal acts and wrong contents that are told per look; the others are counted
 
 SHAPES = ("off", "report", "refuse")
 TOLD_TO_SENDER = frozenset(
@@ -184,7 +185,13 @@ class Conversations:
 
     def look(self) -> None:
         """Tell what has happened since the last look."""
-        events, late = self.tracker.read_events()
+        before = self.tracker.untold
+        events, late = self.tracker.read_events(WRONG_AT_ONCE)
+        if untold := self.tracker.untold - before:
+            text = f"{untold} wrong messages were counted and not told: more than {WRONG_AT_ONCE} at once"
+            self._bus.events.emit(
+                "system.alert", {"severity": "warning", "message": text, "details": {"untold": untold}}
+            )
         logged = 0
         for event in events:
             self._emit(event)

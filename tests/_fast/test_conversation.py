@@ -254,6 +254,16 @@ def test_an_illegal_act_is_told_with_what_was_expected() -> None:
     assert rig.tracker.read_events() == ([], [])
 
 
+def test_of_many_wrong_acts_some_are_told_and_all_are_counted() -> None:
+    rig = Rig()
+    rig.say("request")
+    for _ in range(5):
+        assert rig.say("propose", "b", "a") == ILLEGAL
+    told, _ = rig.tracker.read_events(2)
+    assert [event.performative for event in told] == ["propose", "propose"]
+    assert (rig.tracker.untold, rig.tracker.statistics().out_of_sequence) == (3, 5)
+
+
 def test_an_act_that_opens_nothing_is_told_and_makes_no_conversation() -> None:
     rig = Rig()
     assert rig.say("inform") == UNOPENED

@@ -42,7 +42,7 @@ WARM = 150_000
 MESSAGE = (
     b'{"performative":"inform","sender":"client","receiver":"sink","conversation_id":"conv_789","content":'
     b'{"action":"process_data","parameters":{"x":1,"text":"the quick brown fox jumps over the lazy dog"}},'
-    b'"ontology":"caxton-v1","language":"json","protocol":"fipa-request"}'
+    b'"ontology":"caxton-v1","language":"json"}'
 )
 
 
