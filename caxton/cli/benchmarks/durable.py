@@ -40,7 +40,7 @@ MANY = 1_000_000
 WARM = 150_000
 
 MESSAGE = (
-    b'{"performative":"inform","sender":"client","receiver":"sink","conversation_id":"conv_789","content":'
+    b'{"performative":"request","sender":"client","receiver":"sink","conversation_id":"conv_789","content":'
     b'{"action":"process_data","parameters":{"x":1,"text":"the quick brown fox jumps over the lazy dog"}},'
     b'"ontology":"caxton-v1","language":"json"}'
 )
