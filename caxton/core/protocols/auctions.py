@@ -8,27 +8,37 @@ from caxton.core.protocols.contract_net import NO_BID
 from caxton.core.protocols.protocol import START, I, P, Protocol
 
 _CALL = {(I, Act.CFP): "CALLED", (I, Act.INFORM): "ENDED"}
-_ROUNDS = ("OPEN", "CALLED", NO_BID)
 
-ENGLISH_AUCTION = Protocol(
-    name="fipa-auction-english",
-    title="English Auction",
-    source="XC00031F",
-    aliases=("fipa-english-auction",),
-    table={
-        START: {(I, Act.INFORM): "OPEN"},
-        "OPEN": _CALL,
-        "CALLED": {(P, Act.PROPOSE): "BID", **_CALL},
-        "BID": {(I, Act.ACCEPT_PROPOSAL): "LEADING", (I, Act.REJECT_PROPOSAL): "OPEN"},
-        "LEADING": _CALL,
-        NO_BID: _CALL,
-        "ENDED": {},
-    },
-    many=True,
-    awaited=frozenset({"CALLED"}),
-    expiry={"CALLED": NO_BID},
-    late={(NO_BID, Act.PROPOSE): Act.REJECT_PROPOSAL},
-    rounds=frozenset((state, I, Act.CFP) for state in (*_ROUNDS, "LEADING")),
+
+def _auction(kind: str, source: str, accepted: str, remarks: tuple[str, ...]) -> Protocol:
+    """*accepted*: the state of who has bid and was accepted. All else the two share."""
+    return Protocol(
+        name=f"fipa-auction-{kind}",
+        title=f"{kind.title()} Auction",
+        source=source,
+        aliases=(f"fipa-{kind}-auction",),
+        table={
+            START: {(I, Act.INFORM): "OPEN"},
+            "OPEN": _CALL,
+            "CALLED": {(P, Act.PROPOSE): "BID", **_CALL},
+            "BID": {(I, Act.ACCEPT_PROPOSAL): accepted, (I, Act.REJECT_PROPOSAL): "OPEN"},
+            accepted: _CALL,
+            NO_BID: _CALL,
+            "ENDED": {},
+        },
+        many=True,
+        awaited=frozenset({"CALLED"}),
+        expiry={"CALLED": NO_BID},
+        late={(NO_BID, Act.PROPOSE): Act.REJECT_PROPOSAL},
+        rounds=frozenset((state, I, Act.CFP) for state in ("OPEN", "CALLED", NO_BID, accepted)),
+        remarks=remarks,
+    )
+
+
+ENGLISH_AUCTION = _auction(
+    "english",
+    "XC00031F",
+    accepted="LEADING",
     remarks=(
         "Each `cfp` calls a higher price. Who does not bid is not out: the next `cfp` may come before its time is over "
         "(another has bid), or after (NO_BID), and the auction goes on.",
@@ -39,25 +49,10 @@ ENGLISH_AUCTION = Protocol(
     ),
 )
 
-DUTCH_AUCTION = Protocol(
-    name="fipa-auction-dutch",
-    title="Dutch Auction",
-    source="XC00032F",
-    aliases=("fipa-dutch-auction",),
-    table={
-        START: {(I, Act.INFORM): "OPEN"},
-        "OPEN": _CALL,
-        "CALLED": {(P, Act.PROPOSE): "BID", **_CALL},
-        "BID": {(I, Act.ACCEPT_PROPOSAL): "WON", (I, Act.REJECT_PROPOSAL): "OPEN"},
-        "WON": _CALL,
-        NO_BID: _CALL,
-        "ENDED": {},
-    },
-    many=True,
-    awaited=frozenset({"CALLED"}),
-    expiry={"CALLED": NO_BID},
-    late={(NO_BID, Act.PROPOSE): Act.REJECT_PROPOSAL},
-    rounds=frozenset((state, I, Act.CFP) for state in (*_ROUNDS, "WON")),
+DUTCH_AUCTION = _auction(
+    "dutch",
+    "XC00032F",
+    accepted="WON",
     remarks=(
         "Each `cfp` calls a lower price, and the first proposal wins. Of several equal goods the next one is called "
         "the same way, also to who has won before.",
