@@ -4,6 +4,7 @@ Rule 1: every failure that a person can meet is a Failure before it reaches the 
 Rule 2: 1 is an error, 2 a mistake in the command line, 3 a server that does not answer, 130 an interrupt.
 """
 
+import textwrap
 from collections.abc import Sequence
 
 import click
@@ -72,8 +73,9 @@ def nearest(word: str, known: Sequence[str]) -> str:
 
 
 def _labelled(label: str, lines: Sequence[str]) -> list[str]:
-    """`  why: first line`, and the others below it."""
+    """`  why: first line`, and the others below it, as they stand to each other."""
+    if not lines:
+        return []
+    below = textwrap.dedent("\n".join(lines[1:])).splitlines()
     indent = " " * (len(label) + 4)
-    return [
-        f"  {label}: {line.strip()}" if not index else f"{indent}{line.strip()}" for index, line in enumerate(lines)
-    ]
+    return [f"  {label}: {lines[0].strip()}", *(f"{indent}{line}".rstrip() for line in below)]

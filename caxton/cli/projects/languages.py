@@ -93,7 +93,16 @@ def _python(source: Source, out: Path) -> None:
         )
         paths = ("-p", package.parent, "-p", source.entry.parent)
         target = ("-d", source.wit, "-w", "agent", "componentize")
-        run(tool, *target, *paths, source.entry.stem, "-o", out, cwd=Path(folder))
+        try:
+            run(tool, *target, *paths, source.entry.stem, "-o", out, cwd=Path(folder))
+        except BuildFailed as error:
+            raise BuildFailed(mistake(str(error))) from None
+
+
+def mistake(said: str) -> str:
+    """What is wrong with the agent: componentize-py wraps it in tracebacks of its own, and calls its folder /1."""
+    _, marked, mistake = said.partition("AssertionError: ")
+    return mistake.partition("\n\nCaused by:")[0].rstrip().replace('File "/1/', 'File "') if marked else said
 
 
 def _javascript(source: Source, out: Path) -> None:

@@ -16,6 +16,8 @@ from caxton.cli.progress import progress
 from caxton.cli.projects.build import project_argument
 from caxton.cli.projects.project import Project, find_project
 
+LOG_LINES = 20
+
 
 @attrs.frozen
 class Outcome:
@@ -25,6 +27,7 @@ class Outcome:
     name: str
     error: str
     seconds: float
+    log: list[str]  # of a scenario that failed: the last lines of the agent's log in it
 
 
 @click.command()
@@ -89,7 +92,7 @@ async def _yaml(project: Project, path: Path, only: str) -> tuple[list[Outcome],
 
         for scenario in book.scenarios:
             if only in scenario.name:
-                outcomes.append(await _attempt(path.name, scenario.name, play, scenario))
+                outcomes.append(await _attempt(stage, project, path, scenario.name, play, scenario))
         return outcomes, _report(path, coverage(stage, project.name))
 
 
@@ -107,7 +110,7 @@ async def _python(project: Project, path: Path, only: str) -> tuple[list[Outcome
         await _deploy(stage, project)
         for name, function in vars(module).items():
             if name.startswith("test_") and inspect.iscoroutinefunction(function) and only in name:
-                outcomes.append(await _attempt(path.name, name, function, stage, project.name))
+                outcomes.append(await _attempt(stage, project, path, name, function, stage, project.name))
         return outcomes, _report(path, coverage(stage, project.name))
 
 
@@ -116,14 +119,17 @@ async def _deploy(stage: Any, project: Project) -> None:
     await stage.wasm(project.name, project.wasm, **config)
 
 
-async def _attempt(file: str, name: str, play: Callable[..., Awaitable[None]], *arguments: Any) -> Outcome:
-    began = time.monotonic()
-    error = ""
+async def _attempt(
+    stage: Any, project: Project, path: Path, name: str, play: Callable[..., Awaitable[None]], *arguments: Any
+) -> Outcome:
+    began, began_at = time.monotonic(), time.time()
+    error, log = "", []
     try:
         await play(*arguments)
     except Exception as found:  # a scenario ends here, and the next one begins
         error = str(found) or type(found).__name__
-    return Outcome(file, name, error, round(time.monotonic() - began, 3))
+        log = [line.text for line in stage.node.agents.logs([project.name], began_at, LOG_LINES)]
+    return Outcome(path.name, name, error, round(time.monotonic() - began, 3), log)
 
 
 def _report(path: Path, found: Any) -> dict[str, Any]:
@@ -138,6 +144,9 @@ def _print(outcomes: list[Outcome], reports: list[dict[str, Any]], failed: int) 
         click.echo(f"{mark} {each.name} ({each.seconds:.2f} s)")
         if each.error:
             click.echo("".join(f"    {line}\n" for line in each.error.splitlines()), nl=False)
+        if each.log:
+            click.echo("    the agent's log:")
+            click.echo("".join(f"      {line}\n" for lines in each.log for line in lines.splitlines()), nl=False)
     for report in reports:
         click.echo(f"\nCoverage of {report['file']}")
         click.echo(f"  heard {', '.join(report['heard']) or 'nothing'}; said {', '.join(report['said']) or 'nothing'}")

@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from caxton.cli.projects.create import TEMPLATES, make
-from caxton.cli.projects.languages import LANGUAGES, detect
+from caxton.cli.projects.languages import LANGUAGES, detect, mistake
 from caxton.cli.projects.project import find_project
 from caxton.cli.projects.toolchains import Absent, find
 from caxton.core.wasm_binary import inspect
@@ -91,14 +91,26 @@ def test_a_project_is_built_and_tested(here: Path, run: Run) -> None:
     assert set(covered["states"]["fipa-request"]) >= {"DONE", "REFUSED"}
 
     source = here / "hello/agent.c"
-    source.write_text(source.read_text().replace('"done', '"undone'))
+    text = source.read_text().replace('\\"done', '\\"undone')
+    source.write_text(text.replace("return dispatch()", 'LOG("it is undone"); return dispatch()'))
     os.utime(source, (2e9, 2e9))
     changed = run("test", "--only", "answered")
     assert changed.exit_code == 1
     assert "content is {'undone': {'item': 'book'}}" in changed.output
+    assert "the agent's log:\n      it is undone\n" in changed.output
     assert "0 passed, 1 failed" in changed.output
 
     source.write_text("no C\n")
     broken = run("build")
     assert broken.exit_code == 1
     assert "agent.c:1:1: error" in broken.output
+
+
+def test_of_a_python_mistake_only_the_mistake_is_told() -> None:
+    said = (
+        "Traceback (most recent call last):\n  sys.exit(script())\n"
+        'AssertionError:   File "/1/agent.py", line 1\n    def (\n        ^\nSyntaxError: invalid syntax\n\n\n'
+        "Caused by:\n    SyntaxError: invalid syntax (agent.py, line 1)\n\nStack backtrace:\n   0: anyhow"
+    )
+    assert mistake(said) == '  File "agent.py", line 1\n    def (\n        ^\nSyntaxError: invalid syntax'
+    assert mistake("no space left on device") == "no space left on device"
