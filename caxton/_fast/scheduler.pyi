@@ -7,7 +7,7 @@ become readable, then call `drain()`.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Literal, TypeVar, overload
 
 from caxton._fast.envelope import Envelope
 from caxton._fast.history import History
@@ -30,7 +30,7 @@ EVENT_EXITED: Final[int]
 EVENT_DRAINED: Final[int]
 # a host port has mail
 EVENT_MAIL: Final[int]
-# a guest waits in a slow host call: a = call id, b = (name: str, request: bytes)
+# a guest waits in a slow host call: a = call id, b = (name: str, request: bytes, the message that it handles or None)
 EVENT_CALL: Final[int]
 # a guest wrote a line: a = 1 out | 2 err, b = (text: str, at_us: int)
 EVENT_LOG: Final[int]
@@ -242,8 +242,15 @@ class Scheduler:
         """Take no new messages, as set_accepting(False), and handle what waits in the mailbox; EVENT_DRAINED."""
     def fire_timer(self, port_id: int, timer_id: int) -> None: ...
     def check_health(self, port_id: int) -> None: ...
-    def complete_call(self, port_id: int, call_id: int, result: bytes, error: str = "") -> None:
-        """Answer EVENT_CALL; a non-empty error becomes the guest's last_error and a negative result."""
+    def complete_call(
+        self,
+        port_id: int,
+        call_id: int,
+        result: bytes,
+        error: str = "",
+        code: Literal["unavailable", "failed", "invalid-argument"] = "unavailable",
+    ) -> None:
+        """Answer EVENT_CALL; a non-empty error becomes the guest's last_error, and *code* the call's result."""
 
     # -- messages --
     @overload

@@ -119,7 +119,7 @@ from caxton._fast.state cimport state_bytes, state_restore
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport wasmtime_memory_data_size
 from caxton._fast.wasm.engine cimport Engine
-from caxton._fast.wasm.hostcalls cimport HOST_UNAVAILABLE
+from caxton._fast.wasm.hostcalls cimport HOST_ARGUMENT, HOST_FAILED, HOST_UNAVAILABLE
 from caxton._fast.wasm.instance cimport *
 from caxton._fast.wasm.module cimport Module
 from caxton._fast.workers cimport (
@@ -162,6 +162,7 @@ cdef enum:
     DRAIN_AT_MOST = 4096        # events of one drain(): one guest can make 65536 in a turn, and Trio has others to serve
 
 cdef uint8_t[16] NO_ID       # all zero: not set
+cdef dict CALL_CODES = {"unavailable": HOST_UNAVAILABLE, "failed": HOST_FAILED, "invalid-argument": HOST_ARGUMENT}
 
 globals().update({
     "EVENT_STARTED": EVENT_STARTED, "EVENT_EXITED": EVENT_EXITED, "EVENT_DRAINED": EVENT_DRAINED, "EVENT_MAIL": EVENT_MAIL,
@@ -932,18 +933,21 @@ cdef class Scheduler:
         if drained:
             outbox_push(&self.outbox, event_new(EVENT_DRAINED, port_id, NULL, 0, NULL, 0))
 
-    def complete_call(self, uint32_t port_id, uint32_t call_id, bytes result, str error=""):
+    def complete_call(self, uint32_t port_id, uint32_t call_id, bytes result, str error="", str code="unavailable"):
         """Answer EVENT_CALL; an answer for a call that is over is ignored."""
         cdef port_t* port = self.router.find(port_id)
         cdef agent_t* agent
         cdef bytes text = error.encode()
+        cdef int status = CALL_CODES[code] if error else 0
+        if len(result) > 0x7FFFFFFF:
+            raise ValueError(f"an answer of {len(result)} bytes is more than a guest can be given")
         if port == NULL:
             return
         pthread_mutex_lock(&port.lock)
         agent = <agent_t*>port.agent
         if agent != NULL and cx_peek_i32(&agent.waiting) == WAIT_CALL and agent.call_id == call_id and not agent.answered:
             agent.answer = <char*>malloc(len(result) or 1)
-            agent.answer_status = HOST_UNAVAILABLE if error or agent.answer == NULL else 0
+            agent.answer_status = HOST_UNAVAILABLE if agent.answer == NULL else status
             agent.answer_length = <uint32_t>len(result)
             if agent.answer != NULL:
                 memcpy(agent.answer, <const char*>result, len(result))
@@ -1155,7 +1159,10 @@ cdef class Scheduler:
         if event.kind == EVENT_EXITED:
             return (EVENT_EXITED, event.port, event.a, text[:event.length].decode(errors="replace"))
         if event.kind == EVENT_CALL:
-            return (EVENT_CALL, event.port, event.a, (event.bytes[:event.name_length].decode(), text[:event.length]))
+            envelope = event.envelope
+            event.envelope = NULL
+            message = envelope_wrap(envelope) if envelope != NULL else None
+            return (EVENT_CALL, event.port, event.a, (event.bytes[:event.name_length].decode(), text[:event.length], message))
         if event.kind == EVENT_LOG:
             if event.b < 0:
                 line = f"({-event.b} lines left out: more than the agent's log_lines_per_second)"

@@ -6,9 +6,11 @@ and can go on without.
 
 from collections.abc import Callable
 
+from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
 
-CallDesk = Callable[[Scheduler, int, int, str, bytes], None]
+# scheduler, port, call id, name, request, the message that the guest handles
+CallDesk = Callable[[Scheduler, int, int, str, bytes, Envelope | None], None]
 
 MISSING = {
     "mcp_call": "mcp_call is not available: this server has no tools yet",
@@ -16,6 +18,8 @@ MISSING = {
 }
 
 
-def answer_call(scheduler: Scheduler, port: int, call_id: int, name: str, request: bytes) -> None:
+def answer_call(
+    scheduler: Scheduler, port: int, call_id: int, name: str, request: bytes, message: Envelope | None
+) -> None:
     """Answer EVENT_CALL."""
     scheduler.complete_call(port, call_id, b"", MISSING[name])

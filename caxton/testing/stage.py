@@ -211,12 +211,14 @@ class Stage:
         """A fake tool: *answer* takes the arguments and gives JSON, or raises what the agent is told. It may sleep."""
         self._tools[name] = answer
 
-    def answer_call(self, scheduler: Scheduler, port: int, call: int, name: str, request: bytes) -> None:
+    def answer_call(
+        self, scheduler: Scheduler, port: int, call: int, name: str, request: bytes, message: Envelope | None
+    ) -> None:
         """In place of the server's: what guests call goes to the fakes."""
         try:
             asked = msgspec.json.decode(request, type=ToolCall)
         except msgspec.DecodeError as error:
-            scheduler.complete_call(port, call, b"", f"not a call of a tool: {error}")
+            scheduler.complete_call(port, call, b"", f"not a call of a tool: {error}", "invalid-argument")
             return
         tool = self._tools.get(asked.tool) if name == "mcp_call" else None
         if tool is None:
@@ -241,7 +243,7 @@ class Stage:
         except Exception as failed:  # a fake fails on purpose: the agent is told
             error = str(failed) or type(failed).__name__
         self._calling.discard(port)
-        scheduler.complete_call(port, call, result, error)
+        scheduler.complete_call(port, call, result, error, "failed")
 
     # -- when --
 

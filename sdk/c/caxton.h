@@ -54,6 +54,7 @@ typedef enum {
     INVALID_ARGUMENT = -102,
     QUOTA_EXCEEDED = -103,
     UNAVAILABLE = -104,
+    CALL_FAILED = -105,
 } error_t;
 
 /* The name that every SDK has for it. */

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -301,21 +302,22 @@ CALLER = Guest(
 @pytest.mark.parametrize(
     ("result", "error", "content"),
     [
-        (b"42", "", "0 42"),
-        (b"", "", "0 "),
-        ("Zoë".encode(), "", "0 Zoë"),
-        (b"a\xff", "", "0 a?"),
-        (b"", "no such tool", "1 11 no such tool"),
-        (b"", "ä" * 300, None),
+        (b"42", (), "0 42"),
+        (b"", (), "0 "),
+        ("Zoë".encode(), (), "0 Zoë"),
+        (b"a\xff", (), "0 a?"),
+        (b"", ("no such tool",), "1 11 no such tool"),
+        (b"", ("it broke", "failed"), "1 12 it broke"),
+        (b"", ("ä" * 300,), None),
     ],
 )
-def test_a_tool_call_waits_for_its_answer(result: bytes, error: str, content: str | None) -> None:
+def test_a_tool_call_waits_for_its_answer(result: bytes, error: tuple[Any, ...], content: str | None) -> None:
     with open_stage(threads=1) as stage, unharmed(stage) as me:
         port = seat(stage, CALLER)
         stage.send("guest", sender="visitor")
-        call, (name, request) = stage.wait_for(native.EVENT_CALL, port)
+        call, (name, request, _) = stage.wait_for(native.EVENT_CALL, port)
         assert (name, request) == ("mcp_call", b'{"tool":"sum"}')
-        stage.scheduler.complete_call(port, call, result, error)
+        stage.scheduler.complete_call(port, call, result, *error)
         got = str(stage.receive(me)[0].as_dict()["content"])
         assert got == content if content is not None else got.startswith("1 11 ")
 

@@ -4,6 +4,7 @@ import random
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from caxton.core.wasm_abi import CAXTON
 from tests._fast.probe import CALLS, EDGE, Probe, poke, probe, step
 from tests._fast.scheduling import open_stage, unharmed
 
-POINTER, NOT_FOUND, ARGUMENT, QUOTA, UNAVAILABLE = -100, -101, -102, -103, -104
+POINTER, NOT_FOUND, ARGUMENT, QUOTA, UNAVAILABLE, FAILED = -100, -101, -102, -103, -104, -105
 HERE, OUT = 0x100, 0x30000  # where the tests put what a call reads, and where it writes
 
 
@@ -335,35 +336,53 @@ def test_a_slow_call_is_an_event_and_its_answer_comes_back(name: str) -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
         agent.post(calls(name, '{"tool":"x"}', 8))
-        call, (called, request) = stage.wait_for(native.EVENT_CALL, agent.port)
+        call, (called, request, message) = stage.wait_for(native.EVENT_CALL, agent.port)
         assert (called, request) == (name, b'{"tool":"x"}')
+        assert message.receiver == "probe"  # what the guest handles meanwhile
         assert Probe(stage, "other").do() == []  # the only thread is free
         stage.scheduler.complete_call(agent.port, call, b"done")
         assert agent.results() == [4, b"done" + bytes(8)]
 
 
-def test_an_answer_longer_than_its_room_says_how_much_is_needed_and_writes_nothing() -> None:
+@pytest.mark.parametrize("size", [1, 8, 9, 100, 101, 104, 105, 1024, 1025, 5000])
+def test_an_answer_longer_than_its_room_is_never_a_code_and_writes_nothing(size: int) -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
-        agent.do(step("fill", OUT, 0xEE, 16))
-        agent.post(calls("mcp_call", "{}", 8))
-        stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL)[0], b"123456789")
-        assert agent.results() == [-9, b"\xee" * 12]
+        agent.do(step("fill", OUT, 0xEE, size))
+        agent.post(poke(HERE, "{}"), step("mcp_call", HERE, 2, OUT, size - 1), step("peek", OUT, size))
+        stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL)[0], b"a" * size)
+        assert agent.results() == [-max(size, 1024), b"\xee" * size]
         assert "too short" in agent.last_error()
-        agent.do(step("fill", OUT, 0xEE, 16))
+
+
+def test_an_answer_that_did_not_fit_is_kept_for_who_asks_the_same_again() -> None:
+    with open_stage(threads=1) as stage:
+        agent = Probe(stage)
+        agent.post(*(calls("mcp_call", "{}", room) for room in (2, 7, 8, 8)), calls("memory_search", "{}", 8))
+        for number, answer in enumerate([b"8 bytes!", b"another", b"found"], 1):
+            stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL, count=number)[0], answer)
+        results = [result for result in agent.results() if isinstance(result, int)]
+        assert results == [-1024, -1024, 8, 7, 5]  # three calls: one that was asked three times, one again, a search
+        # another request, another function, and another turn are other calls
+        agent.post(calls("mcp_call", "{}", 2), calls("mcp_call", "[]", 8), calls("mcp_call", "{}", 2))
+        for number, answer in enumerate([b"8 bytes!", b"other", b"8 bytes!"], 4):
+            stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL, count=number)[0], answer)
+        assert agent.results()[::2] == [-1024, 5, -1024]
         agent.post(calls("mcp_call", "{}", 8))
-        stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL, count=2)[0], b"12345678")
-        assert agent.results() == [8, b"12345678" + b"\xee" * 4]
+        stage.scheduler.complete_call(agent.port, stage.wait_for(native.EVENT_CALL, count=7)[0], b"new turn")
+        assert agent.results() == [8, b"new turn" + bytes(4)]
 
 
-def test_a_call_that_failed_is_a_code_and_a_sentence() -> None:
+@pytest.mark.parametrize(
+    ("code", "number"), [("unavailable", UNAVAILABLE), ("failed", FAILED), ("invalid-argument", ARGUMENT)]
+)
+def test_a_call_that_failed_is_a_code_and_a_sentence(code: Any, number: int) -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
         agent.post(calls("mcp_call", "{}", 8))
-        stage.scheduler.complete_call(
-            agent.port, stage.wait_for(native.EVENT_CALL)[0], b"", "no such tool: ü" + "!" * 300
-        )
-        assert agent.results()[0] == UNAVAILABLE
+        call, _ = stage.wait_for(native.EVENT_CALL)
+        stage.scheduler.complete_call(agent.port, call, b"", "no such tool: ü" + "!" * 300, code)
+        assert agent.results()[0] == number
         assert agent.last_error().startswith("no such tool: ü!!!")
 
 

@@ -17,12 +17,15 @@ from caxton._fast.wasm.c_api cimport (
 from caxton._fast.wasm.instance cimport agent_t
 
 cdef enum:
-    # results of host functions beside SEND_*; -needed size comes from mcp_call and memory_search when `out` is short
+    # results of host functions beside SEND_*
     HOST_POINTER = -100         # a pointer or length outside the guest's memory
     HOST_NOT_FOUND = -101
     HOST_ARGUMENT = -102
     HOST_QUOTA = -103
     HOST_UNAVAILABLE = -104
+    HOST_FAILED = -105          # the call was made and failed
+    # mcp_call and memory_search when `out` is short: -needed size, and never above this, so that it cannot be taken for a code
+    HOST_SHORT = -1024
 
 # -- what the host functions do, for both kinds of guests; the text lies in memory that was checked. 0 or SEND_*, HOST_*, with last_error set --
 

@@ -3,11 +3,12 @@
 # Over 500 lines: one function after another, a table in effect: each is short and stands alone.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.stdlib cimport free
+from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, strlen
 
 from caxton._fast.activity cimport DO_GUEST, DO_HOST, DO_ROUTER, set_activity
 from caxton._fast.ahead cimport note_ahead
+from caxton._fast.envelope cimport envelope_retain, KIND_MESSAGE
 from caxton._fast.outbox cimport event_new, event_t, outbox_push
 from caxton._fast.platform cimport (
     cx_load_i32,
@@ -40,6 +41,7 @@ from caxton._fast.wasm.instance cimport (
     agent_send_to_targets,
     agent_state,
     agent_t,
+    agent_unkeep,
     EVENT_CALL,
     EVENT_SUBSCRIBE,
     EVENT_TIMER,
@@ -424,14 +426,37 @@ cdef wasm_bool called(void* env) noexcept nogil:
     if agent.answer_status < 0:
         agent.call_result.of.i32 = agent.answer_status
     elif agent.answer_length > agent.out_size:
-        agent_fail(agent, b"the buffer is too short; the result's negative is the size that is needed")
-        agent.call_result.of.i32 = -<int32_t>agent.answer_length
+        agent.call_result.of.i32 = too_short(agent)
+        keep_answer(agent)
+        return True
     else:
         memcpy(agent.out, agent.answer, agent.answer_length)
         agent.call_result.of.i32 = <int32_t>agent.answer_length
     free(agent.answer)
     agent.answer = NULL
     return True
+
+
+cdef int32_t too_short(agent_t* agent) noexcept nogil:
+    agent_fail(agent, b"the buffer is too short; the result's negative is a size that is enough: call again")
+    return min(-<int32_t>agent.answer_length, <int32_t>HOST_SHORT)
+
+
+cdef void keep_answer(agent_t* agent) noexcept nogil:
+    """For the guest that asks the same again with more room: the tool is not to be called twice for it. The request is still where it was."""
+    agent.asked = <char*>malloc(agent.asking_length + 1)
+    if agent.asked == NULL:
+        free(agent.answer)
+        agent.answer = NULL
+        return
+    memcpy(agent.asked, agent.asking, agent.asking_length)
+    agent.asked_length = agent.asking_length
+
+
+cdef bint is_kept(const agent_t* agent, const char* name, const uint8_t* request, uint32_t length) noexcept nogil:
+    return (
+        agent.asked != NULL and agent.asked_name == name and agent.asked_length == length and memcmp(agent.asked, request, length) == 0
+    )
 
 
 cdef void slow_call(
@@ -448,10 +473,21 @@ cdef void slow_call(
     if request == NULL or out == NULL:
         results[0].of.i32 = HOST_POINTER
         return
+    if is_kept(agent, name, request, length):
+        if agent.answer_length > room:
+            results[0].of.i32 = too_short(agent)
+            return
+        memcpy(out, agent.answer, agent.answer_length)
+        results[0].of.i32 = <int32_t>agent.answer_length
+        agent_unkeep(agent)
+        return
     outcome = guest_call(agent, name, <char*>request, length)
     if outcome:
         results[0].of.i32 = outcome
         return
+    agent.asked_name = name
+    agent.asking = request
+    agent.asking_length = length
     agent.out = out
     agent.out_size = room
     agent.call_result = results
@@ -461,12 +497,16 @@ cdef void slow_call(
 
 cdef int guest_call(agent_t* agent, const char* name, const char* request, uint32_t length) noexcept nogil:
     cdef event_t* event
+    agent_unkeep(agent)
     if length > cx_peek_u32(&agent.world.limits.max_size):
         agent_fail(agent, b"the request is longer than the largest message")
         return HOST_ARGUMENT
     event = event_new(EVENT_CALL, agent.port.id, name, strlen(name), request, length)
     if event == NULL:
         return HOST_QUOTA
+    if agent.turn.kind == KIND_MESSAGE:
+        envelope_retain(agent.turn)
+        event.envelope = agent.turn
     # an answer to an earlier call must see all of this or nothing
     pthread_mutex_lock(&agent.port.lock)
     agent.call_id += 1

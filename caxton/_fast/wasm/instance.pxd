@@ -211,7 +211,13 @@ ctypedef struct agent_t:
     char* answer                # malloc'ed
     uint32_t answer_length
     uint32_t out_size
-    uint8_t* out                # guest memory; it cannot move while the guest waits
+    uint8_t* out                # guest memory, as the next; it cannot move while the guest waits
+    const uint8_t* asking
+    uint32_t asking_length
+    # the request, malloc'ed, whose answer above did not fit and is kept for it; NULL: none is kept
+    char* asked
+    uint32_t asked_length
+    const char* asked_name      # of the host function
     wasmtime_val_t* call_result
     int64_t wake_ns
     int64_t call_due_ns         # when the port is woken for the timeout of a call; one that is past is none
@@ -244,6 +250,8 @@ cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept no
 cdef int agent_poll(agent_t* agent) noexcept nogil
 # forgets the turn and its effects
 cdef void agent_reset(agent_t* agent) noexcept nogil
+# forgets the answer of a slow call that did not fit
+cdef void agent_unkeep(agent_t* agent) noexcept nogil
 cdef void agent_crash(agent_t* agent, int reason, const char* text, size_t length) noexcept nogil
 # takes over *event*, which may be NULL; 0, or SEND_LIMIT with last_error set
 cdef int agent_effect(agent_t* agent, event_t* event) noexcept nogil

@@ -117,6 +117,7 @@ cdef void agent_free(agent_t* agent) noexcept nogil:
     free(agent.declared)
     free(agent.outgoing)
     free(agent.answer)
+    free(agent.asked)
     free(agent.line[0])
     free(agent.line[1])
     free(agent.environment)
@@ -156,6 +157,13 @@ cdef void agent_reset(agent_t* agent) noexcept nogil:
         envelope_release(agent.turn)
         agent.turn = NULL
     cx_poke_i32(&agent.waiting, WAIT_NOTHING)
+
+
+cdef void agent_unkeep(agent_t* agent) noexcept nogil:
+    if agent.asked != NULL:
+        free(agent.asked)
+        free(agent.answer)
+        agent.asked = agent.answer = NULL
 
 
 # -- failing ---------------------------------------------------------------------------------------------------------
@@ -466,6 +474,7 @@ cdef void agent_begin(agent_t* agent, envelope_t* turn, int64_t now) noexcept no
     agent.refused = 0
     agent.failed = 0
     agent.exit_reason = EXIT_NORMAL
+    agent_unkeep(agent)
     if turn.kind == KIND_MESSAGE:
         agent.wanted = <uint32_t>envelope_json_size(turn)
         agent.after_alloc = PHASE_HANDLE

@@ -15,6 +15,7 @@ export enum Code {
   invalidArgument = -102,
   quota = -103,
   unavailable = -104,
+  failed = -105,
 }
 
 // The name that every SDK has for it, such as `no-receiver`.

@@ -23,7 +23,7 @@ pub enum Code {
     InvalidArgument,
     Quota,
     Unavailable,
-    /// Not from the host: `Error::new`, or a value that is not what the agent needs.
+    /// A tool was called and failed; or `Error::new`, or a value that is not what the agent needs.
     Failed,
 }
 
