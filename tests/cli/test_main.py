@@ -121,7 +121,15 @@ def test_an_address_that_is_none_is_said() -> None:
 
 def test_a_failure_has_labelled_lines() -> None:
     failure = Failure("What", why="first\n  second\n    ^", fix=("do this", "or that"), trace_id="t1")
-    lines = ["✗ What", "  why: first", "       second", "         ^", "  to fix: do this", "          or that", "  trace: t1"]
+    lines = [
+        "✗ What",
+        "  why: first",
+        "       second",
+        "         ^",
+        "  to fix: do this",
+        "          or that",
+        "  trace: t1",
+    ]
     assert failure.lines() == lines
 
 
