@@ -1,6 +1,6 @@
 // Agents in JavaScript: extend `Agent`, write `handle`, and end the module with `export const guest = serve(YourAgent)`.
 // Runs inside a component made by componentize-js; docs/sdk-javascript.md is the manual. A call to the host suspends the
-// agent and holds no thread, so everything here is a plain call (`await` on its result does no harm).
+// agent and holds no thread, so everything is a plain call; methods that are `async` are given promises of what waits.
 import { send, broadcast, subscribe } from 'caxton:agent/messaging@1.0.0';
 import { info, error as complain } from 'caxton:agent/log@1.0.0';
 import { now, sleep } from 'caxton:agent/clock@1.0.0';
@@ -28,6 +28,7 @@ function call(hostFunction, ...args) {
   }
 }
 
+const AsyncFunction = (async () => {}).constructor;
 const microseconds = (seconds) => BigInt(Math.max(0, Math.round(seconds * 1e6)));
 
 // An answer: what `handle` returns, or what `ctx.send` sends later. The host fills in what it says nothing about.
@@ -89,7 +90,7 @@ const log = {
   error(...parts) { complain(parts.map(String).join(' ')); },
 };
 
-// Given to every method. Effects (messages, timers, state) happen when the turn ends well, or not at all.
+// Given to methods. Effects (messages, timers, state) happen when the turn ends well, or not at all.
 export const context = {
   log,
   state,
@@ -119,7 +120,15 @@ export const context = {
   random() { return Number(getU64() >> 11n) / 2 ** 53; },
 };
 
-// Override what you need. `capabilities` are what others find the agent by: `capability:pricing`.
+// Given to methods that are `async`: what waits is a promise, `const answer = await ctx.tool(...)`.
+export const asyncContext = {
+  ...context,
+  async tool(...args) { return context.tool(...args); },
+  async search(...args) { return context.search(...args); },
+  async sleep(seconds) { context.sleep(seconds); },
+};
+
+// Override what you need; each may be `async`. `capabilities` are what others find the agent by: `capability:pricing`.
 export class Agent {
   static capabilities = [];
 
@@ -135,35 +144,35 @@ export class Agent {
 // The component's `guest`: `export const guest = serve(YourAgent)`.
 export function serve(AgentClass) {
   let agent;
-  const own = () => (agent ??= new AgentClass());
   // the host takes a thrown string as the error of the call
   const fail = (thrown) => {
     log.error(thrown?.stack ? `${thrown}\n${thrown.stack}` : String(thrown));
     throw String(thrown);
   };
-  const attempt = (name, ...args) => {
+  // a turn ends when its promise does
+  const attempt = (name, args, finish) => {
     try {
-      return own()[name](...args, context);
+      agent ??= new AgentClass();
+      const found = agent[name](...args, agent[name] instanceof AsyncFunction ? asyncContext : context);
+      return found instanceof Promise ? found.then(finish).catch(fail) : finish(found);
     } catch (thrown) {
       return fail(thrown);
     }
   };
-  const finish = (found) => {
+  const nothing = () => undefined;
+  const answer = (found) => {
     if (found === undefined || found === null) return undefined;
     return (found instanceof Reply ? found : new Reply('inform', found)).text();
   };
   return {
-    init() { attempt('start'); },
-    handleMessage(text) {
-      const found = attempt('handle', new Message(text));
-      return found instanceof Promise ? found.then(finish, fail) : finish(found);
-    },
-    handleTimer(timer) { attempt('timer', timer); },
+    init: () => attempt('start', [], nothing),
+    handleMessage: (text) => attempt('handle', [new Message(text)], answer),
+    handleTimer: (timer) => attempt('timer', [timer], nothing),
     getCapabilities() {
       const { capabilities } = AgentClass;
       return capabilities.length ? JSON.stringify({ capabilities }) : undefined;
     },
-    health() { attempt('health'); },
-    shutdown() { attempt('stop'); },
+    health: () => attempt('health', [], nothing),
+    shutdown: () => attempt('stop', [], nothing),
   };
 }

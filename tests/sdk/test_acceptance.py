@@ -11,6 +11,8 @@ from tests.sdk.acceptance import accept, scenarios
 from tests.sdk.toolchains import LANGUAGES, Absent, build
 
 pytestmark = pytest.mark.slow
+AGENTS = [(language, "acceptance") for language in LANGUAGES]
+AGENTS += [(language, "acceptance_async") for language in ("javascript", "python")]
 
 
 def test_every_step_says_what_it_expects() -> None:
@@ -21,10 +23,10 @@ def test_every_step_says_what_it_expects() -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_the_agent_of_a_language_is_accepted(language: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("language", "agent"), AGENTS)
+def test_the_agent_of_a_language_is_accepted(language: str, agent: str, tmp_path: Path) -> None:
     try:
-        wasm = build(language, "acceptance", tmp_path)
+        wasm = build(language, agent, tmp_path)
     except Absent as absent:
         pytest.skip(f"{language}: {absent}; `make sdk-test` installs it")
     accept(wasm, tmp_path / "data")

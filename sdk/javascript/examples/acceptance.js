@@ -62,7 +62,7 @@ const commands = {
   },
 };
 
-class Acceptance extends Agent {
+export class Acceptance extends Agent {
   static capabilities = ['acceptance'];
   waiting = new Map();
 

@@ -1,4 +1,8 @@
-"""What an agent can ask of its host. Messages, timers and state take effect when the turn ends well, or not at all."""
+"""What an agent can ask of its host. Messages, timers and state take effect when the turn ends well, or not at all.
+
+Rule 1: a call to the host that waits suspends the agent as a whole, so there is nothing to wait for in Python: methods
+of AsyncContext are coroutines that never suspend.
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -57,8 +61,8 @@ class State:
         return call(state.load_bytes, key) is not None
 
 
-class Context:
-    """Given to every method of an agent."""
+class Shared:
+    """What waits for nothing: the same in `def` and in `async def`."""
 
     def __init__(self) -> None:
         self.log = Log()
@@ -96,6 +100,18 @@ class Context:
     def cancel_timer(self, timer: int) -> None:
         call(timers.cancel, timer)
 
+    def now(self) -> float:
+        """Seconds since 1970."""
+        return clock.now() / 1e6
+
+    def random(self) -> float:
+        """A number from 0 to 1 of the system's generator."""
+        return (random.get_u64() >> 11) / (1 << 53)
+
+
+class Context(Shared):
+    """Given to methods of an agent that are `def`. What waits is a plain call."""
+
     def tool(self, name: str, timeout: float | None = None, **arguments: Any) -> Any:
         """Call a tool; the agent waits for its answer and holds no thread. Unavailable, CallFailed."""
         request: dict[str, Any] = {"tool": name, "arguments": arguments}
@@ -107,13 +123,24 @@ class Context:
         """Search the memory of the agent's workspace."""
         return decode(call(tools.memory_search, encode({"query": query, **options})))
 
-    def now(self) -> float:
-        """Seconds since 1970."""
-        return clock.now() / 1e6
-
     def sleep(self, seconds: float) -> None:
         clock.sleep(max(0, round(seconds * 1e6)))
 
-    def random(self) -> float:
-        """A number from 0 to 1 of the system's generator."""
-        return (random.get_u64() >> 11) / (1 << 53)
+
+class AsyncContext(Shared):
+    """Given to methods of an agent that are `async def`. What waits is awaited: `answer = await ctx.tool(...)`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plain = Context()
+
+    async def tool(self, name: str, timeout: float | None = None, **arguments: Any) -> Any:  # noqa: ASYNC109 (the host's)
+        """Call a tool; the agent waits for its answer and holds no thread. Unavailable, CallFailed."""
+        return self._plain.tool(name, timeout, **arguments)
+
+    async def search(self, query: str, **options: Any) -> Any:
+        """Search the memory of the agent's workspace."""
+        return self._plain.search(query, **options)
+
+    async def sleep(self, seconds: float) -> None:
+        self._plain.sleep(seconds)

@@ -1,9 +1,16 @@
 """A message as the agent sees it, and the answers it gives."""
 
 import json
+from types import CoroutineType
 from typing import Any
 
-encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+def _refuse(value: Any) -> Any:
+    hint = "; was it awaited?" if isinstance(value, CoroutineType) else ""
+    raise TypeError(f"{type(value).__name__} is no JSON{hint}")
+
+
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_refuse).encode
 decode = json.JSONDecoder().decode
 
 
