@@ -104,7 +104,8 @@ def check(info: ModuleInfo, limits: AgentLimits) -> None:
     for item in info.imports:
         _check_import(item)
     _check_exports({item.name: item for item in info.exports})
-    _check_sizes(info, limits)
+    _check_memory(info)
+    fit(*sizes(info), limits)
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -216,7 +217,7 @@ def _check_export(item: Extern, allowed: tuple[Signature, ...]) -> None:
         )
 
 
-def _check_sizes(info: ModuleInfo, limits: AgentLimits) -> None:
+def _check_memory(info: ModuleInfo) -> None:
     if len(info.memories) != 1:
         raise InvalidWasm(
             f"the module has {len(info.memories)} memories; an agent has one", hint="build without multi-memory"
@@ -228,12 +229,6 @@ def _check_sizes(info: ModuleInfo, limits: AgentLimits) -> None:
             f"the module's memory is {kind}; agents have a 32-bit memory of their own",
             hint="build for wasm32, without threads",
         )
-    if memory.minimum * PAGE > limits.memory:
-        raise InvalidWasm(
-            f"the module starts with {memory.minimum * PAGE} bytes of memory; the agent may have {limits.memory}",
-            hint="raise resources.memory of the agent, or lower the module's initial memory",
-            details={"memory": memory.minimum * PAGE, "limit": limits.memory},
-        )
     if len(info.tables) > MAX_TABLES:
         raise InvalidWasm(f"the module has {len(info.tables)} tables; an agent may have {MAX_TABLES}")
     for table in info.tables:
@@ -241,9 +236,24 @@ def _check_sizes(info: ModuleInfo, limits: AgentLimits) -> None:
             raise InvalidWasm(
                 "the module has a 64-bit or shared table; tables have 32-bit indices", hint="build for wasm32"
             )
-        if table.minimum > limits.table_elements:
-            raise InvalidWasm(
-                f"the module has a table of {table.minimum} elements; an agent may have {limits.table_elements}",
-                hint="raise runtime.max_table_elements of the server",
-                details={"table_elements": table.minimum, "limit": limits.table_elements},
-            )
+
+
+def sizes(info: ModuleInfo) -> tuple[int, int]:
+    """What a module that was checked asks for: bytes of memory at the start, elements of its largest table."""
+    return info.memories[0].minimum * PAGE, max((table.minimum for table in info.tables), default=0)
+
+
+def fit(memory: int, table_elements: int, limits: AgentLimits) -> None:
+    """Raise InvalidWasm unless these sizes of a module are within *limits*."""
+    if memory > limits.memory:
+        raise InvalidWasm(
+            f"the module starts with {memory} bytes of memory; the agent may have {limits.memory}",
+            hint="raise resources.memory of the agent, or lower the module's initial memory",
+            details={"memory": memory, "limit": limits.memory},
+        )
+    if table_elements > limits.table_elements:
+        raise InvalidWasm(
+            f"the module has a table of {table_elements} elements; an agent may have {limits.table_elements}",
+            hint="raise runtime.max_table_elements of the server",
+            details={"table_elements": table_elements, "limit": limits.table_elements},
+        )

@@ -3,11 +3,11 @@
 `ModuleCache.load` checks a module, exports its globals, and gives back compiled code: from memory, from the artefact on
 disk, or out of a compiler that runs in a process of its own under limits.
 
-Rule 1: an artefact is machine code. Only files that this cache wrote, whose checksum is right, reach the engine; a
-damaged, foreign or outdated one is compiled again.
-Rule 2: a component's artefact is an interpreter, some 35 MB: it is mapped, not read, and its pages come as they are
-used. So what is known of it stands behind it, with a checksum that is quick (CRC-32: it is against damage), and the
-file is never changed, only replaced. While there is one, the component itself is not read again.
+Rule 1: an artefact is machine code, and runs as it is. Its folder is the server's alone: who may write there is the
+server. The checksum is against damage (CRC-32); what is damaged, outdated or of another processor is compiled again.
+Rule 2: an artefact is mapped, not read, and its pages come as they are used: an interpreter's has some 35 MB. So what
+is known of it stands behind it, and the file is never changed, only replaced. While there is one, the module itself is
+not read again: in Python that takes a tenth of a second for Go's.
 Rule 3: where modules and artefacts lie is the store's business; this file is given a directory.
 """
 
@@ -34,18 +34,17 @@ import caxton
 from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
+from caxton.core import wasm_abi, wasm_component
 from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
-from caxton.core.wasm_abi import AgentLimits, check
+from caxton.core.wasm_abi import AgentLimits
 from caxton.core.wasm_binary import export_globals, inspect
-from caxton.core.wasm_component import Shape, fit, is_component, shape
+from caxton.core.wasm_component import Shape, is_component
 from caxton.runtime.compile_child import REFUSED
 
 log = logging.getLogger(__name__)
 
-MAGIC: Final = b"caxton artefact 1\n"  # another number when export_globals or this layout changes
-DIGEST: Final = hashlib.sha256().digest_size
-COMPONENT_MAGIC: Final = b"caxton component artefact 2\n"
-TRAILER: Final = Struct(f"<{len(COMPONENT_MAGIC)}sQQQI")  # magic, the three of a Shape, the CRC-32 of all before itself
+MAGIC: Final = b"caxton artefact 3\n"  # another number when export_globals, what is checked, or this layout changes
+TRAILER: Final = Struct(f"<{len(MAGIC)}sQQQI")  # magic, the three of a Shape, the CRC-32 of all before itself
 COMPONENT_PATIENCE: Final = 4  # times as long: an interpreter is ten times an agent
 LOADER_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD")
 
@@ -62,10 +61,13 @@ class CompileLimits:
 
 @attrs.frozen
 class _Source:
-    """What is compiled, checked."""
+    """What is compiled, checked; or what was, when its artefact was made."""
 
     wasm: bytes
-    shape: Shape | None = None  # None: a core module
+    shape: Shape
+    limits: AgentLimits  # which it has kept
+    is_component: bool
+    is_examined: bool
 
 
 @attrs.define(eq=False)
@@ -138,14 +140,13 @@ class ModuleCache:
         """Load for everybody who asks meanwhile. When this is cancelled, the next one who waits takes over."""
         pending = self._pending[sha] = _Pending()
         try:
-            read, adopt = (self._read_component, self._adopt_component) if source.shape else (self._read, self._adopt)
-            module = await trio.to_thread.run_sync(read, sha, source)
+            module = await trio.to_thread.run_sync(self._read, sha, source)
             if module is None:
-                if source.shape:  # it was taken at its artefact's word, which proved unsound
-                    limits = AgentLimits(self.component_engine.max_memory, self.component_engine.max_table_elements)
-                    source = await trio.to_thread.run_sync(self._examine, source.wasm, sha, limits)
+                if not source.is_examined:  # it was taken at its artefact's word, which proved unsound
+                    source = await trio.to_thread.run_sync(self._examine, source.wasm, sha, source.limits)
                 async with self._compilers:
                     artefact = await self._compile(source)
+                adopt = self._adopt_component if source.is_component else self._adopt
                 module = await trio.to_thread.run_sync(adopt, sha, artefact, source)
             self._loaded[sha] = module
         except CaxtonError as error:
@@ -164,9 +165,15 @@ class ModuleCache:
                 hint="strip it (`wasm-opt -Oz --strip-debug`), or raise runtime.max_module_size",
                 details={"size": len(wasm), "limit": self.limits.module_size},
             )
-        if is_component(wasm) and (known := self._known(sha)) is not None:
-            return _Source(wasm, fit(known, limits))
-        return self._examine(wasm, sha, limits)
+        known = self._known(sha)
+        if known is None:
+            return self._examine(wasm, sha, limits)
+        kind = is_component(wasm)
+        if kind:
+            wasm_component.fit(known, limits)
+        else:
+            wasm_abi.fit(known.minimum, known.table_elements, limits)
+        return _Source(wasm, known, limits, kind, is_examined=False)
 
     def _examine(self, wasm: bytes, sha: str, limits: AgentLimits) -> _Source:
         found = hashlib.sha256(wasm).hexdigest()
@@ -175,14 +182,16 @@ class ModuleCache:
                 f"module {sha} has the SHA-256 {found}", hint="the stored file is damaged: deploy again"
             )
         if is_component(wasm):
-            return _Source(wasm, shape(wasm, limits))
-        check(inspect(wasm), limits)
-        return _Source(export_globals(wasm))
+            return _Source(wasm, wasm_component.shape(wasm, limits), limits, is_component=True, is_examined=True)
+        info = inspect(wasm)
+        wasm_abi.check(info, limits)
+        known = Shape(1, *wasm_abi.sizes(info))
+        return _Source(export_globals(wasm), known, limits, is_component=False, is_examined=True)
 
     async def _compile(self, source: _Source) -> bytes:
         """Run the compiler's process; its artefact, or the reason why there is none."""
         limits = self.limits
-        timeout = limits.timeout * (COMPONENT_PATIENCE if source.shape else 1)
+        timeout = limits.timeout * (COMPONENT_PATIENCE if source.is_component else 1)
         self.compiled += 1
         command = [
             sys.executable,
@@ -192,8 +201,8 @@ class ModuleCache:
             "caxton.runtime.compile_child",
             str(limits.memory),
             str(max(1, round(timeout))),
-            str((self.component_engine if source.shape else self.engine).memory_reservation),
-            "component" if source.shape else "module",
+            str((self.component_engine if source.is_component else self.engine).memory_reservation),
+            "component" if source.is_component else "module",
         ]
         with trio.move_on_after(timeout):
             process = await trio.run_process(
@@ -246,44 +255,22 @@ class ModuleCache:
             f"the compiler's process ended with {code}: {said.splitlines()[-1] if said else 'silence'}"
         )
 
-    def _read(self, sha: str, _source: _Source) -> Module | None:
-        """The module out of its artefact, or None when there is none that is sound."""
-        path = self.path(sha)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            log.warning("artefact %s cannot be read, compiling again: %s", path, error)
-            return None
-        head = MAGIC + hashlib.sha256(memoryview(content)[len(MAGIC) + DIGEST :]).digest()
-        if not content.startswith(head):
-            log.warning("artefact %s is damaged, compiling again", path)
-            return None
-        try:
-            return Module.deserialize(self.engine, memoryview(content)[len(head) :])
-        except InternalError as error:  # another processor than the one it was made on
-            log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
-            return None
-
     def _known(self, sha: str) -> Shape | None:
-        """What stands behind the artefact of a component, as far as a glance at its end tells."""
+        """What stands behind the artefact, as far as a glance at its end tells."""
         try:
             with self.path(sha).open("rb") as file:
                 file.seek(-TRAILER.size, os.SEEK_END)
                 magic, *found, _ = TRAILER.unpack(file.read(TRAILER.size))
         except OSError:  # there is none, or it is shorter than that
             return None
-        return Shape(*found) if magic == COMPONENT_MAGIC else None
+        return Shape(*found) if magic == MAGIC else None
 
-    def _read_component(self, sha: str, source: _Source) -> Module | None:
-        assert source.shape is not None
+    def _read(self, sha: str, source: _Source) -> Module | None:
+        """The module out of its artefact, or None when there is none that is sound."""
         path = self.path(sha)
         try:
             with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                with memoryview(content) as view, view[:-4] as checked:
-                    is_sound = crc32(checked) == int.from_bytes(view[-4:], "little")
-                is_sound = is_sound and content[-TRAILER.size :].startswith(COMPONENT_MAGIC)
+                is_sound = content[-TRAILER.size :].startswith(MAGIC) and is_whole(content)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:  # ValueError: it is empty
@@ -293,18 +280,24 @@ class ModuleCache:
             log.warning("artefact %s is damaged, compiling again", path)
             return None
         try:
-            return Component.open(self.component_engine, path, max(source.shape.memories, 1))
+            if source.is_component:
+                return Component.open(self.component_engine, path, max(source.shape.memories, 1))
+            return self._open(path)
         except InternalError as error:  # another processor than the one it was made on
             log.warning("artefact %s does not fit this machine, compiling again: %s", path, error)
             return None
 
+    def _open(self, path: Path) -> Module:
+        try:
+            return Module.open(self.engine, path)
+        except InternalError:  # of a file system whose files must not be run; a copy may
+            return Module.deserialize(self.engine, memoryview(path.read_bytes())[: -TRAILER.size])
+
     def _adopt_component(self, sha: str, artefact: bytes, source: _Source) -> Module:
         """A component's code is run out of its file: without one it is refused."""
-        assert source.shape is not None
         path = self.path(sha)
-        known = TRAILER.pack(COMPONENT_MAGIC, *source.shape, 0)[:-4]
         try:
-            self._write(path, artefact, known, crc32(known, crc32(artefact)).to_bytes(4, "little"))
+            self._write(path, artefact, source.shape)
         except OSError as error:
             raise InternalError(f"the artefact of component {sha} cannot be written: {error}") from error
         try:
@@ -314,7 +307,7 @@ class ModuleCache:
                 f"the engine has no room for the component: {error}", hint="deploy a smaller component"
             ) from error
 
-    def _adopt(self, sha: str, artefact: bytes, _source: _Source) -> Module:
+    def _adopt(self, sha: str, artefact: bytes, source: _Source) -> Module:
         try:
             module = Module.deserialize(self.engine, artefact)
         except InternalError as error:
@@ -322,18 +315,18 @@ class ModuleCache:
                 f"the engine has no room for the module: {error}", hint="deploy a smaller module"
             ) from error
         try:
-            self._write(self.path(sha), MAGIC, hashlib.sha256(artefact).digest(), artefact)
+            self._write(self.path(sha), artefact, source.shape)
         except OSError as error:  # the module works; it will only be compiled again next time
             log.warning("the artefact of module %s cannot be written: %s", sha, error)
         return module
 
-    def _write(self, path: Path, *pieces: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def _write(self, path: Path, artefact: bytes, known: Shape) -> None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
         try:
             with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
-                for piece in pieces:
-                    file.write(piece)
+                file.write(artefact)
+                file.write(trailer(artefact, known))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -344,6 +337,18 @@ class ModuleCache:
         for other in path.parent.glob(f"{path.name[:64]}.*.cwasm"):  # of engines that are no more
             if other != path:
                 other.unlink(missing_ok=True)
+
+
+def trailer(artefact: bytes, known: Shape) -> bytes:
+    """What stands behind an artefact in its file."""
+    front = TRAILER.pack(MAGIC, *known, 0)[:-4]
+    return front + crc32(front, crc32(artefact)).to_bytes(4, "little")
+
+
+def is_whole(content: mmap.mmap) -> bool:
+    """Whether an artefact with its trailer is as it was written."""
+    with memoryview(content) as view, view[:-4] as checked:
+        return crc32(checked) == int.from_bytes(view[-4:], "little")
 
 
 async def _kill(process: trio.Process) -> None:

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -16,15 +17,17 @@ from caxton._fast.wasm.module import Module, wat2wasm
 from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
 from caxton.core.wasm_abi import AgentLimits
 from caxton.core.wasm_binary import export_globals
+from caxton.core.wasm_component import Shape
 from caxton.runtime.compile_child import REFUSED
-from caxton.runtime.modules import MAGIC, CompileLimits, ModuleCache, _child_environment
+from caxton.runtime.modules import CompileLimits, ModuleCache, _child_environment, trailer
 from tests._fast.components import Guest, text
 from tests.core.wasm_guests import COUNTER, MUTE, agent, binary
 
 ENGINE = Engine(pool_slots=4, max_memory=1 << 20)
 GUEST = binary(COUNTER)
 _CODE = Module.compile(ENGINE, export_globals(GUEST)).serialize()
-ARTEFACT = MAGIC + hashlib.sha256(_CODE).digest() + _CODE
+SHAPE = Shape(1, 65536, 0)
+ARTEFACT = _CODE + trailer(_CODE, SHAPE)
 
 
 def sha(wasm: bytes) -> str:
@@ -70,6 +73,30 @@ async def test_a_sound_artefact_is_taken_as_it_is(tmp_path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(ARTEFACT)
     await modules.load(GUEST, sha(GUEST))
+    assert modules.compiled == 0
+
+
+async def test_while_there_is_an_artefact_the_module_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await cache(tmp_path).load(GUEST, sha(GUEST))
+    monkeypatch.setattr("caxton.runtime.modules.inspect", None)  # Python reads a large module for a tenth of a second
+    monkeypatch.setattr("caxton.runtime.modules.export_globals", None)
+    assert (await cache(tmp_path).load(GUEST, sha(GUEST))).exports() == first.exports()
+    with pytest.raises(InvalidWasm, match="65536 bytes of memory; the agent may have 100"):
+        await cache(tmp_path).load(GUEST, sha(GUEST), AgentLimits(memory=100))
+
+
+async def test_where_files_must_not_be_run_a_copy_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await cache(tmp_path).load(GUEST, sha(GUEST))
+
+    def forbidden(engine: Engine, path: Path) -> Module:
+        raise InternalError("the compiled module cannot be loaded: permission denied")
+
+    copying = SimpleNamespace(open=forbidden, deserialize=Module.deserialize)
+    monkeypatch.setattr("caxton.runtime.modules.Module", copying)
+    modules = cache(tmp_path)
+    assert (await modules.load(GUEST, sha(GUEST))).exports() == first.exports()
     assert modules.compiled == 0
 
 
@@ -143,9 +170,9 @@ async def test_when_the_first_is_cancelled_the_next_takes_over(tmp_path: Path) -
         lambda content: b"X" + content[1:],
         lambda content: content[:30] + bytes([content[30] ^ 1]) + content[31:],
         lambda content: content[:-500] + bytes([content[-500] ^ 64]) + content[-499:],
-        lambda content: content[len(MAGIC) + 32 :],
-        lambda content: MAGIC + hashlib.sha256(b"").digest(),
-        lambda content: MAGIC + hashlib.sha256(b"no machine code").digest() + b"no machine code",
+        lambda content: content[: len(_CODE)],
+        lambda content: trailer(b"", SHAPE),
+        lambda content: b"no machine code" + trailer(b"no machine code", SHAPE),
     ],
 )
 async def test_a_damaged_artefact_is_compiled_again(

@@ -1,5 +1,7 @@
 """Modules: compiled from bytes, written as an artefact, read back."""
 
+from pathlib import Path
+
 from caxton._fast.wasm.engine import Engine
 from caxton.core.wasm_binary import Extern
 
@@ -12,6 +14,9 @@ class Module:
     @staticmethod
     def deserialize(engine: Engine, artefact: bytes | memoryview) -> Module:
         """Take over machine code, only ever of `serialize`; InternalError when this engine cannot run it."""
+    @staticmethod
+    def open(engine: Engine, path: Path) -> Module:
+        """Map machine code out of a file that is only ever replaced, not changed; InternalError as `deserialize`."""
     def serialize(self) -> bytes:
         """The artefact: what `deserialize` takes, on an engine of the same fingerprint."""
     def imports(self) -> list[Extern]: ...

@@ -1,8 +1,10 @@
 """Modules: compiled from bytes, written as an artefact, read back.
 
-An artefact is machine code: `deserialize` must only see files that we wrote ourselves. runtime/modules.py is the only caller and verifies a checksum
-of its own first; the engine then checks that version, target and settings match, which is a check against mistakes, not against malice.
+An artefact is machine code: `open` and `deserialize` must only see files that we wrote ourselves. runtime/modules.py is the only caller and verifies
+a checksum of its own first; the engine then checks that version, target and settings match, which is a check against mistakes, not against malice.
 """
+
+import os
 
 from libc.stdint cimport uint8_t
 
@@ -84,6 +86,19 @@ cdef class Module:
         cdef const uint8_t* data = &artefact[0]
         with nogil:
             error = wasmtime_module_deserialize(engine.handle, data, size, &handle)
+        if error != NULL:
+            raise take_internal(error, "the compiled module cannot be loaded")
+        return Module.wrap(engine, handle)
+
+    @staticmethod
+    def open(Engine engine not None, path not None) -> Module:
+        """Map the machine code in the file, which must stay as it is; else as `deserialize`."""
+        cdef bytes raw = os.fsencode(path)
+        cdef const char* name = raw
+        cdef wasmtime_module_t* handle = NULL
+        cdef wasmtime_error_t* error
+        with nogil:
+            error = wasmtime_module_deserialize_file(engine.handle, name, &handle)
         if error != NULL:
             raise take_internal(error, "the compiled module cannot be loaded")
         return Module.wrap(engine, handle)
