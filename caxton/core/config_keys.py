@@ -119,7 +119,9 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     compile_memory: Annotated[
         Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})], Key("of compiling a module", dynamic=YES)
     ] = 1 << 30
-    max_table_elements: Annotated[Count, Key("of all tables of an agent")] = 10_000
+    max_table_elements: Annotated[
+        Count, Key("of all tables of an agent; a component may have 40000 where this is less")
+    ] = 10_000
     component_slots: Annotated[Count, Key("component instances there is room for, such as agents in Python")] = 256
     component_stack: Annotated[Stack, Key("stack of a component: an interpreter needs more of it")] = 1 << 20
     component_imports: Annotated[

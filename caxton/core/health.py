@@ -3,8 +3,10 @@
 Rule 1: the first question comes `initial_delay` after the start, the next ones every `interval`.
 Rule 2: no answer within `timeout` is a bad answer. A question that is still open is not asked again, it is only timed
         again: a stuck agent does not find a pile of them.
-Rule 3: `failure_threshold` bad answers in a row turn well into unwell, `success_threshold` good ones back.
-Rule 4: the machine only reports; that an unwell instance is dropped and restarted is the supervisor's business.
+Rule 3: `failure_threshold` bad answers in a row are UNWELL, also of one that is unwell; `success_threshold` good ones
+        make it well.
+Rule 4: the machine only reports; that an unwell instance is dropped and restarted, and that the next one is unwell
+        until it has shown the opposite, is the supervisor's business.
 """
 
 from enum import StrEnum
@@ -17,7 +19,7 @@ from caxton.core.manifest import HealthCheck
 
 class HealthAction(StrEnum):
     ASK = "ask"  # ask the agent now
-    UNWELL = "unwell"  # it was well and is no longer
+    UNWELL = "unwell"  # too many bad answers in a row
     WELL = "well"  # it was unwell and is well again
 
 
@@ -28,7 +30,7 @@ class Health:
     config: HealthCheck
     started: float
     is_well: bool = True
-    _streak: int = 0  # answers in a row that speak against is_well
+    _streak: int = 0  # good answers in a row; below 0: bad ones
     _ask_at: float = attrs.field(init=False)
     _timeout_at: float = inf
     _is_open: bool = False  # a question was asked and not answered
@@ -68,11 +70,11 @@ class Health:
         return self._count(good)
 
     def _count(self, good: bool) -> list[HealthAction]:
-        if good == self.is_well:
-            self._streak = 0
-            return []
-        self._streak += 1
-        if self._streak < (self.config.success_threshold if good else self.config.failure_threshold):
-            return []
-        self.is_well, self._streak = good, 0
-        return [HealthAction.WELL if good else HealthAction.UNWELL]
+        self._streak = max(self._streak, 0) + 1 if good else min(self._streak, 0) - 1
+        if good and not self.is_well and self._streak >= self.config.success_threshold:
+            self.is_well = True
+            return [HealthAction.WELL]
+        if not good and -self._streak >= self.config.failure_threshold:
+            self.is_well, self._streak = False, 0
+            return [HealthAction.UNWELL]
+        return []

@@ -58,7 +58,10 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     failure_threshold: Annotated[
         Positive, Key("so many bad answers in a row, and the agent is unhealthy", dynamic=NEXT)
     ] = 3
-    success_threshold: Annotated[Positive, Key("so many good ones in a row, and it is healthy again", dynamic=NEXT)] = 1
+    success_threshold: Annotated[
+        Positive,
+        Key("so many good ones in a row, and the instance that was started then counts as healthy", dynamic=NEXT),
+    ] = 1
 
 
 class SigningConfig(msgspec.Struct, frozen=True, kw_only=True):

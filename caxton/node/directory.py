@@ -87,7 +87,9 @@ class DirectoryDesk:
                 self._declare(change.name, status.capabilities)
             else:
                 self._route(change.name)
-        elif change.state in (AgentState.STOPPED, AgentState.FAILED) and (status is None or not status.replicas_ready):
+        elif change.state in (AgentState.STOPPED, AgentState.FAILED) and (
+            status is None or status.state is not AgentState.RUNNING
+        ):
             self._live.discard(change.name)  # it is not renewed
             if change.state is AgentState.STOPPED:
                 self._withdraw(change.name)

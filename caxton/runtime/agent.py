@@ -58,6 +58,7 @@ class Life:
     health_check: HealthCheck
     report: Callable[[AgentState], None]  # told of every step but the last, which needs the supervisor's word
     answers_itself: bool = False  # the guest exports health_check
+    was_unwell: bool = False  # one before it was dropped as unwell, and it has not shown yet that it is well
     health: Health | None = None  # while it runs; runtime/rounds.py
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle)
     is_up: bool = False

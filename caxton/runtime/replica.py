@@ -56,6 +56,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):
     since: float  # when it took its last step, seconds since the epoch
     restarting: bool
     quarantined: bool
+    healthy: bool  # false: it runs again after it was unhealthy, and has not given enough good answers yet
 
 
 class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,7 @@ class AgentStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def replicas_ready(self) -> int:
-        return sum(replica.state is AgentState.RUNNING for replica in self.replicas)
+        return sum(replica.state is AgentState.RUNNING and replica.healthy for replica in self.replicas)
 
     @property
     def restarts(self) -> int:
@@ -138,6 +139,7 @@ class Replica:
     restarting: bool = False
     incarnation: int = 0
     life: Life | None = None
+    was_unwell: bool = False  # its last life was dropped as unwell
     order: StopOrder | None = None  # how an operator wants it stopped
     given_up: str = ""  # the supervisor's last word
     values: dict[bytes, bytes] = attrs.field(factory=dict)  # key-value state, as last committed
@@ -169,6 +171,7 @@ class Replica:
             since=self.since,
             restarting=self.restarting,
             quarantined=child.is_quarantined if child else False,
+            healthy=self.life is None or self.life.health is None or self.life.health.is_well,
         )
 
 

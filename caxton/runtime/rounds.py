@@ -28,7 +28,7 @@ class HealthRounds:
 
     def add(self, life: Life, now: float) -> None:
         """The life is up from now on."""
-        life.health = Health(life.health_check, now)
+        life.health = Health(life.health_check, now, is_well=not (life.was_unwell and life.health_check.enabled))
         self._push(life)
 
     def answered(self, life: Life, good: bool, now: float) -> None:
@@ -65,6 +65,8 @@ class HealthRounds:
             elif action is HealthAction.UNWELL:
                 times = life.health_check.failure_threshold
                 life.condemn(Exit(ExitReason.UNHEALTHY, f"{times} health checks in a row without a good answer"))
+            else:
+                life.was_unwell = False
 
     def _ask(self, life: Life) -> None:
         if life.answers_itself or self._scheduler.statistics(life.port).state != "idle":

@@ -323,7 +323,12 @@ class Runtime:
         replica.incarnation += 1
         check = replica.agent.spec.config.health_check or self._limits.health_check
         replica.life = Life(
-            self._scheduler, replica.port, check, partial(self._step, replica), replica.agent.answers_health
+            self._scheduler,
+            replica.port,
+            check,
+            partial(self._step, replica),
+            replica.agent.answers_health,
+            replica.was_unwell,
         )
         self._scheduler.set_accepting(replica.port, True)
         self._lives.start_soon(self._live, replica, replica.life)
@@ -354,6 +359,7 @@ class Runtime:
                 actions += supervisor.stop(each.owner, now)
         actions += supervisor.exited(replica.owner, ended, now)
         replica.life = None
+        replica.was_unwell = not ended.is_normal and (life.was_unwell or ended.reason is ExitReason.UNHEALTHY)
         well = ended.is_normal and not replica.given_up
         self._report(
             replica,

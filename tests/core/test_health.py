@@ -35,6 +35,17 @@ def test_three_bad_answers_in_a_row_are_unwell_and_two_good_ones_well_again() ->
     assert reported == [UNWELL, WELL]
 
 
+def test_one_that_begins_unwell_is_well_after_good_answers_and_unwell_again_after_bad_ones() -> None:
+    health = Health(CHECK, started=0.0, is_well=False)
+    now = 5.0
+    reported = []
+    for good in (True, False, True, True, False, False, False, False, False, False):
+        assert health.tick(now) == [ASK]
+        reported += [(now, action) for action in health.answered(good, now + 1)]
+        now += 30
+    assert reported == [(95.0, WELL), (185.0, UNWELL), (275.0, UNWELL)]
+
+
 def test_no_answer_is_a_bad_answer_and_the_question_is_not_asked_twice() -> None:
     health = Health(CHECK, started=0.0)
     assert health.tick(5.0) == [ASK]
