@@ -38,6 +38,20 @@ from caxton._fast.platform cimport (
 )
 from caxton._fast.router cimport port_release, port_retain, port_t, targets_free
 
+cdef extern from * nogil:
+    """
+    #include <pthread.h>
+    /* the calling thread, as `top -H` and debuggers show it; 15 characters */
+    static inline void name_thread(const char *name) {
+    #ifdef __APPLE__
+        pthread_setname_np(name);
+    #else
+        pthread_setname_np(pthread_self(), name);
+    #endif
+    }
+    """
+    void name_thread(const char* name)
+
 cdef enum:
     NOT_LOOKING = 1             # outside of any table: nothing retired is held back
     THREAD_STACK = 1 << 20
@@ -355,6 +369,7 @@ cdef void* work(void* argument) noexcept nogil:
     cdef port_t* port
     cdef port_t* following
     cdef port_t* later
+    name_thread("caxton agents")
     set_activity(&worker.activity, DO_SCHEDULE)
     while not cx_load_i32(&pool.stopping):
         cx_store_u64(&worker.seen, cx_load_u64(&pool.router.version))
@@ -399,6 +414,7 @@ cdef void* tick(void* argument) noexcept nogil:
     cdef bint active
     cdef int i
     cdef uint64_t runs[64]
+    name_thread("caxton ticker")
     memset(runs, 0, sizeof(runs))
     # the epoch moves until the last worker has ended: a guest that spins lets go of its thread only by it
     while not cx_load_i32(&pool.over):
