@@ -30,35 +30,9 @@ TESTS = Path(__file__).parent.parent
 Given = dict[str, Any]  # what the native parts were made with
 
 Probe = Callable[[Node, Given], Any]
-MB = 1 << 20
 
 # key: (as it is written, who knows it, what it knows)
 SEEN: dict[str, tuple[str, Probe, Any]] = {
-    "runtime.max_agents": ("11", lambda node, given: node.agents.max_agents, 11),
-    "runtime.max_memory_per_agent": ("8MB", lambda node, given: node.modules.engine.max_memory, 8 * MB),
-    "runtime.scheduler_threads": ("1", lambda node, given: node.scheduler.threads, 1),
-    "runtime.pool_slots": ("33", lambda node, given: node.modules.engine.pool_slots, 33),
-    "runtime.memory_reservation": ("16MB", lambda node, given: node.modules.engine.memory_reservation, 16 * MB),
-    "runtime.max_wasm_stack": ("32KB", lambda node, given: node.modules.engine.max_wasm_stack, 32 << 10),
-    "runtime.async_stack_size": ("512KB", lambda node, given: node.modules.engine.async_stack_size, 512 << 10),
-    "runtime.keep_resident": ("128KB", lambda node, given: node.modules.engine.keep_resident, 128 << 10),
-    "runtime.compile_timeout": ("13s", lambda node, given: node.modules.limits.timeout, 13.0),
-    "runtime.compile_memory": ("999MB", lambda node, given: node.modules.limits.memory, 999 * MB),
-    "runtime.max_table_elements": ("777", lambda node, given: node.modules.engine.max_table_elements, 777),
-    "runtime.component_slots": ("5", lambda node, given: node.modules.component_engine.pool_slots, 5),
-    "runtime.component_stack": ("2MB", lambda node, given: node.modules.component_engine.max_wasm_stack, 2 * MB),
-    "messaging.history_messages": ("123", lambda node, given: given["history_messages"], 123),
-    "messaging.history_bytes": ("5MB", lambda node, given: given["history_bytes"], 5 * MB),
-    "directory.lease": ("90s", lambda node, given: node.directory.facilitator.limits.lease, 90.0),
-    "deployment.health_checks.enabled": ("false", lambda node, given: node.runtime._limits.health_check.enabled, False),
-    "deployment.health_checks.initial_delay": (
-        "6s", lambda node, given: node.runtime._limits.health_check.initial_delay, 6.0),
-    "deployment.health_checks.interval": ("31s", lambda node, given: node.runtime._limits.health_check.interval, 31.0),
-    "deployment.health_checks.timeout": ("11s", lambda node, given: node.runtime._limits.health_check.timeout, 11.0),
-    "deployment.health_checks.failure_threshold": (
-        "4", lambda node, given: node.runtime._limits.health_check.failure_threshold, 4),
-    "deployment.health_checks.success_threshold": (
-        "2", lambda node, given: node.runtime._limits.health_check.success_threshold, 2),
     "messaging.conversations.max_open": ("21", lambda node, given: given["max_conversations"], 21),
     "messaging.conversations.max_participants": ("22", lambda node, given: given["max_participants"], 22),
     "messaging.conversations.kept_ended": ("23", lambda node, given: given["kept_ended"], 23),
@@ -74,11 +48,35 @@ SEEN: dict[str, tuple[str, Probe, Any]] = {
 
 # key: file::test, which names the key or watches what it does
 HTTP = "api/test_mtp.py"
+ENGINE = "node/test_runtime_keys.py"
+HEALTH = "node/test_health_checks.py"
 GATE = "api/test_gate.py"
 LOGS = "telemetry/test_log_files.py"
 HOOKS = "node/test_webhooks.py"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
+    "runtime.max_agents": "node/test_keys_act.py::test_max_agents_and_max_module_size",
+    "runtime.max_memory_per_agent": f"{ENGINE}::test_max_memory_per_agent",
+    "runtime.scheduler_threads": f"{ENGINE}::test_what_the_engine_lays_out",
+    "runtime.pool_slots": f"{ENGINE}::test_pool_slots",
+    "runtime.memory_reservation": f"{ENGINE}::test_what_the_engine_lays_out",
+    "runtime.max_wasm_stack": f"{ENGINE}::test_max_wasm_stack",
+    "runtime.async_stack_size": f"{ENGINE}::test_what_the_engine_lays_out",
+    "runtime.keep_resident": f"{ENGINE}::test_keep_resident",
+    "runtime.compile_timeout": f"{ENGINE}::test_compiling",
+    "runtime.compile_memory": f"{ENGINE}::test_compiling",
+    "runtime.max_table_elements": f"{ENGINE}::test_max_table_elements",
+    "runtime.component_slots": f"{ENGINE}::test_component_slots",
+    "runtime.component_stack": f"{ENGINE}::test_component_stack",
+    "messaging.history_messages": "node/test_keys_act.py::test_how_far_back_it_looks",
+    "messaging.history_bytes": "node/test_keys_act.py::test_how_far_back_it_looks",
+    "directory.lease": "node/test_keys_act.py::test_lease",
+    "deployment.health_checks.enabled": f"{HEALTH}::test_nobody_is_asked",
+    "deployment.health_checks.initial_delay": f"{HEALTH}::test_when_an_agent_is_asked",
+    "deployment.health_checks.interval": f"{HEALTH}::test_when_an_agent_is_asked",
+    "deployment.health_checks.timeout": f"{HEALTH}::test_no_answer_in_time_is_a_bad_one",
+    "deployment.health_checks.failure_threshold": f"{HEALTH}::test_bad_answers_end_it",
+    "deployment.health_checks.success_threshold": f"{HEALTH}::test_bad_answers_end_it",
     "runtime.max_cpu_per_agent": "node/test_keys_act.py::test_what_an_agent_may_have",
     "runtime.default_agent_timeout": "node/test_keys_act.py::test_default_agent_timeout",
     "runtime.max_module_size": "node/test_keys_act.py::test_max_agents_and_max_module_size",

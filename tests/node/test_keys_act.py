@@ -14,7 +14,7 @@ from caxton.core.manifest import parse_agent_config
 from caxton.core.views import EventFilter
 from caxton.node import Node
 from tests.node.opened import config, deploy, log, open_a_node, tell, until
-from tests.node.test_directory import ask, attached
+from tests.node.test_directory import ask, attached, listed
 from tests.node.wat import guest, message
 
 CHATTER = Path(__file__).parent.parent / "guests" / "chatter.wat"
@@ -141,3 +141,28 @@ async def test_the_directory_s_bounds_at_once(tmp_path: Path) -> None:
             until_then = datetime.fromisoformat(told["description"]["lease_time"]).timestamp()
             assert until_then <= time.time() + 2
             assert node.directory.facilitator.limits.lease == 1.0
+
+
+async def test_how_far_back_it_looks(tmp_path: Path) -> None:
+    sets = ("messaging.history_messages=3", "messaging.history_bytes=1MB", "messaging.enable_persistence=false")
+    async with open_a_node(tmp_path, *sets) as node:
+        await node.agents.attach(config("rita"))
+        for _ in range(5):
+            node.bus.post(message("rita"))
+        assert [record.sequence for record in node.bus.history(None, 0, 10)[0]] == [3, 4, 5]
+        for _ in range(2):
+            node.bus.post(message("rita", "x" * 700_000))
+        assert [record.sequence for record in node.bus.history(None, 0, 10)[0]] == [7], "two are more than 1MB"
+
+
+async def test_lease(tmp_path: Path) -> None:
+    sets = ("directory.lease=90s", "messaging.retry_attempts=0")
+    async with open_a_node(tmp_path, *sets) as node:
+        began = time.time()
+        await deploy(node, "frail", guest("crash"), capabilities=["sums"], restart="temporary")
+        node.bus.post(message("frail"))
+        await until(node, lambda: node.agents.get("frail").status == "failed")
+        node.directory.clock = lambda: began + 89
+        assert listed(node) == ["frail"]
+        node.directory.clock = lambda: time.time() + 91
+        assert listed(node) == []
