@@ -112,7 +112,8 @@ def _yaml(text: str, places: dict[str, Place], key: str, written: str, *, is_jso
         gap = "" if head.endswith("{") else " "
         yield head + comma + gap + pair + text[len(head) :]
         return
-    children = [place for name, place in places.items() if name.startswith(f"{parent}." if parent else "")]
+    below = {name: place for name, place in places.items() if name.startswith(f"{parent}." if parent else "")}
+    children = list(below.values())
     column = min((place.column for place in children), default=places[parent].column + STEP if parent else 1)
     lines = []
     parts = rest.split(".")
@@ -120,10 +121,17 @@ def _yaml(text: str, places: dict[str, Place], key: str, written: str, *, is_jso
         value = f" {written}" if depth == len(parts) - 1 else ""
         lines.append(" " * (column - 1 + STEP * depth) + f"{part}:{value}")
     if parent:
-        position = _line_end(text, max((place.end for place in children), default=places[parent].end))
+        # a block ends where the next thing begins, which may be another table's line: what is in it ends where it ends
+        ends = [place.end for name, place in below.items() if not _is_block(text, below, name)]
+        position = _line_end(text, max(ends, default=places[parent].end))
     else:
         position = len(text)
     yield _insert_lines(text, position, lines)
+
+
+def _is_block(text: str, places: dict[str, Place], name: str) -> bool:
+    start = places[name].start
+    return text[start : start + 1] not in "[{" and any(one.startswith((f"{name}.", f"{name}[")) for one in places)
 
 
 def _replaced(text: str, places: dict[str, Place], key: str, place: Place, written: str) -> str:

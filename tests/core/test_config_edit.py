@@ -140,6 +140,12 @@ def test_edges(text: str, name: str, expected: str) -> None:
     assert change(text, name, "server.port", "9000") == expected
 
 
+def test_a_table_that_ends_with_a_table_and_is_followed_by_another() -> None:
+    text = "a:\n  b:\n    c:\n      d: 1\n  e: 2\n"
+    found = set_key(text, "c.yaml", "a.b.f", "3", lambda tree: True)
+    assert found == "a:\n  b:\n    c:\n      d: 1\n    f: 3\n  e: 2\n"
+
+
 def test_a_place_that_cannot_be_changed_alone_is_named() -> None:
     text = "a: &same {level: info}\nobservability: {logging: *same}\nx: *same\n".replace("a:", "experimental:")
     with pytest.raises(InvalidConfig, match=r"c\.yaml:\d: observability\.logging\.level cannot be changed here"):
