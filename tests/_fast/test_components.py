@@ -89,7 +89,7 @@ def test_what_a_failed_turn_did_is_undone() -> None:
     [
         ("(unreachable)", "unreachable"),
         ("(drop (i32.load (i32.const -4)))", "out of bounds"),
-        ("(drop (i32.div_u (i32.const 1) (local.get $i)))", "divide by zero"),
+        ("(drop (i32.div_u (i32.const 1) (local.get $i)))", "integer division by zero"),
         ("(return (i32.const 0x7fffffff))", "pointer not aligned"),
         ("(i32.store8 (i32.const 0x7f00) (i32.const 9)) (return (i32.const 0x7f00))", "discriminant"),
         (

@@ -133,9 +133,10 @@ cdef void take_error(agent_t* agent, const wasmtime_component_val_t* result) noe
     agent.failed = 1
     agent.error_length = 0
     if result.of.result.val != NULL and get_string(result.of.result.val, &text, &length):
-        length = min(length, <uint32_t>ERROR_ROOM)
-        while length and length == ERROR_ROOM and (<uint8_t>text[length - 1] & 0x80):
-            length -= 1     # no half of a character
+        if length > ERROR_ROOM:
+            length = ERROR_ROOM
+            while length and (<uint8_t>text[length] & 0xC0) == 0x80:
+                length -= 1     # no half of a character
         memcpy(agent.last_error, text, length)
         agent.error_length = <unsigned short>length
 

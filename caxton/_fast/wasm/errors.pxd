@@ -14,6 +14,8 @@ cdef enum:
 cdef size_t error_text(const wasmtime_error_t* error, char* out, size_t room) noexcept nogil
 # "unreachable executed, in `name` +0x2f" (bytes into the function's code, which export_globals does not shift), or the host function's own message
 cdef size_t trap_text(const wasm_trap_t* trap, char* out, size_t room) noexcept nogil
+# why a component's call failed, in the same words: a trap, what a host function said, or what was wrong with a value; without the backtrace
+cdef size_t call_error_text(const wasmtime_error_t* error, char* out, size_t room) noexcept nogil
 # TRAP_* of c_api.pxd, or NO_TRAP_CODE
 cdef int trap_code(const wasm_trap_t* trap) noexcept nogil
 # "call stack exhausted"; NULL for NO_TRAP_CODE and numbers that no core module can cause

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport SIZE_MAX, uint8_t
 from libc.stdio cimport snprintf
-from libc.string cimport memcpy, strlen
+from libc.string cimport memcmp, strlen
 
 from caxton._fast.wasm.c_api cimport *
 
@@ -24,6 +24,22 @@ TEXTS[TRAP_BAD_CONVERSION_TO_INTEGER] = "float is no integer"
 TEXTS[TRAP_UNREACHABLE] = "unreachable executed"
 TEXTS[TRAP_INTERRUPT] = "interrupt: ran past its time"
 TEXTS[TRAP_OUT_OF_FUEL] = "ran out of fuel"
+
+
+# the engine's words for the same, which the error of a component's call has in place of a code
+cdef const char* ENGINE_TEXTS[12]
+ENGINE_TEXTS[TRAP_STACK_OVERFLOW] = "call stack exhausted"
+ENGINE_TEXTS[TRAP_MEMORY_OUT_OF_BOUNDS] = "out of bounds memory access"
+ENGINE_TEXTS[TRAP_HEAP_MISALIGNED] = "unaligned atomic"
+ENGINE_TEXTS[TRAP_TABLE_OUT_OF_BOUNDS] = "undefined element: out of bounds table access"
+ENGINE_TEXTS[TRAP_INDIRECT_CALL_TO_NULL] = "uninitialized element"
+ENGINE_TEXTS[TRAP_BAD_SIGNATURE] = "indirect call type mismatch"
+ENGINE_TEXTS[TRAP_INTEGER_OVERFLOW] = "integer overflow"
+ENGINE_TEXTS[TRAP_INTEGER_DIVISION_BY_ZERO] = "integer divide by zero"
+ENGINE_TEXTS[TRAP_BAD_CONVERSION_TO_INTEGER] = "invalid conversion to integer"
+ENGINE_TEXTS[TRAP_UNREACHABLE] = "wasm `unreachable` instruction executed"
+ENGINE_TEXTS[TRAP_INTERRUPT] = "interrupt"
+ENGINE_TEXTS[TRAP_OUT_OF_FUEL] = "all fuel consumed by WebAssembly"
 
 
 cdef const char* trap_code_text(int code) noexcept nogil:
@@ -92,13 +108,11 @@ cdef size_t cause(const char* text, size_t length) noexcept nogil:
     return found
 
 
-cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at) noexcept nogil:
-    """Append where it happened: `, in `name` +0x2f`."""
-    cdef wasm_frame_vec_t frames
+cdef size_t put_place(wasm_frame_vec_t* frames, char* out, size_t room, size_t at) noexcept nogil:
+    """Append where it happened: `, in `name` +0x2f`. Deletes the frames."""
     cdef const wasm_byte_vec_t* name
     cdef char number[48]
     cdef size_t offset
-    wasm_trap_trace(trap, &frames)
     if frames.size > 0:
         name = wasmtime_frame_func_name(frames.data[0])
         if name != NULL and name.size > 0:
@@ -112,17 +126,19 @@ cdef size_t put_place(const wasm_trap_t* trap, char* out, size_t room, size_t at
         if wasm_frame_module_offset(frames.data[0]) != SIZE_MAX:      # unknown where the stack ended
             snprintf(number, sizeof(number), " +0x%zx", offset)
             at = put(out, room, at, number, strlen(number))
-    wasm_frame_vec_delete(&frames)
+    wasm_frame_vec_delete(frames)
     return at
 
 
 cdef size_t trap_text(const wasm_trap_t* trap, char* out, size_t room) noexcept nogil:
     cdef wasm_byte_vec_t message
+    cdef wasm_frame_vec_t frames
     cdef const char* text = trap_code_text(trap_code(trap))
     cdef size_t begin, written
     if text != NULL:
         written = put(out, room, 0, text, strlen(text))
-        return put_place(trap, out, room, written)
+        wasm_trap_trace(trap, &frames)
+        return put_place(&frames, out, room, written)
     wasm_trap_message(trap, &message)
     begin = 0
     if message.size > 0 and message.data[message.size - 1] == 0:
@@ -132,6 +148,53 @@ cdef size_t trap_text(const wasm_trap_t* trap, char* out, size_t room) noexcept 
         begin = cause(message.data, message.size)
         written = put(out, room, 0, message.data + begin, trimmed(message.data + begin, message.size - begin))
     wasm_byte_vec_delete(&message)
+    return written
+
+
+cdef size_t last_of_causes(const char* text, size_t begin, size_t length) noexcept nogil:
+    """Behind the number of the last cause, where they are numbered: `0: memory fault at ..`, `1: wasm trap: ..`, a line each."""
+    cdef size_t line = begin, at, found = begin
+    while line < length:
+        at = line
+        while at < length and text[at] == b" ":
+            at += 1
+        line = at
+        while at < length and b"0" <= text[at] <= b"9":
+            at += 1
+        if line < at and at + 2 <= length and text[at] == b":" and text[at + 1] == b" ":
+            found = at + 2
+        while line < length and text[line] != b"\n":
+            line += 1
+        line += 1
+    return found
+
+
+cdef size_t call_error_text(const wasmtime_error_t* error, char* out, size_t room) noexcept nogil:
+    cdef wasm_byte_vec_t message
+    cdef wasm_frame_vec_t frames
+    cdef const char* mark = "wasm trap: "
+    cdef const char* text
+    cdef size_t begin, end, written, width = strlen(mark)
+    cdef int code
+    cdef bint is_trap
+    wasmtime_error_message(error, &message)
+    end = trimmed(message.data, message.size)
+    begin = last_of_causes(message.data, cause(message.data, end), end)
+    is_trap = end - begin > width and memcmp(message.data + begin, mark, width) == 0
+    if is_trap:
+        begin += width
+    text = message.data + begin
+    end -= begin
+    for code in range(12 if is_trap else 0):
+        if end == strlen(ENGINE_TEXTS[code]) and memcmp(text, ENGINE_TEXTS[code], end) == 0:
+            text = TEXTS[code]
+            end = strlen(text)
+            break
+    written = put(out, room, 0, text, end)
+    wasm_byte_vec_delete(&message)
+    if is_trap:
+        wasmtime_error_wasm_trace(error, &frames)
+        written = put_place(&frames, out, room, written)
     return written
 
 

@@ -4,7 +4,7 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy, memset, strlen, strstr
+from libc.string cimport memcmp, memcpy, strlen
 
 cdef extern from "<string.h>" nogil:
     size_t strnlen(const char*, size_t)
@@ -80,7 +80,7 @@ from caxton._fast.state cimport state_free, state_new, state_rollback, state_t
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport *
 from caxton._fast.wasm.engine cimport Engine
-from caxton._fast.wasm.errors cimport error_text, trap_text
+from caxton._fast.wasm.errors cimport call_error_text, trap_text
 from caxton._fast.wasm.module cimport Module
 
 from caxton.core.errors import DeploymentFailed, GuestTrapped, InvalidWasm
@@ -512,26 +512,17 @@ cdef int agent_poll(agent_t* agent) noexcept nogil:
 
 cdef int crash_of_call(agent_t* agent) noexcept nogil:
     cdef int reason = EXIT_INIT if agent.turn.kind == KIND_INIT else EXIT_TRAP
-    cdef char text[4096]
-    cdef const char* said = text
-    cdef const char* cause
+    cdef char text[ERROR_ROOM]
     cdef size_t n
     if agent.trap != NULL:
         n = trap_text(agent.trap, text, ERROR_ROOM)
         wasm_trap_delete(agent.trap)
         agent.trap = NULL
     else:
-        # what a host function says stands behind the backtrace
-        n = error_text(agent.error, text, sizeof(text) - 1)
-        text[n] = 0
-        cause = strstr(text, b"Caused by: ")
-        while cause != NULL:
-            said = cause + 11
-            cause = strstr(said, b"Caused by: ")
-        n -= said - text
+        n = call_error_text(agent.error, text, ERROR_ROOM)
         wasmtime_error_delete(agent.error)
         agent.error = NULL
-    agent_crash(agent, reason, said, n)
+    agent_crash(agent, reason, text, n)
     return TURN_CRASHED
 
 
