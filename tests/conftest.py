@@ -1,12 +1,15 @@
 """`async def` tests run under Trio, each in its own `trio.run`.
 
-Two fixtures mean something to the runner:
+Three fixtures mean something to the runner:
 
     autojump_clock   time is virtual and jumps whenever every task sleeps
                      (a `trio.testing.MockClock`; threads and sockets do not move it)
     nursery          a nursery around the test body, cancelled when the body returns
 
 Hypothesis draws the same examples every time, so that a run repeats; `pytest --hypothesis-profile=search` draws others.
+
+    kind             the guests of tests/guests are core modules, then components
+                     (asked for by `both_kinds` of tests/_fast/scheduling)
 
 There are no async fixtures: a test that needs a room opens it, `async with open_store(tmp_path) as store:`.
 """
@@ -41,6 +44,14 @@ def autojump_clock() -> trio.testing.MockClock:
 def nursery() -> trio.Nursery | None:
     """A place in the signature; `_run` puts the open nursery there."""
     return None
+
+
+@pytest.fixture(params=["module", "component"])
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    from tests._fast import wrapping  # loads the native part, which not every test needs
+
+    monkeypatch.setattr(wrapping, "chosen", request.param == "component")
+    return str(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -13,9 +13,13 @@ from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import wat2wasm
 from caxton.core.wasm_component import CODES
-from tests._fast.scheduling import quoted
 
 MIB = 1 << 20
+
+
+def quoted(text: str) -> str:
+    """*text* inside a string of the text format."""
+    return "".join(chr(c) if 0x20 <= c < 0x7F and c not in b'"\\' else f"\\{c:02x}" for c in text.encode())
 
 
 @cache
@@ -247,7 +251,7 @@ def _id(call: str) -> str:
     return call.replace("[method]", "")
 
 
-def _types(text: str) -> str:
+def core_types(text: str) -> str:
     params, _, results = text.partition("->")
     parts = [f"(param {params.strip()})"] if params.strip() else []
     return " ".join([*parts, *([f"(result {results.strip()})"] if results.strip() else [])])
@@ -263,10 +267,10 @@ def text(guest: Guest) -> str:
     names = [*guest.calls, *(f"{name}.drop" for name in guest.drops)]
     given = " ".join(f'(export "{name}" (func ${_id(name)}))' for name in names)
     imported = "".join(
-        f'\n    (import "h" "{name}" (func ${_id(name)} {_types(CORE.get(name, "i32"))}))' for name in names
+        f'\n    (import "h" "{name}" (func ${_id(name)} {core_types(CORE.get(name, "i32"))}))' for name in names
     )
     others = "".join(
-        f'\n    (func (export "{name}") {_types(OTHERS[name][1]).replace("(param i32)", "(param $id i32)")} {code})'
+        f'\n    (func (export "{name}") {core_types(OTHERS[name][1]).replace("(param i32)", "(param $id i32)")} {code})'
         for name, code in guest.exports.items()
     )
     lifted = "".join(

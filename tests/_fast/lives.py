@@ -9,7 +9,8 @@ from caxton._fast import scheduler as native
 from caxton._fast.envelope import Envelope
 from caxton._fast.ledger import Batch
 from caxton._fast.wasm.module import Module
-from tests._fast.scheduling import Stage, guest, quoted
+from tests._fast.components import quoted
+from tests._fast.scheduling import Stage, guest
 from tests.oracles import ledger as oracle
 
 State = list[tuple[str, bytes, bool]]

@@ -12,12 +12,20 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from caxton._fast import scheduler as native
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Receipt, Scheduler
+from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module, wat2wasm
+from tests._fast import wrapping
+from tests._fast.components import quoted
 
+both_kinds = pytest.mark.usefixtures(
+    "kind"
+)  # a fixture of tests/conftest.py: run with core modules, then with components
 GUESTS = Path(__file__).parent.parent / "guests"
 DEADLINE = 5.0
 Event = tuple[int, int, Any, Any]
@@ -29,9 +37,21 @@ def engine() -> Engine:
     return Engine(pool_slots=240)
 
 
-@cache
 def compiled(text: str, on: Engine | None = None) -> Module:
-    return Module.compile(on or engine(), wat2wasm(text))
+    """A guest of ABI 1: a component around it, in the half of a test of `both_kinds` that is about those."""
+    return _compiled(text, on or (wrapping.component_engine() if wrapping.chosen else engine()))
+
+
+def compiled_anew(text: str, on: Engine) -> Module:
+    return wrapping.wrapped(text, on) if on.components else Module.compile(on, wat2wasm(text))
+
+
+_compiled = cache(compiled_anew)
+
+
+def smallest_engine() -> Engine:
+    """With room for one agent of the kind that the test is about."""
+    return Engine(components=wrapping.chosen, pool_slots=wrapping.MEMORIES if wrapping.chosen else 1)
 
 
 def guest(name: str, on: Engine | None = None, **values: str | int) -> Module:
@@ -50,16 +70,11 @@ def sender_guest(receiver: str | list[str], count: int = 1, **fields: Any) -> Mo
     return guest("sender", MESSAGE=quoted(message), LENGTH=len(message.encode()), COUNT=count)
 
 
-def quoted(text: str) -> str:
-    """*text* inside a string of the text format."""
-    return "".join(chr(c) if 0x20 <= c < 0x7F and c not in b'"\\' else f"\\{c:02x}" for c in text.encode())
-
-
 class Stage:
     """A scheduler, its agents, and every event in order."""
 
     def __init__(self, *, threads: int = 2, on: Engine | None = None, **options: Any) -> None:
-        self.engine = on or engine()
+        self.engine = on if on and not on.components else engine()  # of core modules; components bring their own
         self.scheduler = Scheduler(self.engine, threads=threads, **options)
         self.events: list[Event] = []
 
@@ -88,6 +103,8 @@ class Stage:
     ) -> int:
         before = len(self.of(native.EVENT_STARTED, port))
         module = guest(module) if isinstance(module, str) else module
+        if isinstance(module, Component):  # the agent's is shared out among its memories
+            memory *= max(module.memories, 1)
         self.scheduler.spawn(port, module, memory=memory, timeout_ns=int(timeout * 1e9), **limits)
         if ready:
             self.until(lambda: len(self.of(native.EVENT_STARTED, port)) > before)

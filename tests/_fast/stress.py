@@ -1,6 +1,6 @@
-"""Everything at once, for as long as it is told: agents that send, sleep, call, spin, subscribe and crash; an operator
-who deploys, starts, ends and deletes them and takes mail; conversations between all of them, and who looks at these;
-and schedulers that end in order or in the middle of it all, each followed by a new one.
+"""Everything at once, for as long as it is told: agents of both kinds that send, sleep, call, spin, subscribe, crash;
+an operator who deploys, starts, ends and deletes them and takes mail; conversations between all of them, and who looks
+at these; and schedulers that end in order or in the middle of it all, each followed by a new one.
 
     python -m tests._fast.stress --seconds 60 --seed 7
 
@@ -32,10 +32,13 @@ from typing import Any
 from caxton._fast import scheduler as native
 from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import Scheduler
+from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
+from caxton._fast.wasm.module import Module
 from caxton.core.errors import CaxtonError
 from tests._fast.probe import poke, probe, step
 from tests._fast.scheduling import Event, guest
+from tests._fast.wrapping import MEMORIES
 
 NAMES = [f"p{i}" for i in range(6)]
 HERE, OUT = 0x100, 0x30000
@@ -100,8 +103,9 @@ def script(rng: random.Random, depth: int = 0) -> str:
 class Round:
     """One scheduler from its start to its end, and the books that are kept of it."""
 
-    def __init__(self, engine: Engine, rng: random.Random) -> None:
+    def __init__(self, engines: list[Engine], rng: random.Random) -> None:
         self.rng = rng
+        engine = engines[0]  # of core modules
         roomy = rng.randrange(3) > 0
         self.scheduler = Scheduler(
             engine,
@@ -112,8 +116,10 @@ class Round:
             history_messages=rng.choice([1, 1000]),
             history_bytes=1 << 16,
         )
-        self.guests = [guest(name, engine) for name in ("init_traps", "init_spins")]
-        self.probe = probe(on=engine)
+        self.probes = [probe(on=each) for each in engines]
+        self.guests = [guest(name, each) for each in engines for name in ("init_traps", "init_spins")]
+        self.guests += self.probes[:1] * 12 + self.probes[1:] * 6
+        self.started: Counter[int] = Counter()
         self.ports: dict[int, bool] = {}  # open ones; True: a host port
         self.calls: list[tuple[int, int]] = []
         self.timers: list[tuple[int, int]] = []
@@ -180,12 +186,13 @@ class Round:
         receipt = self.scheduler.submit(json.dumps(message).encode(), sender="me")
         self.told[token] = receipt.delivered_to
 
-    def spawn(self, port: int, module: Any = None, timeout_ms: int | None = None) -> None:
+    def spawn(self, port: int, module: Module | None = None, timeout_ms: int | None = None) -> None:
         rng = self.rng
+        module = module or rng.choice(self.guests)
         self.scheduler.spawn(
             port,
-            module or rng.choice([self.probe] * 12 + self.guests),
-            memory=rng.choice([1 << 18, 1 << 20, 1 << 22]),
+            module,
+            memory=rng.choice([1 << 18, 1 << 20, 1 << 22]) * (MEMORIES if isinstance(module, Component) else 1),
             timeout_ns=(timeout_ms or rng.choice([1, 20, 2000])) * 10**6,
             cpu_millicores=rng.choice([0, 0, 300]),
             state=[(b"k", b"v")],
@@ -294,6 +301,8 @@ class Round:
         elif kind == native.EVENT_SUBSCRIBE:
             with contextlib.suppress(CaxtonError):
                 self.scheduler.subscribe(port, json.loads(b)["topics"][0])
+        elif kind == native.EVENT_STARTED:
+            self.started[port] += 1
         elif kind == native.EVENT_EXITED:
             self.exited[port] += 1
             self.dropped += a == native.EXIT_KILLED
@@ -312,11 +321,12 @@ class Round:
     # -- the end --
 
     def fill_the_pool(self) -> None:
-        """Every slot of the engine's pool is free, whatever the schedulers before have left."""
-        ports = [self.scheduler.open_port(f"slot{i}") for i in range(SLOTS)]
-        for port in ports:
-            self.spawn(port, self.probe, 60_000)
-        self.until(lambda: all(self.scheduler.statistics(port).memory_bytes for port in ports), "a slot is not free")
+        """Every slot of the engines' pools is free, whatever the schedulers before have left."""
+        modules = [module for module in self.probes for _ in range(SLOTS)]
+        ports = [self.scheduler.open_port(f"slot{i}") for i in range(len(modules))]
+        for port, module in zip(ports, modules, strict=True):
+            self.spawn(port, module, 60_000)
+        self.until(lambda: all(self.started[port] for port in ports), "a slot is not free")
         for port in ports:
             self.ports[port] = False
         for port in ports:
@@ -371,16 +381,16 @@ class Round:
         return books | {"not ended": unended} | self.scheduler.totals()
 
 
-def storm(seed: int, goes_on: Callable[[int], bool], most_acts: int) -> Counter[str]:
-    """Rounds, for as long as `goes_on(round)`; what happened in them, counted."""
-    engine = Engine(pool_slots=SLOTS)
+def storm(seed: int, goes_on: Callable[[int], bool], most_acts: int, kinds: int = 2) -> Counter[str]:
+    """Rounds, for as long as `goes_on(round)`; what happened in them, counted. *kinds* 1: core modules only."""
+    engines = [Engine(pool_slots=SLOTS), Engine(components=True, pool_slots=SLOTS * MEMORIES)][:kinds]
     sums: Counter[str] = Counter()
     number = 0
     while goes_on(number):
         rng = random.Random(f"{seed} {number}")
         # the watchdog: says where the threads stand and ends the process, even when the interpreter's lock is held
         faulthandler.dump_traceback_later(2 * PATIENCE, exit=True, file=sys.__stderr__)
-        one = Round(engine, rng)
+        one = Round(engines, rng)
         one.fill_the_pool()
         for name in NAMES:
             port = one.scheduler.open_port(name, queue_size=50)
@@ -404,10 +414,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run agents and an operator against each other and check the books.")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30))
+    parser.add_argument("--kinds", type=int, choices=(1, 2), default=2, help="1: core modules only, no components")
     arguments = parser.parse_args()
     print(f"stress: seed {arguments.seed}, {arguments.seconds:g} seconds", flush=True)
     end = time.monotonic() + arguments.seconds
-    sums = storm(arguments.seed, lambda number: time.monotonic() < end, most_acts=6000)
+    sums = storm(arguments.seed, lambda number: time.monotonic() < end, most_acts=6000, kinds=arguments.kinds)
     print("stress: clean;", ", ".join(f"{count} {name}" for name, count in sums.items()))
 
 

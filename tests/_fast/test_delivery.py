@@ -16,8 +16,9 @@ from caxton.core.errors import (
     MailboxFull,
     MessageTooLarge,
 )
+from tests._fast.components import quoted
 from tests._fast.probe import Probe, poke, step
-from tests._fast.scheduling import Stage, guest, open_stage, quoted
+from tests._fast.scheduling import Stage, both_kinds, guest, open_stage
 
 
 def token(number: int, sender: int = 0) -> str:
@@ -50,6 +51,7 @@ def heard(stage: Stage, ports: dict[str, int]) -> dict[str, list[Any]]:
 # -- ways in ---------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_a_message_from_outside_has_a_receipt_and_an_answer() -> None:
     with open_stage() as stage:
         me = stage.host()
@@ -136,6 +138,7 @@ def test_several_receivers_get_it_once_each() -> None:
         assert heard(stage, ports) == {"a": [1, 2], "b": [1], "c": [2]}
 
 
+@both_kinds
 def test_a_conversation_sticks_to_one_replica_and_the_rest_goes_round() -> None:
     with open_stage() as stage:
         first = stage.scheduler.open_port("work")
@@ -316,6 +319,7 @@ class Population:
             self.start(name)
 
 
+@both_kinds
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_no_message_is_lost_or_doubled_while_agents_come_and_go(seed: int) -> None:

@@ -7,9 +7,10 @@ import pytest
 
 from caxton._fast import scheduler as native
 from caxton.core.errors import InvalidTransition, MailboxFull, StorageFull
+from tests._fast.components import quoted
 from tests._fast.lives import Life, Lives, dead_letters, reporter
 from tests._fast.probe import Probe
-from tests._fast.scheduling import guest, quoted
+from tests._fast.scheduling import both_kinds, guest
 from tests._fast.test_sending import sends
 
 REFUSE = "(return (i32.const 7))"
@@ -30,6 +31,7 @@ def handled_by(life: Life, name: str, count: int) -> None:
 RETRIES = {"retry_attempts": 3, "retry_delay_ns": 1_000_000}
 
 
+@both_kinds
 def test_a_refused_message_comes_again_and_knows_it() -> None:
     with Lives().begin(**RETRIES) as life:
         life.keep("a", reporter(first_calls(2, REFUSE)))
@@ -41,6 +43,7 @@ def test_a_refused_message_comes_again_and_knows_it() -> None:
         assert dead_letters(life) == []
 
 
+@both_kinds
 def test_after_the_last_attempt_it_is_a_dead_letter() -> None:
     with Lives().begin(**RETRIES) as life:
         port = life.keep("a", reporter(REFUSE))
@@ -52,6 +55,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter() -> None:
         assert (reason, message.as_dict()["content"]) == (native.EXIT_REFUSED, 1)
 
 
+@both_kinds
 def test_a_refused_turn_leaves_nothing_in_the_state() -> None:
     write = "(drop (call $store (i32.const 1024) (i32.const 1) (i32.const 1024) (i32.const 1)))"
     with Lives().begin(**RETRIES) as life:
@@ -103,6 +107,7 @@ def test_many_retries_all_come_due() -> None:
         assert set(life.contents("a")) == set(range(400))
 
 
+@both_kinds
 def test_a_killed_turn_comes_again_and_does_not_count() -> None:
     spin = "(loop $ever (br $ever))"
     with Lives().begin(**RETRIES) as life:
@@ -118,6 +123,7 @@ def test_a_killed_turn_comes_again_and_does_not_count() -> None:
         assert life.dead == []
 
 
+@both_kinds
 def test_a_crash_counts_and_the_next_instance_tries_again() -> None:
     with Lives().begin(**RETRIES) as life:
         port = life.keep("a", reporter("unreachable"))
@@ -128,6 +134,7 @@ def test_a_crash_counts_and_the_next_instance_tries_again() -> None:
         assert attempts(life, "a") == [(1, 0, False), (1, 2, True)]
 
 
+@both_kinds
 def test_what_retries_goes_back_when_the_port_is_closed() -> None:
     with Lives().begin(retry_attempts=1, retry_delay_ns=1 << 39) as life:
         port = life.keep("a", reporter(REFUSE))
@@ -141,6 +148,7 @@ def test_what_retries_goes_back_when_the_port_is_closed() -> None:
         assert sorted(letter[0] for letter in dead_letters(life)) == [0, 1, 2]
 
 
+@both_kinds
 def test_closing_a_port_while_its_turns_fail_loses_nothing() -> None:
     for _ in range(20):
         with Lives().begin(retry_attempts=1000, retry_delay_ns=0) as life:
@@ -278,6 +286,7 @@ def test_all_backlogs_together_have_a_bound() -> None:
         assert life.scheduler.backlog_bytes == 0
 
 
+@both_kinds
 def test_a_guest_is_told_that_the_backlog_has_no_room() -> None:
     with Lives().begin() as life:
         port = life.keep("off")
@@ -344,6 +353,7 @@ def broadcaster(names: list[str]) -> Any:
     )
 
 
+@both_kinds
 def test_a_guests_broadcast_is_kept_for_those_who_can_keep_it() -> None:
     """The first of them is never kept, one is away, one runs: one block for all, one fate for each."""
     past = Lives()

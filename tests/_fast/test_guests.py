@@ -9,7 +9,7 @@ import pytest
 from caxton._fast import scheduler as native
 from caxton.core.errors import InvalidWasm, MailboxFull
 from tests._fast.probe import Probe, poke, step
-from tests._fast.scheduling import Stage, guest, open_stage, sender_guest, unharmed
+from tests._fast.scheduling import Stage, both_kinds, guest, open_stage, sender_guest, unharmed
 
 MESSAGE = '{"performative":"inform","receiver":"visitor","content":1}'
 TOPICS = '{"topics":["a"]}'
@@ -30,6 +30,7 @@ def crash(stage: Stage, module: object, **options: object) -> tuple[int, str]:
 # -- crashes ---------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 @pytest.mark.parametrize(
     ("how", "text"),
     [
@@ -52,6 +53,7 @@ def test_a_trap_ends_the_agent_and_says_what_happened(how: str, text: str) -> No
         assert text in said
 
 
+@both_kinds
 def test_host_calls_at_the_bottom_of_the_stack_are_no_danger() -> None:
     with open_stage() as stage, unharmed(stage):
         for name in ("a", "b", "c"):
@@ -62,6 +64,7 @@ def test_host_calls_at_the_bottom_of_the_stack_are_no_danger() -> None:
         assert stage.scheduler.totals()["waiting"] == 0
 
 
+@both_kinds
 def test_an_agent_that_crashes_again_and_again_harms_nobody() -> None:
     with open_stage() as stage, unharmed(stage):
         module = guest("crash", HOW="(unreachable)")
@@ -92,6 +95,7 @@ def test_a_memory_bomb_is_refused_at_its_limit() -> None:
         assert stage.exit_of(port)[0] == native.EXIT_TIMEOUT
 
 
+@both_kinds
 def test_memory_and_tables_grow_up_to_their_limit_and_not_beyond() -> None:
     with open_stage() as stage, unharmed(stage):
         probe = Probe(stage, memory=1 << 20)
@@ -112,6 +116,7 @@ def test_memory_that_no_agent_may_have_is_refused(pages: int) -> None:
         assert stage.exit_of(port)[0] == native.EXIT_INIT
 
 
+@both_kinds
 @pytest.mark.parametrize(
     "call",
     [
@@ -132,6 +137,7 @@ def test_what_one_turn_heaps_up_has_a_bound(call: str) -> None:
         assert not stage.of(native.EVENT_TIMER) + stage.of(native.EVENT_SUBSCRIBE) + stage.of(native.EVENT_STATE)
 
 
+@both_kinds
 def test_a_guest_that_logs_for_ever_is_cut_to_its_rate_and_stopped() -> None:
     with open_stage() as stage, unharmed(stage):
         reason, _ = crash(stage, "chatter", timeout=0.2, log_lines_per_second=50)
@@ -142,6 +148,7 @@ def test_a_guest_that_logs_for_ever_is_cut_to_its_rate_and_stopped() -> None:
 # -- loops -----------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 @pytest.mark.slow
 def test_a_guest_that_spins_is_stopped_soon_after_its_time() -> None:
     late = []
@@ -215,6 +222,7 @@ def test_two_hundred_agents_answer_within_5_ms_beside_four_that_spin() -> None:
         assert loud < 5_000_000, f"p99 {loud} ns"
 
 
+@both_kinds
 @pytest.mark.slow
 def test_agents_that_never_stop_talking_leave_time_for_one_that_computes() -> None:
     with open_stage() as stage:
@@ -238,6 +246,7 @@ def test_an_allocator_that_lies_ends_its_agent(result: int) -> None:
         assert "caxton_alloc" in text
 
 
+@both_kinds
 @pytest.mark.parametrize(
     ("result", "reason"),
     [("(unreachable)", native.EXIT_TRAP), ("(loop $ever (br $ever)) (i32.const 0)", native.EXIT_TIMEOUT)],
@@ -318,6 +327,7 @@ EFFECTS = (
 KINDS = (native.EVENT_STATE, native.EVENT_TIMER, native.EVENT_SUBSCRIBE)
 
 
+@both_kinds
 @pytest.mark.parametrize("end", [step("trap"), step("spin"), step("sleep_micros", 1 << 40), step("proc_exit", 0)])
 def test_nothing_of_a_turn_that_crashed_takes_effect(end: str) -> None:
     with open_stage() as stage, unharmed(stage) as me:
@@ -330,6 +340,7 @@ def test_nothing_of_a_turn_that_crashed_takes_effect(end: str) -> None:
         assert stage.scheduler.totals()["undelivered"] == 1  # the message of the turn itself
 
 
+@both_kinds
 def test_everything_of_a_turn_that_is_done_takes_effect() -> None:
     with open_stage() as stage, unharmed(stage) as me:
         probe = Probe(stage)
@@ -341,6 +352,7 @@ def test_everything_of_a_turn_that_is_done_takes_effect() -> None:
         assert stage.receive(me)[0].sender == "probe"
 
 
+@both_kinds
 def test_a_turn_that_is_refused_says_why_and_the_agent_lives() -> None:
     with open_stage() as stage, unharmed(stage):
         probe = Probe(stage)
@@ -353,6 +365,7 @@ def test_a_turn_that_is_refused_says_why_and_the_agent_lives() -> None:
         assert stage.scheduler.statistics(probe.port).failed == 1
 
 
+@both_kinds
 def test_an_old_error_is_not_the_reason_of_a_new_refusal() -> None:
     with open_stage() as stage:
         probe = Probe(stage)

@@ -11,7 +11,7 @@ import pytest
 from caxton._fast import scheduler as native
 from caxton.core.wasm_abi import CAXTON
 from tests._fast.probe import CALLS, EDGE, Probe, poke, probe, step
-from tests._fast.scheduling import open_stage, unharmed
+from tests._fast.scheduling import both_kinds, open_stage, unharmed
 
 POINTER, NOT_FOUND, ARGUMENT, QUOTA, UNAVAILABLE, FAILED = -100, -101, -102, -103, -104, -105
 HERE, OUT = 0x100, 0x30000  # where the tests put what a call reads, and where it writes
@@ -118,6 +118,7 @@ def test_the_functions_have_two_module_names(module: str) -> None:
 # -- subscriptions, logs, time, chance ------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_a_subscription_is_handed_to_the_platform_as_it_was_written() -> None:
     text = '{"topics":["orders.*"],"content":{"total":{"gte":100}}}'
     with open_stage(threads=1) as stage:
@@ -143,6 +144,7 @@ def test_lines_go_to_two_streams_and_bad_text_is_made_readable() -> None:
         assert before <= first[1][1] <= time.time() * 1e6
 
 
+@both_kinds
 def test_what_the_rate_of_lines_leaves_out_is_counted() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, log_lines_per_second=2)
@@ -153,6 +155,7 @@ def test_what_the_rate_of_lines_leaves_out_is_counted() -> None:
         assert stage.lines(agent.port)[3] == "hello"
 
 
+@both_kinds
 def test_time_and_chance() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
@@ -163,6 +166,7 @@ def test_time_and_chance() -> None:
         assert all(-(1 << 31) <= number < 1 << 31 for number in numbers)
 
 
+@both_kinds
 def test_the_last_error_stays_until_the_next_and_is_cut_to_its_room() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
@@ -174,6 +178,7 @@ def test_the_last_error_stays_until_the_next_and_is_cut_to_its_room() -> None:
         assert agent.last_error() == text
 
 
+@both_kinds
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -181,11 +186,17 @@ def test_the_last_error_stays_until_the_next_and_is_cut_to_its_room() -> None:
         ("", ""),
         ("é" * 120, "é" * 120),
         ("x" + "é" * 120, "x" + "é" * 119),  # 241 bytes: no half of a character
-        (b"\xff", "\ufffd"),
     ],
 )
-def test_a_guest_says_why_it_refuses_a_message(given: str | bytes, told: str) -> None:
-    text = given if isinstance(given, bytes) else given.encode()
+def test_a_guest_says_why_it_refuses_a_message(given: str, told: str) -> None:
+    refuse_with(given.encode(), told)
+
+
+def test_a_reason_that_is_no_text_is_made_readable() -> None:
+    refuse_with(b"\xff", "\ufffd")
+
+
+def refuse_with(text: bytes, told: str) -> None:
     with open_stage(threads=1) as stage, unharmed(stage):
         agent = Probe(stage)
         agent.post(poke(HERE, text), step("set_error", HERE, len(text)), step("refuse"))
@@ -196,6 +207,7 @@ def test_a_guest_says_why_it_refuses_a_message(given: str | bytes, told: str) ->
 # -- timers ----------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_timers_are_numbered_and_told_when_the_turn_is_done() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, next_timer=7)
@@ -207,6 +219,7 @@ def test_timers_are_numbered_and_told_when_the_turn_is_done() -> None:
         assert before <= first[1] <= second[1] - 1_000_000 <= time.time() * 1e6
 
 
+@both_kinds
 @pytest.mark.parametrize(
     ("call", "operand"),
     [
@@ -226,6 +239,7 @@ def test_a_timer_out_of_bounds_is_an_error(call: str, operand: int) -> None:
         assert agent.call("set_timer", 31_536_000_000_000) == 1
 
 
+@both_kinds
 def test_timers_of_one_turn_have_a_bound() -> None:
     with open_stage(threads=1, max_message_size=1 << 20) as stage:
         agent = Probe(stage)
@@ -233,6 +247,7 @@ def test_timers_of_one_turn_have_a_bound() -> None:
             assert agent.do(step("set_timer", 1000) * 1000) == list(range(1 + 1000 * i, 1001 + 1000 * i))
 
 
+@both_kinds
 def test_a_timer_that_fires_is_a_turn_and_waits_for_an_instance() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
@@ -249,6 +264,7 @@ def test_a_timer_that_fires_is_a_turn_and_waits_for_an_instance() -> None:
 # -- state -----------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_what_a_turn_stores_it_loads_and_the_platform_is_told() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, state=[(b"old", b"1"), (b"older", b"2")])
@@ -266,6 +282,7 @@ def test_what_a_turn_stores_it_loads_and_the_platform_is_told() -> None:
         assert stage.scheduler.statistics(agent.port).state_bytes == len(b"old1new") + 2
 
 
+@both_kinds
 def test_a_value_longer_than_its_room_says_how_long_it_is_and_writes_no_more() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, state=[(b"k", b"0123456789")])
@@ -273,6 +290,7 @@ def test_a_value_longer_than_its_room_says_how_long_it_is_and_writes_no_more() -
         assert agent.do(load(b"k", 4)) == [10, b"0123\xee\xee\xee\xee"]
 
 
+@both_kinds
 @pytest.mark.parametrize(("length", "code"), [(0, ARGUMENT), (1, 0), (256, 0), (257, ARGUMENT), (0x10000, ARGUMENT)])
 def test_keys_have_1_to_256_bytes(length: int, code: int) -> None:
     with open_stage(threads=1) as stage:
@@ -282,6 +300,7 @@ def test_keys_have_1_to_256_bytes(length: int, code: int) -> None:
             assert "1 to 256" in agent.last_error()
 
 
+@both_kinds
 def test_the_quota_is_what_base_and_turn_hold_together() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, state_quota=20)
@@ -299,6 +318,7 @@ def test_the_quota_is_what_base_and_turn_hold_together() -> None:
 # -- calls that take long --------------------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_an_agent_that_sleeps_leaves_its_thread_to_others() -> None:
     with open_stage(threads=1) as stage:
         sleeper = Probe(stage, "sleeper")
@@ -308,6 +328,7 @@ def test_an_agent_that_sleeps_leaves_its_thread_to_others() -> None:
         assert stage.scheduler.statistics(sleeper.port).state == "waiting"
 
 
+@both_kinds
 def test_an_agent_that_sleeps_wakes() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage)
@@ -316,12 +337,14 @@ def test_an_agent_that_sleeps_wakes() -> None:
         assert 0.06 <= time.monotonic() - began < 2
 
 
+@both_kinds
 @pytest.mark.parametrize("delay", [0, -1, 1 << 63])
 def test_a_sleep_of_nothing_is_none(delay: int) -> None:
     with open_stage(threads=1) as stage:
         assert Probe(stage, timeout=0.5).do(step("sleep_micros", delay)) == []
 
 
+@both_kinds
 def test_a_sleep_beyond_the_timeout_is_stopped_there() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, timeout=0.05)
@@ -331,6 +354,7 @@ def test_a_sleep_beyond_the_timeout_is_stopped_there() -> None:
         assert 0.05 <= time.monotonic() - began < 2
 
 
+@both_kinds
 @pytest.mark.parametrize("name", ["mcp_call", "memory_search"])
 def test_a_slow_call_is_an_event_and_its_answer_comes_back(name: str) -> None:
     with open_stage(threads=1) as stage:
@@ -344,6 +368,7 @@ def test_a_slow_call_is_an_event_and_its_answer_comes_back(name: str) -> None:
         assert agent.results() == [4, b"done" + bytes(8)]
 
 
+@both_kinds
 @pytest.mark.parametrize("size", [1, 8, 9, 100, 101, 104, 105, 1024, 1025, 5000])
 def test_an_answer_longer_than_its_room_is_never_a_code_and_writes_nothing(size: int) -> None:
     with open_stage(threads=1) as stage:
@@ -373,6 +398,7 @@ def test_an_answer_that_did_not_fit_is_kept_for_who_asks_the_same_again() -> Non
         assert agent.results() == [8, b"new turn" + bytes(4)]
 
 
+@both_kinds
 @pytest.mark.parametrize(
     ("code", "number"), [("unavailable", UNAVAILABLE), ("failed", FAILED), ("invalid-argument", ARGUMENT)]
 )
@@ -386,6 +412,7 @@ def test_a_call_that_failed_is_a_code_and_a_sentence(code: Any, number: int) -> 
         assert agent.last_error().startswith("no such tool: ü!!!")
 
 
+@both_kinds
 def test_the_timeout_of_a_call_holds_though_others_were_answered_before() -> None:
     with open_stage(threads=1) as stage:
         agent = Probe(stage, timeout=0.15)
@@ -401,6 +428,7 @@ def test_the_timeout_of_a_call_holds_though_others_were_answered_before() -> Non
         assert 0.15 <= time.monotonic() - began < 2
 
 
+@both_kinds
 def test_answers_that_nobody_waits_for_are_ignored() -> None:
     with open_stage() as stage, unharmed(stage):
         agent = Probe(stage)
@@ -424,6 +452,7 @@ def test_answers_that_nobody_waits_for_are_ignored() -> None:
         stage.scheduler.complete_call(agent.port, last, b"closed")
 
 
+@both_kinds
 @pytest.mark.slow
 def test_an_answer_that_races_the_park_is_never_lost() -> None:
     with open_stage() as stage:
@@ -443,6 +472,7 @@ def test_an_answer_that_races_the_park_is_never_lost() -> None:
             assert agent.results() == [2, b"ok" + bytes(10)] * rounds
 
 
+@both_kinds
 def test_a_request_larger_than_a_message_is_refused() -> None:
     with open_stage(threads=1, max_message_size=4096) as stage:
         agent = Probe(stage)

@@ -4,7 +4,7 @@ import pytest
 
 from caxton._fast import scheduler as native
 from caxton.core.errors import InvalidConfig, MailboxFull, MessageTooLarge
-from tests._fast.scheduling import Stage, guest, open_stage
+from tests._fast.scheduling import Stage, both_kinds, guest, open_stage
 
 
 def set_limits(stage: Stage, **limits: int) -> None:
@@ -34,6 +34,7 @@ def test_the_journals_bound_the_largest_message() -> None:
             set_limits(stage, max_message_size=most + 1)
 
 
+@both_kinds
 def test_another_attempt_from_now_on() -> None:
     with open_stage() as stage:
         stage.host()
@@ -62,6 +63,7 @@ def test_a_mailbox_with_other_bounds() -> None:
         assert len(stage.receive(port, 2)) == 2
 
 
+@both_kinds
 def test_a_turn_has_another_timeout() -> None:
     with open_stage() as stage:
         stage.host()

@@ -6,7 +6,7 @@ from caxton._fast import scheduler as native
 from caxton._fast.scheduler import SEND_MAILBOX_FULL, SEND_NO_RECEIVER, SEND_STOPPED, UNSENT
 from caxton.core.errors import AgentNotFound
 from tests._fast.lives import Lives, dead_letters, reporter
-from tests._fast.scheduling import Stage, open_stage, sender_guest
+from tests._fast.scheduling import Stage, both_kinds, open_stage, sender_guest
 
 
 def test_a_receiver_that_is_full_is_named_while_the_others_have_the_message() -> None:
@@ -49,6 +49,7 @@ def test_when_all_are_nowhere_the_message_is_refused() -> None:
         assert not stage.pump(0)
 
 
+@both_kinds
 @pytest.mark.parametrize("found", [["one"], ["one", "two"]])
 def test_a_guest_that_sends_to_nobody_among_others_is_told(found: list[str]) -> None:
     with open_stage() as stage:

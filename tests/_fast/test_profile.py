@@ -8,7 +8,7 @@ from caxton._fast import scheduler as native
 from caxton._fast.profile import ACTIVITIES, Profile
 from caxton.cli.benchmarks.hop import Pairs
 from caxton.core.errors import InvalidTransition
-from tests._fast.scheduling import compiled, open_stage, sender_guest
+from tests._fast.scheduling import both_kinds, compiled, open_stage, sender_guest
 
 # two host functions, one of each kind, and then never back
 CALLS_AND_SPINS = """
@@ -43,6 +43,7 @@ def threads(profile: Profile) -> dict[str, int]:
     return dict(zip(ACTIVITIES, map(sum, zip(*profile.threads, strict=True)), strict=True))
 
 
+@both_kinds
 @pytest.mark.parametrize("text", [None, CALLS_AND_SPINS], ids=["spins", "calls and spins"])
 def test_a_guest_that_spins_is_at_work_as_a_guest(text: str | None) -> None:
     # one slice is as long as the turn: at the next one everything would be told anew
@@ -60,6 +61,7 @@ def test_a_guest_that_spins_is_at_work_as_a_guest(text: str | None) -> None:
         assert [(name, handled) for _, name, handled, _ in profile.ports if name] == [("busy", 1)]
 
 
+@both_kinds
 def test_a_guest_that_waits_leaves_its_thread_idle() -> None:
     with open_stage(threads=2) as stage:
         port = stage.seat("sleeper", compiled(SLEEPS))

@@ -6,7 +6,7 @@ from uuid import UUID
 from caxton._fast import scheduler as native
 from tests._fast.probe import Probe, poke, step
 from tests._fast.probe import probe as guest_of_probe
-from tests._fast.scheduling import Stage, open_stage, sender_guest
+from tests._fast.scheduling import Stage, both_kinds, open_stage, sender_guest
 
 KEY, VALUE = 0x100, 0x200
 
@@ -24,6 +24,7 @@ def stored(stage: Stage) -> dict[int, list[str]]:
     return values
 
 
+@both_kinds
 def test_what_an_agent_stores_comes_in_its_order_though_its_turns_run_on_several_threads() -> None:
     agents, values = 12, [str(number) for number in range(200)]
     with open_stage(threads=3) as stage:
@@ -36,6 +37,7 @@ def test_what_an_agent_stores_comes_in_its_order_though_its_turns_run_on_several
         assert stored(stage) == {probe.port: values for probe in probes}
 
 
+@both_kinds
 def test_what_an_agent_stored_last_comes_before_its_exit() -> None:
     with open_stage(threads=3) as stage:
         probes = [Probe(stage, f"probe{i}") for i in range(6)]

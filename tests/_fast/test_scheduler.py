@@ -14,11 +14,21 @@ import pytest
 
 from caxton._fast import scheduler as native
 from caxton._fast.scheduler import Scheduler
-from caxton._fast.wasm.engine import Engine
-from caxton._fast.wasm.module import Module, wat2wasm
 from caxton.core.errors import AgentAlreadyExists, AgentNotFound, InvalidConfig, InvalidTransition
 from tests._fast.probe import Probe, poke, probe, step
-from tests._fast.scheduling import DEADLINE, GUESTS, Stage, engine, guest, open_stage, sender_guest, unharmed
+from tests._fast.scheduling import (
+    DEADLINE,
+    GUESTS,
+    Stage,
+    both_kinds,
+    compiled_anew,
+    engine,
+    guest,
+    open_stage,
+    sender_guest,
+    smallest_engine,
+    unharmed,
+)
 
 HOUR = 3_600_000_000
 
@@ -30,6 +40,7 @@ def contents(mail: list) -> list:
 # -- birth -----------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_an_agent_is_initialised_before_it_starts_and_says_what_it_can() -> None:
     with open_stage() as stage:
         port = stage.seat("life", "life")
@@ -39,6 +50,7 @@ def test_an_agent_is_initialised_before_it_starts_and_says_what_it_can() -> None
         assert 0 < spawn_ns < 5e9
 
 
+@both_kinds
 @pytest.mark.parametrize(
     ("name", "reason", "text"),
     [
@@ -68,6 +80,7 @@ def test_capabilities_beyond_their_buffer_are_not_read(length: int) -> None:
         )
 
 
+@both_kinds
 def test_an_agent_whose_memory_is_beyond_its_limit_does_not_start() -> None:
     with open_stage() as stage, unharmed(stage):
         port = stage.seat("large", "mirror", memory=1 << 16, ready=False)
@@ -76,6 +89,7 @@ def test_an_agent_whose_memory_is_beyond_its_limit_does_not_start() -> None:
         assert "memory" in text
 
 
+@both_kinds
 def test_the_time_to_start_counts_from_the_first_instruction() -> None:
     with open_stage(threads=1, slice_us=200_000) as stage:
         stage.seat("busy", "busy_then_asleep")
@@ -130,6 +144,7 @@ def test_a_port_has_one_instance_at_a_time() -> None:
 # -- the end ---------------------------------------------------------------------------------------------------------
 
 
+@both_kinds
 def test_shutdown_calls_the_guest_and_keeps_the_mailbox() -> None:
     with open_stage() as stage:
         port = stage.seat("life", "life")
@@ -142,6 +157,7 @@ def test_shutdown_calls_the_guest_and_keeps_the_mailbox() -> None:
         stage.until(lambda: stage.lines(port)[-1] == "message")
 
 
+@both_kinds
 def test_a_shutdown_that_comes_too_late_does_not_stop_the_next_instance() -> None:
     with open_stage() as stage:
         port = stage.seat("life", "life")
@@ -154,6 +170,7 @@ def test_a_shutdown_that_comes_too_late_does_not_stop_the_next_instance() -> Non
         assert len(stage.of(native.EVENT_EXITED, port)) == 1
 
 
+@both_kinds
 def test_an_idle_agent_is_dropped() -> None:
     with open_stage() as stage:
         port = stage.seat("a", "quiet")
@@ -164,6 +181,7 @@ def test_an_idle_agent_is_dropped() -> None:
         assert len(stage.of(native.EVENT_EXITED, port)) == 1
 
 
+@both_kinds
 def test_a_spinning_agent_is_dropped_inside_its_turn_and_its_message_is_for_the_next_instance() -> None:
     with open_stage() as stage, unharmed(stage):
         probe = Probe(stage)
@@ -181,6 +199,7 @@ def test_a_spinning_agent_is_dropped_inside_its_turn_and_its_message_is_for_the_
         assert not stage.of(native.EVENT_UNDELIVERED, probe.port)
 
 
+@both_kinds
 def test_the_message_of_an_agent_that_is_taken_away_inside_its_turn_is_reported() -> None:
     with open_stage() as stage:
         probe = Probe(stage)
@@ -191,6 +210,7 @@ def test_the_message_of_an_agent_that_is_taken_away_inside_its_turn_is_reported(
         assert (code, text, message.receiver) == (native.EXIT_KILLED, "dropped", "probe")
 
 
+@both_kinds
 def test_a_closed_port_gives_back_the_message_that_was_for_the_next_instance() -> None:
     with open_stage() as stage:
         port = stage.seat("spin", "spin")
@@ -203,6 +223,7 @@ def test_a_closed_port_gives_back_the_message_that_was_for_the_next_instance() -
         assert not stage.of(native.EVENT_UNDELIVERED)
 
 
+@both_kinds
 @pytest.mark.parametrize("waits", [step("sleep_micros", HOUR), step("mcp_call", 0, 2, 0, 0)], ids=["sleep", "call"])
 def test_a_suspended_agent_is_dropped(waits: str) -> None:
     with open_stage() as stage:
@@ -214,6 +235,7 @@ def test_a_suspended_agent_is_dropped(waits: str) -> None:
         assert stage.exit_of(probe.port)[0] == native.EXIT_KILLED
 
 
+@both_kinds
 def test_an_agent_that_goes_to_sleep_while_it_is_dropped_does_not_sleep_on() -> None:
     with open_stage(slice_us=2_000_000) as stage:
         port = stage.seat("busy", "busy_then_asleep")
@@ -224,6 +246,7 @@ def test_an_agent_that_goes_to_sleep_while_it_is_dropped_does_not_sleep_on() -> 
         assert stage.exit_of(port)[0] == native.EXIT_KILLED
 
 
+@both_kinds
 def test_a_restart_behind_the_same_port_keeps_the_mailbox_and_its_order() -> None:
     with open_stage() as stage:
         me = stage.host()
@@ -237,6 +260,7 @@ def test_a_restart_behind_the_same_port_keeps_the_mailbox_and_its_order() -> Non
         assert contents(stage.receive(me, len(tokens))) == tokens
 
 
+@both_kinds
 def test_a_crash_takes_one_message_and_leaves_the_rest() -> None:
     with open_stage(threads=1) as stage:
         me = stage.host()
@@ -266,6 +290,7 @@ def test_a_closed_port_gives_back_what_waited() -> None:
             stage.send("away")
 
 
+@both_kinds
 def test_a_port_that_drains_handles_what_waits_and_takes_no_more() -> None:
     with open_stage() as stage:
         me = stage.host()
@@ -292,6 +317,7 @@ def test_an_idle_port_drains_at_once() -> None:
             stage.wait_for(native.EVENT_DRAINED, port)
 
 
+@both_kinds
 def test_a_healthy_agent_says_so_and_a_dead_one_says_nothing() -> None:
     with open_stage() as stage:
         port = stage.seat("a", "quiet")
@@ -305,9 +331,11 @@ def test_a_healthy_agent_says_so_and_a_dead_one_says_nothing() -> None:
         assert len(stage.of(native.EVENT_HEALTH, port)) == 1
 
 
+@both_kinds
 def test_a_slot_of_the_pool_is_free_when_its_agent_has_left() -> None:
-    with open_stage(on=Engine(pool_slots=1)) as stage:
-        module = Module.compile(stage.engine, wat2wasm((GUESTS / "quiet.wat").read_text()))
+    pool = smallest_engine()
+    module = compiled_anew((GUESTS / "quiet.wat").read_text(), pool)
+    with open_stage(on=pool) as stage:
         port = stage.seat("a", module)
         for i in range(1, 200):
             stage.scheduler.drop(port)
@@ -333,6 +361,7 @@ def busy_stage() -> Stage:
     return stage
 
 
+@both_kinds
 def test_stop_ends_everything_at_once() -> None:
     stage = busy_stage()
     stage.wait_for(native.EVENT_CALL, count=4)
@@ -368,9 +397,10 @@ def open_stage_once() -> None:
         stage.send("spin")
 
 
+@both_kinds
 def test_an_agent_of_a_port_that_was_closed_last_is_freed_by_stop() -> None:
-    pool = Engine(pool_slots=1)
-    module = Module.compile(pool, wat2wasm((GUESTS / "spin.wat").read_text()))
+    pool = smallest_engine()
+    module = compiled_anew((GUESTS / "spin.wat").read_text(), pool)
     for _ in range(20):
         with open_stage(on=pool) as stage:
             port = stage.seat("a", module)
@@ -378,9 +408,11 @@ def test_an_agent_of_a_port_that_was_closed_last_is_freed_by_stop() -> None:
             stage.scheduler.close_port(port)
 
 
+@both_kinds
 def test_a_module_is_given_back_when_no_agent_needs_it() -> None:
-    with open_stage() as stage:
-        module = Module.compile(stage.engine, wat2wasm((GUESTS / "spin.wat").read_text()))
+    pool = smallest_engine()
+    with open_stage(on=pool) as stage:
+        module = compiled_anew((GUESTS / "spin.wat").read_text(), pool)
         port = stage.seat("a", module)
         gone = weakref.ref(module)
         del module
@@ -444,6 +476,7 @@ def test_threads_that_cannot_be_started_are_an_error_and_no_crash() -> None:
     )
 
 
+@both_kinds
 def test_what_a_full_journal_had_no_room_for_is_read_after_the_end() -> None:
     with open_stage(journal_bytes=1, max_message_size=1000) as stage:
         me = stage.host()
@@ -465,6 +498,7 @@ def test_a_journal_smaller_than_a_message_does_not_stop_the_traffic() -> None:
         assert stage.ask(me, "mirror", f"#{'a' * 16}" + "x" * 50_000)["content"] == f"#{'a' * 16}"
 
 
+@both_kinds
 def test_an_idle_scheduler_burns_no_time() -> None:
     with open_stage() as stage:
         for i in range(50):
@@ -491,6 +525,7 @@ def share_of_a_core(millicores: int, seconds: float) -> float:
         return (time.process_time() - before) / (time.monotonic() - began)
 
 
+@both_kinds
 @pytest.mark.slow
 def test_a_spinning_agent_gets_its_share_of_a_core() -> None:
     tenth = share_of_a_core(100, 1.0)
@@ -499,6 +534,7 @@ def test_a_spinning_agent_gets_its_share_of_a_core() -> None:
     assert share_of_a_core(0, 0.3) > 2 * tenth
 
 
+@both_kinds
 def test_an_agent_over_its_budget_is_dropped_and_shut_down_without_waiting_for_it() -> None:
     with open_stage() as stage:
         port = stage.seat("spin", "spin", cpu_millicores=1)

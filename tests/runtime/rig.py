@@ -14,11 +14,13 @@ import trio
 
 from caxton._fast.scheduler import EVENT_LOG, EVENT_TIMER, Scheduler
 from caxton._fast.wasm.engine import Engine
-from caxton._fast.wasm.module import Module, wat2wasm
+from caxton._fast.wasm.module import Module
 from caxton.core.agent import AgentState
 from caxton.core.manifest import AgentSpec, parse_agent_config
 from caxton.runtime.replica import AgentChange, AgentStatus, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
+from tests._fast import wrapping
+from tests._fast.scheduling import compiled
 
 GUESTS = Path(__file__).parent / "guests"
 PATIENCE = 20.0  # of a test; what it waits for takes milliseconds
@@ -29,9 +31,8 @@ def engine() -> Engine:
     return Engine(pool_slots=64)
 
 
-@cache
 def guest(name: str) -> Module:
-    return Module.compile(engine(), wat2wasm((GUESTS / f"{name}.wat").read_text()))
+    return compiled((GUESTS / f"{name}.wat").read_text(), None if wrapping.chosen else engine())
 
 
 def a_spec(name: str, **config: Any) -> AgentSpec:

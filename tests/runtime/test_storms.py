@@ -11,6 +11,7 @@ import trio.testing
 from caxton.core.agent import TRANSITIONS, AgentState
 from caxton.core.errors import AgentNotFound, DeploymentFailed, InvalidTransition
 from caxton.runtime.replica import AgentChange
+from tests._fast.scheduling import both_kinds
 from tests.runtime.rig import PATIENCE, Rig, open_rig
 
 RUNNING, STOPPED, FAILED = AgentState.RUNNING, AgentState.STOPPED, AgentState.FAILED
@@ -34,6 +35,7 @@ def check_lives(changes: list[AgentChange]) -> None:
             state = step.state
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_all_crash_at_once_and_all_come_back_and_the_others_do_not_notice() -> None:
     async with open_rig() as rig:
@@ -48,6 +50,7 @@ async def test_all_crash_at_once_and_all_come_back_and_the_others_do_not_notice(
         check_lives(rig.changes)
 
 
+@both_kinds
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["one_for_one", "one_for_all", "rest_for_one"])
 async def test_whatever_operators_and_guests_do_lives_are_legal_and_the_end_is_quiet(strategy: str) -> None:

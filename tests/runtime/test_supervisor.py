@@ -11,11 +11,13 @@ from caxton.core.agent import AgentState
 from caxton.core.errors import AgentAlreadyExists, AgentNotFound, DeploymentFailed, InvalidConfig, InvalidTransition
 from caxton.core.manifest import AgentSpec, HealthCheck
 from caxton.runtime.replica import RuntimeLimits
+from tests._fast.scheduling import both_kinds
 from tests.runtime.rig import Rig, a_spec, guest, open_rig
 
 RUNNING, STOPPED, FAILED = AgentState.RUNNING, AgentState.STOPPED, AgentState.FAILED
 
 
+@both_kinds
 async def test_an_agent_comes_up_works_and_stops() -> None:
     async with open_rig() as rig:
         status = await rig.start("steady", "steady", capabilities=["rest"])
@@ -27,6 +29,7 @@ async def test_an_agent_comes_up_works_and_stops() -> None:
         assert rig.seen("steady") == ["loaded", "ready", "running", "draining", "stopped"]
 
 
+@both_kinds
 async def test_a_stopped_agent_refuses_and_a_started_one_takes_messages_again() -> None:
     async with open_rig() as rig:
         first = await rig.start("steady", "steady")
@@ -41,6 +44,7 @@ async def test_a_stopped_agent_refuses_and_a_started_one_takes_messages_again() 
             await rig.start("steady", "steady")
 
 
+@both_kinds
 async def test_draining_handles_what_waits() -> None:
     async with open_rig() as rig:
         port = (await rig.start("steady", "steady")).replicas[0].port
@@ -50,6 +54,7 @@ async def test_draining_handles_what_waits() -> None:
         assert rig.scheduler.statistics(port).handled == 500
 
 
+@both_kinds
 async def test_a_crash_is_followed_by_a_new_life_and_leaves_its_sibling_alone() -> None:
     async with open_rig() as rig:
         await rig.start("steady", "steady")
@@ -64,6 +69,7 @@ async def test_a_crash_is_followed_by_a_new_life_and_leaves_its_sibling_alone() 
         assert rig.seen("steady") == ["loaded", "ready", "running"]
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_killing_one_agent_four_times_in_a_minute_quarantines_it_and_nobody_else() -> None:
     async with open_rig() as rig:
@@ -86,6 +92,7 @@ async def test_killing_one_agent_four_times_in_a_minute_quarantines_it_and_nobod
         assert (await rig.start("victim", "steady")).state is RUNNING
 
 
+@both_kinds
 @pytest.mark.parametrize(("restart", "lives"), [("permanent", 2), ("transient", 2), ("temporary", 1)])
 async def test_the_restart_type_decides_about_a_crash(restart: str, lives: int) -> None:
     async with open_rig() as rig:
@@ -95,6 +102,7 @@ async def test_the_restart_type_decides_about_a_crash(restart: str, lives: int) 
         assert rig.state_of("agent") is (RUNNING if lives == 2 else FAILED)
 
 
+@both_kinds
 async def test_a_guest_that_does_not_start_fails_the_deployment_and_says_why() -> None:
     async with open_rig() as rig:
         with pytest.raises(
@@ -117,6 +125,7 @@ async def test_a_replica_that_never_had_its_turn_does_not_hide_that_its_agent_fa
         assert status.state is FAILED
 
 
+@both_kinds
 async def test_replicas_share_a_name_and_one_that_fails_takes_none_with_it() -> None:
     async with open_rig() as rig:
         status = await rig.start("worker", "steady", replicas=3)
@@ -134,6 +143,7 @@ async def test_replicas_share_a_name_and_one_that_fails_takes_none_with_it() -> 
         assert rig.runtime.replica_at(status.replicas[1].port) is None
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_what_waits_for_a_replica_that_is_no_more_goes_to_the_others() -> None:
     async with open_rig() as rig:
@@ -148,6 +158,7 @@ async def test_what_waits_for_a_replica_that_is_no_more_goes_to_the_others() -> 
         assert rig.scheduler.totals()["waiting"] == 0
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_a_spinning_guest_is_dropped_when_the_grace_is_over() -> None:
     async with open_rig() as rig:
@@ -158,6 +169,7 @@ async def test_a_spinning_guest_is_dropped_when_the_grace_is_over() -> None:
         assert (status.state, status.reason) == (STOPPED, "dropped: it did not stop in time")
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_a_guest_that_will_not_shut_down_is_dropped() -> None:
     async with open_rig() as rig:
@@ -166,6 +178,7 @@ async def test_a_guest_that_will_not_shut_down_is_dropped() -> None:
             assert (await rig.runtime.stop("stubborn", grace=0.0, drain=False)).state is STOPPED
 
 
+@both_kinds
 async def test_a_turn_beyond_its_timeout_ends_the_life() -> None:
     async with open_rig() as rig:
         await rig.start("spin", "spin", resources={"timeout": "20ms"})
@@ -174,6 +187,7 @@ async def test_a_turn_beyond_its_timeout_ends_the_life() -> None:
         assert next(change for change in rig.changes if change.state is FAILED).reason.startswith("timeout: ")
 
 
+@both_kinds
 async def test_an_agent_that_does_not_answer_is_restarted_as_unhealthy() -> None:
     check = HealthCheck(initial_delay=0.01, interval=0.02, timeout=0.02, failure_threshold=2)
     async with open_rig(RuntimeLimits(health_check=check)) as rig:
@@ -186,6 +200,7 @@ async def test_an_agent_that_does_not_answer_is_restarted_as_unhealthy() -> None
         assert rig.seen("steady") == ["loaded", "ready", "running"]
 
 
+@both_kinds
 async def test_state_outlives_a_crash_but_not_the_turn_that_crashed() -> None:
     async with open_rig() as rig:
         await rig.start("counter", "counter")
@@ -196,6 +211,7 @@ async def test_state_outlives_a_crash_but_not_the_turn_that_crashed() -> None:
         assert rig.lines == [("counter", "1"), ("counter", "2"), ("counter", "3")]
 
 
+@both_kinds
 async def test_state_and_timers_of_an_earlier_process_are_there_again() -> None:
     async with open_rig(wall_clock=lambda: 1000.0) as rig:
         await rig.runtime.start(
@@ -205,6 +221,7 @@ async def test_state_and_timers_of_an_earlier_process_are_there_again() -> None:
         await rig.until(lambda: rig.lines == [("counter", "7")])
 
 
+@both_kinds
 async def test_timers_fire_when_they_are_due_and_not_before() -> None:
     now = [0.0]
 
@@ -226,6 +243,7 @@ async def test_timers_fire_when_they_are_due_and_not_before() -> None:
         assert sorted(rig.spent) == [(port, 1), (port, 2), (port, 1000), (port, 1000), (port, 1000)]
 
 
+@both_kinds
 async def test_what_a_guest_says_it_can_do_becomes_an_address() -> None:
     async with open_rig() as rig:
         status = await rig.start("skilled", "skilled", capabilities=["declared"])
@@ -233,6 +251,7 @@ async def test_what_a_guest_says_it_can_do_becomes_an_address() -> None:
         assert rig.send("capability:translate") == rig.send("capability:search") == 1
 
 
+@both_kinds
 async def test_deleting_gives_back_what_waited_and_frees_the_name() -> None:
     async with open_rig() as rig:
         await rig.start("spin", "spin")
@@ -248,6 +267,7 @@ async def test_deleting_gives_back_what_waited_and_frees_the_name() -> None:
         assert (await rig.start("spin", "steady")).state is RUNNING
 
 
+@both_kinds
 async def test_one_for_all_restarts_the_whole_group_in_order() -> None:
     async with open_rig() as rig:
         together = {"strategy": "one_for_all", "group": "pipeline"}
@@ -263,6 +283,7 @@ async def test_one_for_all_restarts_the_whole_group_in_order() -> None:
         assert starts == ["first", "second", "third"]
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_a_group_fails_together_and_its_neighbours_do_not_notice() -> None:
     async with open_rig() as rig:
@@ -317,6 +338,7 @@ async def test_an_attached_agent_has_a_mailbox_and_no_life() -> None:
         assert len(await rig.runtime.delete("outside")) == 1
 
 
+@both_kinds
 async def test_everybody_stops_when_the_node_does() -> None:
     async with open_rig() as rig:
         for name in ("a", "b"):
@@ -329,6 +351,7 @@ async def test_everybody_stops_when_the_node_does() -> None:
         assert [change.name for change in rig.changes if change.state is STOPPED and change.name in "ab"] == ["b", "a"]
 
 
+@both_kinds
 async def test_leaving_the_room_with_agents_running_is_quick() -> None:
     with trio.fail_after(5.0):
         async with open_rig() as rig:
@@ -336,6 +359,7 @@ async def test_leaving_the_room_with_agents_running_is_quick() -> None:
             rig.send("spin")
 
 
+@both_kinds
 async def test_an_agent_that_waits_for_its_restart_can_be_stopped() -> None:
     async with open_rig() as rig:
         await rig.start("victim", "steady")
