@@ -24,6 +24,7 @@ from caxton.api.stream import stream_blueprint
 from caxton.api.system import system_blueprint
 from caxton.api.tasks import tasks_blueprint
 from caxton.api.tracing import trace_id_of
+from caxton.api.webhooks import webhooks_blueprint
 from caxton.api.wire import JSON
 from caxton.api.ws import ws_blueprint
 from caxton.core.errors import NotFound
@@ -44,6 +45,7 @@ ROOMS = (
     stream_blueprint,
     platforms_blueprint,
     keys_blueprint,
+    webhooks_blueprint,
 )
 
 

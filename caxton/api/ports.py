@@ -281,6 +281,41 @@ class SigningKeys(Protocol):
         """Raises NotFound, InvalidTransition."""
 
 
+class FailedDelivery(Protocol):
+    """An event that a webhook did not take."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def delivery(self) -> str: ...
+    @property
+    def event(self) -> str: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def attempts(self) -> int: ...
+    @property
+    def gave_up(self) -> float | None: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def body(self) -> bytes: ...
+
+
+class Webhooks(Protocol):
+    async def list(self) -> dict[str, Any]:
+        """Endpoints with what waits and what was given up; times are seconds since the epoch. Any: JSON."""
+
+    async def failed(self, endpoint: str, before: int, limit: int) -> Sequence[FailedDelivery]:
+        """What was given up, the newest first. Raises NotFound."""
+
+    async def again(self, endpoint: str, deliveries: Sequence[str]) -> int:
+        """Send what was given up once more, all of it when none is named; how many. Raises NotFound."""
+
+    async def purge(self, endpoint: str, deliveries: Sequence[str], *, waiting: bool) -> int:
+        """Forget what was given up, and what waits as well; how many. Raises NotFound."""
+
+
 class Node(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
@@ -292,6 +327,8 @@ class Node(Protocol):
     def settings(self) -> Settings: ...
     @property
     def signing_keys(self) -> SigningKeys: ...
+    @property
+    def webhooks(self) -> Webhooks: ...
     @property
     def tasks(self) -> Tasks: ...
     @property

@@ -18,6 +18,7 @@ from caxton.core.views import Event, EventFilter
 @attrs.define(eq=False)
 class _Tap:
     send: trio.MemorySendChannel[Event]
+    receive: trio.MemoryReceiveChannel[Event]
     filter: EventFilter | None
     missed: int = 0
 
@@ -65,7 +66,7 @@ class EventLog:
     def tap(self, capacity: int, filter: EventFilter | None) -> Iterator[trio.MemoryReceiveChannel[Event]]:
         """Watch from here on."""
         send, receive = trio.open_memory_channel[Event](capacity)
-        tap = _Tap(send, filter)
+        tap = _Tap(send, receive, filter)
         self._taps.add(tap)
         self.on_taps()
         try:
@@ -74,3 +75,10 @@ class EventLog:
         finally:
             self._taps.discard(tap)
             self.on_taps()
+
+    def watch(self, receive: trio.MemoryReceiveChannel[Event], filter: EventFilter | None) -> None:
+        """Let the tap of this channel watch something else from here on."""
+        for tap in self._taps:
+            if tap.receive is receive:
+                tap.filter = filter
+        self.on_taps()

@@ -2,8 +2,8 @@
 
 Rule 1: a name whose addresses are not all allowed is not called. It is resolved for every attempt, and the connection
         is made to the address itself: what a name server says the next moment changes nothing.
-Rule 2: no redirects, no proxies, nothing from the environment; connections are not kept, for they belong to an address
-        and the next name at it may be another's.
+Rule 2: no redirects, no proxies, no cookies, nothing from the environment: httpx's transport without its client.
+        Connections are not kept, for they belong to an address and the next name at it may be another's.
 Rule 3: an answer's body is not read: nobody is to learn by it what our network answers, nor fill our memory.
 """
 
@@ -24,19 +24,23 @@ CONNECTIONS = 64
 
 
 class WebhookClient:
-    def __init__(self, client: "httpx.AsyncClient", allowed: tuple[str, ...], seconds: float) -> None:
-        self._client = client
-        self._allowed = allowed
-        self._seconds = seconds
+    """What may be called, and how long an attempt may take, may change between two attempts."""
+
+    def __init__(self, transport: "httpx.AsyncHTTPTransport", allowed: tuple[str, ...], seconds: float) -> None:
+        self._transport = transport
+        self.allowed = allowed
+        self.seconds = seconds
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Never raises but for cancellation: whatever goes wrong is the outcome, which does not name the path."""
         import httpx
 
-        outcome = Outcome(False, True, f"no answer within {self._seconds:g} s")
-        with trio.move_on_after(self._seconds):
+        outcome = Outcome(False, True, f"no answer within {self.seconds:g} s")
+        with trio.move_on_after(self.seconds):
             try:
                 outcome = await self._post(httpx.URL(url), headers, body)
+            except httpx.InvalidURL:
+                outcome = Outcome(False, False, "the address is no http or https address")
             except (httpx.HTTPError, ssl.SSLError, OSError, ValueError) as error:
                 outcome = Outcome(False, True, _said(error))
         return outcome
@@ -48,19 +52,20 @@ class WebhookClient:
         found = await trio.socket.getaddrinfo(url.host, port, type=trio.socket.SOCK_STREAM)
         addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
         for address in addresses:
-            if reason := forbidden(address, self._allowed):
+            if reason := forbidden(address, self.allowed):
                 return Outcome(False, False, f"{url.host}: {reason}")
         name = url.raw_host.decode("ascii")
         for left, address in enumerate(addresses, 1 - len(addresses)):
-            request = self._client.build_request(
+            request = httpx.Request(
                 "POST",
-                url.copy_with(host=address),
+                url.copy_with(host=address, userinfo=b""),
                 content=body,
-                headers={**headers, "Host": url.netloc.decode("ascii")},
-                extensions={"sni_hostname": name},
+                headers={**headers, "Host": url.netloc.decode("ascii"), "User-Agent": AGENT, "Accept": "*/*"},
+                # of each step, the whole is the caller's; a connection that is closed takes no longer than that
+                extensions={"sni_hostname": name, "timeout": httpx.Timeout(self.seconds).as_dict()},
             )
             try:
-                response = await self._client.send(request, stream=True)
+                response = await self._transport.handle_async_request(request)
             except httpx.ConnectError:
                 if left == 0:
                     raise
@@ -90,12 +95,9 @@ async def open_webhook_client(
 ) -> AsyncIterator[WebhookClient]:
     import httpx
 
-    async with httpx.AsyncClient(
+    async with httpx.AsyncHTTPTransport(
         verify=verify,
-        timeout=seconds,
         trust_env=False,
-        follow_redirects=False,
-        headers={"User-Agent": AGENT},
         limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=0),
-    ) as client:
-        yield WebhookClient(client, allowed, seconds)
+    ) as transport:
+        yield WebhookClient(transport, allowed, seconds)

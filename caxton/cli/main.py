@@ -38,6 +38,7 @@ COMMANDS = {
     "directory": Place("caxton.cli.directory:directory", "Find agents by what they say of themselves."),
     "dead-letters": Place("caxton.cli.dead_letters:dead_letters", "Handle messages that were given up."),
     "platforms": Place("caxton.cli.platforms:platforms", "Look at other FIPA platforms."),
+    "webhook": Place("caxton.cli.webhooks:webhook", "Look at webhooks, and send again what they did not take."),
     "keys": Place("caxton.cli.keys:keys", "Look at and register public keys of agents."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
     "debug": Place("caxton.cli.debug:debug", "Look into a server that is slow."),

@@ -111,16 +111,37 @@ def shown_values(config: Keys) -> dict[str, Any]:
 
 def seen(name: str, value: Any, config: Keys) -> Any:
     """A value of this key as anybody may see it: secrets are `***`, those inside a list of tables too."""
-    leaf = leaves()[name]
-    if leaf.key.secret:
-        return MASK if value else shown(name, value)
     # in a list or a table each text that was fetched knows by itself that it is not to be seen
     if name in getattr(config, "masked", ()) and not isinstance(value, list | tuple | dict):
         return MASK
-    written = shown(name, value)
+    return masked(name, shown(name, value))
+
+
+def masked(name: str, written: Any) -> Any:
+    """The same of a value as a person writes it."""
+    leaf = leaves()[name]
+    if leaf.key.secret:
+        return MASK if written else written
     if hidden := secret_members(leaf):
         return [{key: MASK if key in hidden and held else held for key, held in row.items()} for row in written]
     return written
+
+
+def unmasked(name: str, written: Any, known: Sequence[msgspec.Struct]) -> Any:
+    """A list of tables in which `***` is what the table of *known* has that is named alike; else it stays.
+
+    Whoever was shown a list can so give it back, changed, without knowing its secrets. A table's name is its first key.
+    """
+    hidden = secret_members(leaves()[name])
+    if not hidden:
+        return written
+    rows = []
+    for row in written:
+        first = next(iter(row), "")
+        there = next((one for one in known if getattr(one, first) == row[first]), None)
+        rows.append({key: getattr(there, key) if key in hidden and held == MASK and there else held
+                     for key, held in row.items()})  # fmt: skip
+    return rows
 
 
 def secret_members(leaf: Leaf) -> frozenset[str]:
@@ -128,6 +149,16 @@ def secret_members(leaf: Leaf) -> frozenset[str]:
     inner, _ = unwrap(leaf.kind)
     struct = _table(typing.get_args(inner)[0]) if typing.get_origin(inner) is tuple else None
     return frozenset(name for name, kind in hints(struct).items() if key_of(kind).secret) if struct else frozenset()
+
+
+def secret_texts(config: Keys) -> Iterator[str]:
+    """What the configuration holds and nobody is to see."""
+    for name, value in values(config).items():
+        leaf = leaves()[name]
+        if leaf.key.secret and isinstance(value, str):
+            yield value
+        for key in secret_members(leaf):
+            yield from (str(getattr(row, key)) for row in value)
 
 
 def shown(name: str, value: Any) -> Any:

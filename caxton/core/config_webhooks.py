@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from caxton.core.config_web import check_networks
 from caxton.core.secrets import MASK
-from caxton.core.settings import Key, Positive
+from caxton.core.settings import YES, Key, Positive, Seconds
 from caxton.core.webhooks import EVENTS, wants
 
 Texts = tuple[str, ...]
@@ -36,19 +36,23 @@ class WebhookEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhooksConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("[tell other servers](webhooks.md) what happens")] = False
+    enabled: Annotated[bool, Key("[tell other servers](webhooks.md) what happens", dynamic=YES)] = False
     endpoints: Annotated[
         tuple[WebhookEndpoint, ...],
-        Key("list of {url, events, secret, retry_policy: {max_attempts, backoff, delay, max_delay}}"),
+        Key("list of {url, events, secret, retry_policy: {max_attempts, backoff, delay, max_delay}}", dynamic=YES),
     ] = ()
     allowed_networks: Annotated[
-        Texts, Key("private networks that may be called; others than public addresses are refused")
+        Texts, Key("private networks that may be called; others than public addresses are refused", dynamic=YES)
     ] = ()
-    timeout: Annotated[SomeTime, Key("of one attempt")] = 10.0
+    timeout: Annotated[SomeTime, Key("of one attempt", dynamic=YES)] = 10.0
     queue_size: Annotated[
         Annotated[int, Meta(ge=1, le=100_000)],
-        Key("events that wait for one endpoint; more are left out, and it is told how many"),
+        Key("events that wait for one endpoint; more are left out, and it is told how many", dynamic=YES),
     ] = 1000
+    retention: Annotated[
+        Seconds,
+        Key("how long is kept what was given up, and what waits for an endpoint that is no more", dynamic=YES),
+    ] = 7 * 86_400.0
 
 
 def check_webhooks(problems: list[str], webhooks: WebhooksConfig) -> None:

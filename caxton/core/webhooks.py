@@ -36,10 +36,36 @@ EVENTS = frozenset(
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# not public, whatever `ipaddress` of this Python says: IANA's special purposes, and where clouds answer their guests
+SPECIAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments; metadata of Oracle's cloud
+        "192.88.99.0/24",  # relays of 6to4
+        "168.63.129.16/32",  # Azure, to its guests
+        "fec0::/10",  # site-local
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
+        "64:ff9b:1::/48",  # NAT64 of a network's own
+    )
+)
 
 
 def wants(patterns: Sequence[str], event: str) -> bool:
     return not event.startswith(OWN) and any(fnmatchcase(event, pattern) for pattern in patterns)
+
+
+def endpoint_ids(urls: Sequence[str]) -> list[str]:
+    """What each endpoint is called, in the store and by people: of its address, which may be a secret, nothing shows.
+
+    A second one of the same address is another endpoint.
+    """
+    ids: list[str] = []
+    for url in urls:
+        name = hashlib.sha256(url.encode()).hexdigest()[:12]
+        number = sum(other.partition("-")[0] == name for other in ids)
+        ids.append(f"{name}-{number + 1}" if number else name)
+    return ids
 
 
 def sign(secret: str, at: int, body: bytes) -> str:
@@ -55,11 +81,17 @@ def forbidden(address: str, allowed: tuple[str, ...]) -> str:
     except ValueError:
         return f"{address} is no address"
     for one in _meant(found):
-        if one.is_global and not one.is_multicast and not one.is_reserved:
+        if _is_public(one):
             continue
         if not any(one in network for network in networks(allowed)):
             return f"{address} is not public, and in no network of integrations.webhooks.allowed_networks"
     return ""
+
+
+def _is_public(address: Address) -> bool:
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    return not any(address in network for network in SPECIAL)
 
 
 def _meant(address: Address) -> list[Address]:

@@ -3,12 +3,14 @@
 Nothing here waits or fails: what could fail was checked before (`node/settings.py`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from caxton.bus.http_client import check_http_client
 from caxton.core.config_keys import Config
 from caxton.core.config_tree import values
 from caxton.core.directory.facilitator import Limits as DirectoryLimits
+from caxton.core.errors import InvalidConfig
 from caxton.core.views import EdgeLimits
 from caxton.runtime.modules import CompileLimits
 from caxton.runtime.replica import RuntimeLimits
@@ -75,6 +77,10 @@ def change_secrets(node: "Node", config: Config) -> None:
     node.settings.change_interval()
 
 
+def change_webhooks(node: "Node", config: Config) -> None:
+    node.webhooks.change(config.integrations.webhooks)
+
+
 # a key belongs to every part that names it, or a table that it is in
 PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.level": (change_logging,),
@@ -116,6 +122,7 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "security.rate_limiting": (change_edge,),
     "security.secrets.refresh_interval": (change_secrets,),
     "directory": (change_directory,),
+    "integrations.webhooks": (change_webhooks,),
 }
 
 
@@ -146,6 +153,16 @@ def ceilings(node: "Node") -> Mapping[str, tuple[Any, str]]:
         "runtime.max_agents": (max(runtime.pool_slots, runtime.max_agents), "there is room for so many instances"),
         "runtime.max_memory_per_agent": (runtime.max_memory_per_agent, "instances were laid out for so much"),
     }
+
+
+def cannot_be(config: Config) -> Sequence[str]:
+    """What a node that runs cannot do, though the configuration is right."""
+    if config.integrations.webhooks.enabled:
+        try:
+            check_http_client("integrations.webhooks.enabled", "webhooks")
+        except InvalidConfig as error:
+            return [f"{error.message}; {error.hint}"]
+    return []
 
 
 def edge_limits(config: Config) -> EdgeLimits:

@@ -47,7 +47,7 @@ from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping, tidy_log_files
-from caxton.node.live import apply_change, ceilings, compile_limits, directory_limits, edge_limits
+from caxton.node.live import apply_change, cannot_be, ceilings, compile_limits, directory_limits, edge_limits
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
@@ -148,8 +148,7 @@ async def open_node(
                     scheduler, on_change=node.note, limits=RuntimeLimits.of(config), wall_clock=wall_clock
                 ) as runtime:
                     node.furnish(engine, runtime, wall_clock)
-                    if config.integrations.webhooks.enabled:
-                        await tasks.start(node.webhooks.run)
+                    await tasks.start(node.webhooks.run)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
                     tasks.start_soon(settings.watch_secrets)
@@ -275,7 +274,10 @@ class Node:
         )
         self.dead_letters = DeadLetters(store, bus)
         self.webhooks = Webhooks(
-            config.integrations.webhooks, bus.events, committer.wait_written, store.meta.node_id, store.meta.boot
+            config.integrations.webhooks,
+            bus.events,
+            store,
+            committer.wait_written,
         )
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
@@ -332,6 +334,7 @@ class Node:
         self.settings.agents = LiveAgents(self.agents, lambda: self.limits.agent_defaults)
         self.settings.apply = partial(apply_change, self)
         self.settings.ceilings = partial(ceilings, self)
+        self.settings.refuse = cannot_be
         self.settings.announce = self.changed
 
     @property
@@ -435,6 +438,7 @@ class Node:
             pass
         try:
             await self._committer.finish()
+            await self.webhooks.finish()
         except StoreError as error:
             log.error("the last changes of agents' state are lost: %s", error)  # noqa: TRY400 (the message says it all)
 

@@ -19,8 +19,21 @@ import trio
 
 from caxton.core.config import Layer, Loaded, build, fetch_again, nested, value_in
 from caxton.core.config_keys import Config, Keys
-from caxton.core.config_tree import leaves, seen, shown, shown_values, unknown_key, values, with_values
+from caxton.core.config_tree import (
+    leaves,
+    masked,
+    secret_members,
+    secret_texts,
+    seen,
+    shown,
+    shown_values,
+    unknown_key,
+    unmasked,
+    values,
+    with_values,
+)
 from caxton.core.errors import CaxtonError, InvalidConfig, InvalidRequest, StoreError
+from caxton.core.secrets import MASK
 from caxton.core.settings import raise_problems
 from caxton.store.settings import Change, Held, SettingsRoom, Version
 from caxton.telemetry import logs
@@ -48,6 +61,7 @@ class Settings:
         self.apply: Callable[[Config, Config], None] = lambda before, after: None
         self.announce: Callable[[Version], None] = lambda version: None
         self.ceilings: Callable[[], Ceilings] = dict
+        self.refuse: Callable[[Config], Sequence[str]] = lambda config: ()
         self.agents: AgentSettings | None = None
         self._loaded = loaded
         self._room = room
@@ -72,12 +86,14 @@ class Settings:
             # a server that does not start is worse than one that starts as its files say
             log.error("what was changed while the server ran is left out, it does not fit any more: %s", error)  # noqa: TRY400
             return
+        logs.hide(secret_texts(self.config))
         for key, held in newest.state.items():
-            if shown(key, values(self.config)[key]) != held.value:
+            value = masked(key, held.value)
+            if seen(key, values(self.config)[key], self.config) != value:
                 origin = self._loaded.origin(key)
-                log.warning("%s: %s is left out, %s says something else", key, held.value, origin)
+                log.warning("%s: %s is left out, %s says something else", key, value, origin)
             else:
-                log.info("%s is %s, as version %d has set it", key, held.value, held.version)
+                log.info("%s is %s, as version %d has set it", key, value, held.version)
 
     @property
     def room(self) -> Config:
@@ -92,7 +108,7 @@ class Settings:
         origins = {key: self._loaded.origin(key) for key in leaves()}
         now = values(self.config)
         for key, held in self._state.items():
-            if shown(key, now[key]) == held.value:
+            if seen(key, now[key], self.config) == masked(key, held.value):
                 origins[key] = f"version {held.version}"
         wanted = self._build(self._loaded, self._state)
         return {
@@ -120,7 +136,7 @@ class Settings:
             problems = [problem for key in changes if (problem := _refused(key))]
             raise_problems(problems, "change")
             number = self._version + 1
-            given = {key: shown(key, value_in(nested(key, value), key)) for key, value in changes.items()}
+            given = {key: self._given(key, value) for key, value in changes.items()}
             state = {**self._state, **{key: Held(value=value, version=number) for key, value in given.items()}}
             return await self._change(self._loaded, state, "set", who)
 
@@ -200,7 +216,7 @@ class Settings:
         wanted = self._build(loaded, state)
         before, after = values(self.config), values(wanted)
         new = {key: after[key] for key, leaf in leaves().items() if leaf.key.dynamic and after[key] != before[key]}
-        raise_problems(self._too_much(new), "change")
+        raise_problems([*self._too_much(new), *self.refuse(wanted)], "change")
         changes = [
             Change(key=key, before=seen(key, before[key], self.config), after=seen(key, value, wanted))
             for key, value in new.items()
@@ -238,15 +254,37 @@ class Settings:
         assert self.agents is not None, "the node gives them before it is ready"
         return await self.agents.configure(name, changes)
 
+    def _given(self, key: str, value: Any) -> Any:
+        """A new value of the key, as the store keeps it. Any: as people write it."""
+        written = shown(key, value_in(nested(key, value), key))
+        if not secret_members(leaves()[key]):
+            return written
+        # what the files have stays in the files, and follows them; what only a change said is kept with the change
+        in_files = unmasked(key, written, values(self._loaded.config)[key])
+        now = unmasked(key, written, values(self.config)[key])
+        lost = [f"{key}[{index}]: {MASK} hides a secret that is not known here" for index, row in enumerate(now)
+                if MASK in row.values()]  # fmt: skip
+        raise_problems(lost, "change")
+        return [
+            {name: MASK if row[name] == MASK and there[name] == held else held for name, held in full.items()}
+            for row, there, full in zip(written, in_files, now, strict=True)
+        ]
+
     def _build(self, loaded: Loaded, state: State) -> Config:
         """Rule 3."""
-        held = [
-            (Layer(f"version {one.version}", nested(key, _literal(one.value)), {}), one) for key, one in state.items()
-        ]
+        known = values(loaded.config)
+        problems: list[str] = []
+        old: list[Layer] = []
+        new: list[Layer] = []
+        for key, one in state.items():
+            value = unmasked(key, one.value, known[key])
+            if secret_members(leaves()[key]) and any(MASK in row.values() for row in value):
+                problems.append(f"{key}: version {one.version} takes a secret from files that have it no more")
+            layer = Layer(f"version {one.version}", nested(key, _literal(value)), {})
+            (old if one.version <= self._started_with else new).append(layer)
+        raise_problems(problems, "configuration")
         files = [layer for layer in loaded.layers if layer.file]
         above = [layer for layer in loaded.layers if not layer.file]
-        old = [layer for layer, one in held if one.version <= self._started_with]
-        new = [layer for layer, one in held if one.version > self._started_with]
         return build([*files, *old, *above, *new], loaded.environ, fetched=loaded.fetched)
 
     def _too_much(self, changed: Mapping[str, Any]) -> list[str]:
@@ -274,6 +312,7 @@ class Settings:
 
 def _hide(loaded: Loaded) -> None:
     logs.hide(value for value in (loaded.fetched or {}).values() if isinstance(value, str))
+    logs.hide(secret_texts(loaded.config))
 
 
 def _with_masks(config: Config, before: Config, wanted: Config) -> Config:
@@ -284,7 +323,11 @@ def _with_masks(config: Config, before: Config, wanted: Config) -> Config:
 
 
 def _literal(value: object) -> object:
-    """A text as it stands: who may change a key is not told what the server's variables hold."""
+    """Texts as they stand: who may change a key is not told what the server's variables hold."""
+    if isinstance(value, Mapping):
+        return {name: _literal(held) for name, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_literal(held) for held in value]
     return value.replace("${", "$${") if isinstance(value, str) else value
 
 

@@ -128,6 +128,21 @@ MIGRATIONS = (
         state   TEXT    NOT NULL            -- JSON: what holds of all changes up to this one
     ) STRICT;
     """,
+    """
+    CREATE TABLE webhook_deliveries (
+        id       INTEGER PRIMARY KEY AUTOINCREMENT,
+        endpoint TEXT    NOT NULL,          -- core/webhooks.py, endpoint_ids
+        delivery TEXT    NOT NULL,          -- what receivers know it by
+        event    TEXT    NOT NULL,
+        at       REAL    NOT NULL,          -- seconds since the epoch, as next_at and gave_up
+        attempts INTEGER NOT NULL,
+        next_at  REAL    NOT NULL,
+        gave_up  REAL,                      -- NULL: it waits
+        reason   TEXT    NOT NULL,          -- of the last attempt
+        body     BLOB    NOT NULL
+    ) STRICT;
+    CREATE INDEX webhook_deliveries_by_endpoint ON webhook_deliveries (endpoint, gave_up, id);
+    """,
 )
 
 

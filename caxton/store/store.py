@@ -2,7 +2,7 @@
 
     <data_dir>/caxton.lock   held by the one process that uses the folder
     <data_dir>/local.db      agents, state, timers, lifecycle, segments, dead letters, conversations, tasks, directory,
-                             changes of the configuration (and -wal, -shm while open)
+                             changes of the configuration, what waits for webhooks (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
     <data_dir>/backups/      backups that this server was asked for
@@ -44,6 +44,7 @@ from caxton.store.signing_keys import SigningKeyRoom
 from caxton.store.state import StateRoom
 from caxton.store.tasks import TaskRoom
 from caxton.store.timers import TimerRoom
+from caxton.store.webhooks import WebhookRoom
 
 T = TypeVar("T")
 
@@ -68,6 +69,7 @@ class Store:
     backups: BackupRoom
     platforms: PlatformRoom
     signing_keys: SigningKeyRoom
+    webhooks: WebhookRoom
     _database: Database
     _lock: DataDirLock
 
@@ -127,6 +129,7 @@ async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator
                 backups=BackupRoom(database, data_dir),
                 platforms=PlatformRoom(database),
                 signing_keys=SigningKeyRoom(database),
+                webhooks=WebhookRoom(database),
                 database=database,
                 lock=lock,
             )

@@ -88,6 +88,7 @@ class SmallNode:
     def __init__(self, limits: EdgeLimits | None = None) -> None:
         self.gateway = None
         self.signing_keys: Any = None  # its agents have none
+        self.webhooks: Any = None  # it tells nobody
         self.limits = limits or EdgeLimits()
         self.agents = SmallAgents(self)
         self.bus = SmallBus(self)

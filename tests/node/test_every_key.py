@@ -101,6 +101,7 @@ TESTED: dict[str, str] = {
     "integrations.webhooks.allowed_networks": f"{HOOKS}::test_addresses_that_are_not_allowed_are_not_connected_to",
     "integrations.webhooks.timeout": f"{HOOKS}::test_one_that_is_slow_holds_up_nobody",
     "integrations.webhooks.queue_size": f"{HOOKS}::test_a_full_queue_leaves_out_and_says_so",
+    "integrations.webhooks.retention": f"{HOOKS}::test_of_what_was_given_up_so_many_are_kept_for_so_long",
     "security.cors.enabled": f"{GATE}::test_without_the_switch_there_is_nothing",
     "security.cors.allowed_origins": f"{GATE}::test_all_sites_and_credentials",
     "security.cors.allowed_methods": f"{GATE}::test_what_is_not_listed_is_refused",

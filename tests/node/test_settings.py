@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import trio
 
+from caxton.bus import http_client
 from caxton.core.config import Loaded, load
 from caxton.core.config_tree import leaves, table_leaves, values
 from caxton.core.errors import (
@@ -26,6 +27,7 @@ from caxton.node.live import PARTS, parts_of
 from caxton.secrets import fetch
 from caxton.telemetry import logs
 from tests.node.opened import deploy, open_a_node
+from tests.node.test_webhooks import open_receiver
 from tests.node.wat import guest, message
 
 WHO = "a test"
@@ -194,6 +196,84 @@ async def test_what_is_kept(tmp_path: Path) -> None:
         await change(node, messaging__retention_age="1h", messaging__dead_letter_size=5)
         assert node.housekeeping.limits.dead_letter_size == 5
         assert node.tasks.retention == 3600.0
+
+
+HOOK = "integrations.webhooks.endpoints"
+SECRETS = ("file-secret-0123456789", "given-secret-0123456789", "other-secret-0123456789")
+
+
+def hooks(*rows: tuple[str, str]) -> dict[str, object]:
+    return {HOOK: [{"url": f"https://{host}.example/", "secret": secret} for host, secret in rows]}
+
+
+def signs(node: Node) -> list[str]:
+    return [one.secret for one in node.settings.config.integrations.webhooks.endpoints]
+
+
+async def test_a_list_with_secrets_is_given_back_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """`***` is what the endpoint of this address has: from the file, as it is then, or from an earlier change."""
+    monkeypatch.setattr(logs, "_hidden", set())
+    monkeypatch.setattr(logs, "_hiding", None)
+    in_file, given, other = SECRETS
+
+    def reads(secret: str) -> Callable[[], Loaded]:
+        row = f'{{url: "https://f.example/", secret: "{secret}"}}'
+        return reading(tmp_path, f"integrations: {{webhooks: {{endpoints: [{row}]}}}}")
+
+    caplog.set_level("INFO")
+    read = reads(in_file)
+    with trio.fail_after(30):
+        async with open_node(read(), read) as node:
+            await node.settings.set(hooks(("f", "***"), ("g", given)), who=WHO)
+            assert signs(node) == [in_file, given]
+            await node.settings.set(hooks(("g", "***"), ("f", "***")), who=WHO)
+            assert signs(node) == [given, in_file]
+            with pytest.raises(InvalidConfig, match=r"endpoints\[0\]: \*\*\* hides a secret that is not known here"):
+                await node.settings.set(hooks(("h", "***")), who=WHO)
+            reads(other)
+            await node.settings.reload(who=WHO)
+            assert signs(node) == [given, other]
+            changes = [version.changes for version in await node.settings.versions(9)]
+            told = f"{node.settings.describe()} {changes} {node.bus.events.since(0)}"
+        async with open_node(read(), read) as node:
+            assert signs(node) == [given, other]
+            assert node.settings.describe()["origins"][HOOK].startswith("version ")
+            reading(tmp_path, "")
+            with pytest.raises(InvalidConfig, match="takes a secret from files that have it no more"):
+                await node.settings.reload(who=WHO)
+            await node.settings.rollback(0, who=WHO)
+            assert signs(node) == [other]
+    assert not [secret for secret in SECRETS if secret in told or secret in caplog.text]
+    stored = (tmp_path / "data" / "local.db").read_bytes().decode("latin-1")
+    assert [secret for secret in SECRETS if secret in stored] == [given]
+
+
+async def test_who_changes_a_key_is_not_told_what_variables_hold(tmp_path: Path) -> None:
+    read = reading(tmp_path, "", {"TOKEN": "a-token-of-the-server"})
+    with trio.fail_after(30):
+        async with open_node(read(), read) as node:
+            for value in ("https://a.example/${TOKEN}", "https://a.example/${secret:env:TOKEN}"):
+                await node.settings.set({HOOK: [{"url": value}]}, who=WHO)
+                assert "a-token" not in str(node.settings.config)
+                assert node.settings.config.integrations.webhooks.endpoints[0].url == value
+
+
+async def test_webhooks_are_switched_on_and_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_receiver() as receiver, open_a_node(tmp_path) as node:
+        on = {"integrations.webhooks.enabled": True, "integrations.webhooks.allowed_networks": ["127.0.0.1"]}
+        await node.settings.set({HOOK: [{"url": receiver.url, "events": ["agent.*"]}], **on}, who=WHO)
+        while not node.bus.events.wants("agent.deployed"):
+            await trio.lowlevel.checkpoint()
+        await deploy(node, "a")
+        await receiver.wait(2)
+        await change(node, integrations__webhooks__enabled=False)
+        while node.bus.events.wants("agent.deployed"):
+            await trio.lowlevel.checkpoint()
+        monkeypatch.setattr(http_client, "find_spec", lambda name: None)
+        with pytest.raises(InvalidConfig, match=r"not installed; pip install 'caxton\[webhooks\]'"):
+            await change(node, integrations__webhooks__enabled=True)
 
 
 # -- precedence, files --
