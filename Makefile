@@ -97,7 +97,7 @@ docs: build ## check that every link and anchor in the documents leads somewhere
 	@$(BIN)/python docs/check_links.py
 
 sdk-test: sdk-toolchains ## install the SDKs' toolchains into build/sdk (PyPI, npm, Debian) and run each language's acceptance tests
-	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/pytest -rs tests/sdk $(PYTEST_ARGS)
+	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/pytest -rs tests/sdk tests/cli/projects/test_build.py $(PYTEST_ARGS)
 
 polyglot-demo: sdk-toolchains ## for each language: create an agent, build it, test it, deploy it, ask it
 	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/python -m examples.polyglot
@@ -132,6 +132,8 @@ sdk-toolchains: build
 	    mkdir -p $(SDK)/assemblyscript; npm install --silent --no-audit --no-fund --prefix $(SDK)/assemblyscript 'assemblyscript@0.28'; }
 	@$(BIN)/python -c 'from caxton.cli.projects.toolchains import rust; rust()' 2>/dev/null \
 	    || { echo "Installing Rust for WebAssembly"; $(call DEBIAN,rustc libstd-rust-dev-wasm32 lld-14,Rust); }
+	@$(BIN)/python -c 'from caxton.cli.projects.toolchains import cargo, rust; cargo(rust()[0])' 2>/dev/null \
+	    || $(call DEBIAN,cargo,Rust with other crates)
 	@command -v wasm-opt >/dev/null || $(call DEBIAN,binaryen,Smaller modules)
 
 sanitize-address: build

@@ -109,7 +109,7 @@ class ModuleInfo(NamedTuple):
     data_size: int
 
 
-class _Reader:
+class Reader:
     """Bounded reads from *at* up to *end*; `what` names the part for error messages."""
 
     __slots__ = ("at", "data", "end", "what")
@@ -255,7 +255,7 @@ def sections(wasm: bytes) -> list[Section]:
     """The sections in file order. Raises InvalidWasm when they do not fill the file, repeat, or are out of order."""
     _check_head(wasm)
     found: list[Section] = []
-    reader = _Reader(wasm, 8, len(wasm), "section list")
+    reader = Reader(wasm, 8, len(wasm), "section list")
     last = 0
     while reader.at < reader.end:
         start = reader.at
@@ -291,13 +291,13 @@ class _Inspector:
         self.has_start = False
         self.data_size = 0
 
-    def signature(self, reader: _Reader) -> tuple[int, Signature]:
+    def signature(self, reader: Reader) -> tuple[int, Signature]:
         index = reader.u()
         if index >= len(self.types):
             reader.fail(f"type {index} of {len(self.types)}")
         return index, self.types[index]
 
-    def type(self, reader: _Reader) -> None:
+    def type(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             form = reader.byte()
             if form != 0x60:
@@ -307,7 +307,7 @@ class _Inspector:
             params = reader.value_types()
             self.types.append(Signature(params, reader.value_types()))
 
-    def import_(self, reader: _Reader) -> None:
+    def import_(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             module, name = reader.name(), reader.name()
             kind = reader.byte()
@@ -328,17 +328,17 @@ class _Inspector:
             self.imports.append(Extern(module, name, KINDS[kind], *types))
         self.imported_functions = len(self.functions)
 
-    def tag_type(self, reader: _Reader) -> None:
+    def tag_type(self, reader: Reader) -> None:
         if reader.byte() != 0:
             reader.fail("an unknown kind of tag")
         self.signature(reader)
         self.tags += 1
 
-    def function(self, reader: _Reader) -> None:
+    def function(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             self.functions.append(self.signature(reader)[0])
 
-    def table(self, reader: _Reader) -> None:
+    def table(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             if reader.at < reader.end and reader.data[reader.at] == 0x40:
                 reader.byte()
@@ -349,20 +349,20 @@ class _Inspector:
             else:
                 self.tables.append(reader.table(imported=False))
 
-    def memory(self, reader: _Reader) -> None:
+    def memory(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             self.memories.append(reader.limits(imported=False))
 
-    def tag(self, reader: _Reader) -> None:
+    def tag(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             self.tag_type(reader)
 
-    def global_(self, reader: _Reader) -> None:
+    def global_(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             self.globals.append(reader.global_(imported=False))
             reader.skip_expression()
 
-    def export(self, reader: _Reader) -> None:
+    def export(self, reader: Reader) -> None:
         names: set[str] = set()
         spaces = (len(self.functions), len(self.tables), len(self.memories), len(self.globals), self.tags)
         for _ in range(reader.u()):
@@ -377,17 +377,17 @@ class _Inspector:
             types = self.types[self.functions[index]] if kind == 0 else Signature((), ())
             self.exports.append(Extern("", name, KINDS[kind], *types))
 
-    def start(self, reader: _Reader) -> None:
+    def start(self, reader: Reader) -> None:
         if reader.u() >= len(self.functions):
             reader.fail("a start function that is not there")
         self.has_start = True
 
-    def code(self, reader: _Reader) -> None:
+    def code(self, reader: Reader) -> None:
         self.bodies = reader.u()
         for _ in range(self.bodies):
             reader.skip(reader.u())
 
-    def data(self, reader: _Reader) -> None:
+    def data(self, reader: Reader) -> None:
         for _ in range(reader.u()):
             flags = reader.u()
             if flags > 2:
@@ -400,7 +400,7 @@ class _Inspector:
             reader.skip(size)
             self.data_size += size
 
-    def count(self, reader: _Reader) -> None:
+    def count(self, reader: Reader) -> None:
         reader.u()
 
 
@@ -427,7 +427,7 @@ def inspect(wasm: bytes) -> ModuleInfo:
     for section in sections(wasm):
         if section.id not in _READ:
             continue
-        reader = _Reader(wasm, section.body, section.end, f"{SECTIONS[section.id][0]} section")
+        reader = Reader(wasm, section.body, section.end, f"{SECTIONS[section.id][0]} section")
         _READ[section.id](found, reader)
         if reader.at != reader.end:
             reader.fail(f"{reader.end - reader.at} bytes too many")
@@ -449,7 +449,7 @@ def inspect(wasm: bytes) -> ModuleInfo:
     )
 
 
-def _leb(value: int) -> bytes:
+def leb(value: int) -> bytes:
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -476,10 +476,10 @@ def export_globals(wasm: bytes) -> bytes:
     added = bytearray()
     for index in mutable:
         name = f"{RESERVED_PREFIX}{index}".encode()
-        added += _leb(len(name)) + name + bytes([KINDS.index("global")]) + _leb(index)
+        added += leb(len(name)) + name + bytes([KINDS.index("global")]) + leb(index)
     place, end, old = _export_place(wasm)
-    body = _leb(len(info.exports) + len(mutable)) + old + added
-    return b"".join((wasm[:place], bytes([EXPORT]), _leb(len(body)), body, wasm[end:]))
+    body = leb(len(info.exports) + len(mutable)) + old + added
+    return b"".join((wasm[:place], bytes([EXPORT]), leb(len(body)), body, wasm[end:]))
 
 
 def _export_place(wasm: bytes) -> tuple[int, int, bytes]:
@@ -487,7 +487,7 @@ def _export_place(wasm: bytes) -> tuple[int, int, bytes]:
     place = 8
     for section in sections(wasm):
         if section.id == EXPORT:
-            reader = _Reader(wasm, section.body, section.end, "export section")
+            reader = Reader(wasm, section.body, section.end, "export section")
             reader.u()
             return section.start, section.end, wasm[reader.at : section.end]
         if section.id and SECTIONS[section.id][1] > EXPORT_PLACE:

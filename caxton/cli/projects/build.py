@@ -1,6 +1,7 @@
 """`caxton build`: the project's source to one checked .wasm, with its size and what it imports."""
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,44 @@ def build(folder: Path, output: str) -> None:
         return
     where = project.wasm.relative_to(project.folder)
     print_done(f"Built {where} from {project.language.title}: {found['bytes']:,} bytes in {seconds:.1f} s")
-    for module, names in found["imports"].items():
-        click.echo(f"  imports {module}: {', '.join(names)}")
+    outside: dict[str, list[str]] = {interface: [] for interface in found["unavailable_imports"]}
+    for package, names in _by_package({key: found["imports"][key] for key in found["imports"] if key not in outside}):
+        click.echo(f"  imports {package}: {', '.join(names)}")
+    if outside:
+        click.echo("  imports what agents do not have; calling it ends the instance, `imports: strict` refuses it:")
+        for package, names in _by_package(outside):
+            click.echo(f"    {package}: {', '.join(names)}")
+
+
+def _by_package(imports: dict[str, list[str]]) -> Iterable[tuple[str, list[str]]]:
+    """A module's imports as they are; of a component's the names of interfaces under those of their packages."""
+    found: dict[str, list[str]] = {}
+    for interface, names in imports.items():
+        package, slash, rest = interface.partition("/")
+        name, _, version = rest.partition("@")
+        version, _, function = version.partition("#")
+        if slash:
+            found.setdefault(f"{package}@{version}", []).append(f"{name}#{function}" if function else name)
+        else:
+            found[interface] = names
+    return found.items()
 
 
 # Any: JSON
 def describe(project: Project) -> dict[str, Any]:
     """Size and imports; InvalidWasm when it could not be deployed."""
+    from caxton.core import wasm_component_imports
     from caxton.core.wasm_abi import AgentLimits, check
     from caxton.core.wasm_binary import inspect
     from caxton.core.wasm_component import is_component
 
     wasm = project.wasm.read_bytes()
     imports: dict[str, list[str]] = {}
+    outside: tuple[str, ...] = ()
     if is_component(wasm):
-        # what a component imports are interfaces with types, which the server reads when it is deployed
-        imports["wit"] = ["caxton:agent@1.0.0"]
+        found = wasm_component_imports.imports(wasm)
+        outside = wasm_component_imports.outside(found)
+        imports = {name: list(functions) for name, functions in found.items()}
     else:
         info = inspect(wasm)
         check(info, AgentLimits(memory=1 << 32))
@@ -61,4 +84,5 @@ def describe(project: Project) -> dict[str, Any]:
     return {"name": project.name, "language": project.language.name, "file": str(project.wasm)} | {
         "bytes": len(wasm),
         "imports": imports,
+        "unavailable_imports": list(outside),
     }

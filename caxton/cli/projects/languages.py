@@ -2,20 +2,25 @@
 
 Rule 1: a build is (entry file, folder of the SDK, folder of the WIT package) to one .wasm; where projects keep these is
 `Language`'s table, and examples of the SDKs are built by the same functions.
-Rule 2: core modules are stripped, and optimised by binaryen's wasm-opt where there is one: for speed in Rust and
-AssemblyScript, for size in C, whose compiler was told so. Go's runtime gains nothing, and its megabytes take long.
+Rule 2: what is built is stripped of what only debuggers read. Modules are optimised by binaryen's wasm-opt where there
+is one: for speed in Rust and AssemblyScript, for size in C, whose compiler was told so. Go's runtime gains nothing, and
+its megabytes take long; interpreters are optimised by who made them, and binaryen reads no components.
+Rule 3: rustc is enough for a crate of its own; one that uses others, or has a build script, is cargo's.
 """
 
 import os
 import shutil
 import tempfile
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from caxton.cli.projects import toolchains
 from caxton.cli.projects.toolchains import BuildFailed, run
+from caxton.core.wasm_strip import strip
 
 # what compilers of these languages emit; binaryen must be told, and would use more if it were allowed to
 FEATURES = ("bulk-memory", "mutable-globals", "nontrapping-float-to-int", "sign-ext", "simd")
@@ -54,6 +59,16 @@ def _c(source: Source, out: Path) -> None:
 
 def _rust(source: Source, out: Path) -> None:
     rustc, linker = toolchains.rust()
+    root = source.entry.parent.parent
+    manifest = _manifest(root) if source.entry.name == "lib.rs" else {}
+    if _needs_cargo(manifest) or (root / "build.rs").exists():
+        _cargo(root, manifest, rustc, linker, out)
+    else:
+        _rustc(source, rustc, linker, out)
+    _optimise(out, "-O3", source.entry.parent)
+
+
+def _rustc(source: Source, rustc: str, linker: str, out: Path) -> None:
     common = [rustc, "--edition", "2021", "--target", toolchains.RUST_TARGET, "-C", "panic=abort", "-C", "opt-level=3"]
     common += ["-C", "codegen-units=1"]
     with tempfile.TemporaryDirectory(prefix="caxton-rust-") as folder:
@@ -61,15 +76,62 @@ def _rust(source: Source, out: Path) -> None:
         crate = ["--crate-name", "caxton", "--crate-type", "rlib", "--cfg", 'feature="std"', "-C", "embed-bitcode=yes"]
         run(*common, *crate, "-o", library, source.sdk / "src/lib.rs", cwd=source.entry.parent)
         agent = ["--crate-name", "agent", "--crate-type", "cdylib", "-C", "lto", "-C", "strip=symbols"]
-        agent += ["-C", f"linker={linker}", "-C", "link-arg=-zstack-size=49152", "-C", "link-arg=--stack-first"]
-        run(*common, *agent, "--extern", f"caxton={library}", "-o", out, source.entry, cwd=source.entry.parent)
-    _optimise(out, "-O3", source.entry.parent)
+        agent += [*_linking(linker), "--extern", f"caxton={library}", "-o", str(out)]
+        run(*common, *agent, source.entry, cwd=source.entry.parent)
+
+
+def _linking(linker: str) -> list[str]:
+    return ["-C", f"linker={linker}", "-C", "link-arg=-zstack-size=49152", "-C", "link-arg=--stack-first"]
+
+
+# Any: TOML
+def _manifest(root: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads((root / "Cargo.toml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except tomllib.TOMLDecodeError as error:
+        raise BuildFailed(f"Cargo.toml: {error}") from None
+
+
+def _needs_cargo(manifest: dict[str, Any]) -> bool:
+    tables = [manifest, *manifest.get("target", {}).values()]
+    kinds = ("dependencies", "build-dependencies")
+    return any(name != "caxton" for table in tables for kind in kinds for name in table.get(kind, {}))
+
+
+def _cargo(root: Path, manifest: dict[str, Any], rustc: str, linker: str, out: Path) -> None:
+    package = manifest.get("package", {}).get("name", "")
+    name = manifest.get("lib", {}).get("name", package.replace("-", "_"))
+    profile = {"PANIC": "abort", "OPT_LEVEL": "3", "CODEGEN_UNITS": "1", "LTO": "true", "STRIP": "symbols"}
+    environment = {f"CARGO_PROFILE_RELEASE_{key}": value for key, value in profile.items()}
+    target = root / "target"
+    command = [toolchains.cargo(rustc), "rustc", "--quiet", "--lib", "--release"]
+    command += ["--target", toolchains.RUST_TARGET, "--target-dir", str(target)]
+    try:
+        run(*command, "--", *_linking(linker), cwd=root, environment=environment | {"RUSTC": rustc})
+    except BuildFailed as error:
+        if "failed to get" in (said := str(error)) or "failed to download" in said:
+            hint = "without a network: `cargo vendor` where there is one; what it prints is for .cargo/config.toml"
+            raise BuildFailed(f"{said}\n{hint}") from None
+        raise
+    made = target / toolchains.RUST_TARGET / "release" / f"{name}.wasm"
+    if not made.exists():
+        raise BuildFailed(f'cargo made no {made.name}: Cargo.toml needs [lib] with crate-type = ["cdylib"]')
+    shutil.copyfile(made, out)
 
 
 def _go(source: Source, out: Path) -> None:
     environment = {"GOOS": "wasip1", "GOARCH": "wasm", "GOFLAGS": "-mod=mod", "GOPROXY": "off", "GOTOOLCHAIN": "local"}
     command = [toolchains.go(), "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", str(out), "."]
-    run(*command, cwd=source.entry.parent, environment=environment)
+    if (source.entry.parent / "vendor").is_dir():
+        del environment["GOFLAGS"]
+    try:
+        run(*command, cwd=source.entry.parent, environment=environment)
+    except BuildFailed as error:
+        if "GOPROXY=off" in (said := str(error)):
+            raise BuildFailed(f"{said}\nnothing is downloaded here: `go get` it, or `go mod vendor`") from None
+        raise
 
 
 def _assemblyscript(source: Source, out: Path) -> None:
@@ -149,6 +211,7 @@ def _build(language: Language, source: Source, out: Path) -> None:
     part = out.with_name(f".{out.name}.part")  # who watches the file shall see it whole
     try:
         language.build(source, part)
+        part.write_bytes(strip(part.read_bytes()))
         part.chmod(0o644)  # linkers mark it executable; it is not
         part.replace(out)
     finally:

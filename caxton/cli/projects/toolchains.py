@@ -68,9 +68,7 @@ def rust() -> tuple[str, str]:
     """A rustc that has the target, and a linker for it: Debian's packages, or rustup's."""
     how = ("apt-get install rustc libstd-rust-dev-wasm32 lld-14", f"or: rustup target add {RUST_TARGET}")
     found = False
-    for name in dict.fromkeys((shutil.which("rustc"), "/usr/bin/rustc")):
-        if name is None or not Path(name).exists():
-            continue
+    for name in dict.fromkeys(filter(None, map(shutil.which, ("rustc", "/usr/bin/rustc")))):
         found = True
         asked = subprocess.run(
             [name, "--print", "target-libdir", "--target", RUST_TARGET], capture_output=True, text=True, check=False
@@ -86,6 +84,14 @@ def rust() -> tuple[str, str]:
                 return name, linker
         raise Absent("wasm-ld", "apt-get install lld-14")
     raise Absent(f"rustc's target {RUST_TARGET}" if found else "rustc", *how)
+
+
+def cargo(rustc: str) -> str:
+    """The cargo that belongs to a rustc: others pass it options that it may not know."""
+    beside = Path(rustc).with_name("cargo")
+    if beside.exists():
+        return str(beside)
+    raise Absent(f"cargo beside {rustc}", "apt-get install cargo", "or: rustup, which brings it")
 
 
 def go() -> str:

@@ -11,7 +11,6 @@ from click.testing import Result
 from caxton.cli.projects.create import TEMPLATES, make
 from caxton.cli.projects.languages import LANGUAGES, detect, mistake
 from caxton.cli.projects.project import find_project
-from caxton.cli.projects.toolchains import Absent, find
 from caxton.core.wasm_binary import inspect
 
 Run = Callable[..., Result]
@@ -60,17 +59,6 @@ def test_without_a_project_the_way_to_one_is_told(here: Path, run: Run) -> None:
         make(here / name, name, "bidder", LANGUAGES["c"], ())
     assert "one, two are projects" in run("build").output
     assert detect(here) is None
-
-
-def test_a_toolchain_that_is_missing_says_how_to_have_it(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Absent) as caught:
-        find("no-such-compiler", "pip install it")
-    assert caught.value.how == ("pip install it",)
-    make(here / "hello", "hello", "bidder", LANGUAGES["assemblyscript"], ())
-    monkeypatch.setattr("caxton.cli.projects.toolchains.shutil.which", lambda *_, **__: None)
-    said = run("build")
-    assert said.exit_code == 1
-    assert "npm install assemblyscript" in said.output
 
 
 @pytest.mark.slow
