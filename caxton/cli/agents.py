@@ -6,6 +6,7 @@ its own limits.
 
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ name_argument = click.argument("name", shell_complete=complete_name)
 @click.option("--timeout", metavar="TIME", help="Limit of one message's handling, such as 10s.")
 @delivery_option("How safe messages to it are that do not say so themselves.")
 @duration_option("--wait", default="30s", help="How long to wait until it is healthy; 0 does not wait.")
+@click.option("--embed-secrets", is_flag=True, help="Send values of ${secret:...}, and keep them with the agent.")
 @output_option
 @pass_settings
 def deploy(
@@ -76,6 +78,7 @@ def deploy(
     timeout: str | None,
     delivery: str | None,
     wait: float,
+    embed_secrets: bool,
     output: str,
 ) -> None:
     """Deploy the WebAssembly module or component FILE as an agent, and wait until it is healthy.
@@ -87,6 +90,16 @@ def deploy(
     if file is None:
         file, own = _built()
         config = {**own, **config}
+    if not embed_secrets and (places := list(_secrets_in(config))):
+        raise Failure(
+            f"{what}: the configuration of the agent has secrets in it",
+            why=f"{', '.join(places)}: the value would be sent to the server and kept with the agent, for everybody to "
+            "read who may look at it",
+            fix=(
+                "let the server have it, as `security.secrets.agents.NAME`, and write `valueFrom: {secretRef: NAME}`",
+                "or do it all the same: `caxton deploy --embed-secrets`",
+            ),
+        )
     given = {"memory": memory, "cpu": cpu, "timeout": timeout}
     limits = {key: value for key, value in given.items() if value is not None}
     if limits:
@@ -127,6 +140,21 @@ def _read_config(path: Path) -> dict[str, Any]:
     from caxton.secrets import fetch
 
     return read_table(path, os.environ, fetch)
+
+
+def _secrets_in(value: Any, place: str = "") -> Iterator[str]:
+    """Where the configuration holds what was fetched."""
+    from caxton.core.secrets import SecretText
+    from caxton.core.settings import join
+
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _secrets_in(item, join(place, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _secrets_in(item, f"{place}[{index}]")
+    elif isinstance(value, SecretText):
+        yield place
 
 
 def _upload(client: Client, file: Path, config: dict[str, Any], what: str) -> Any:

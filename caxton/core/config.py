@@ -259,13 +259,16 @@ def default_data_dir(environ: Mapping[str, str]) -> str:
 
 
 def read_table(path: str | Path, environ: Mapping[str, str], fetch: Fetch, patience: float = 5.0) -> Tree:
-    """A YAML, TOML or JSON file as a table: what it extends merged in, variables and secrets replaced."""
+    """An agent's YAML, TOML or JSON file as a table: what it extends merged in, variables and secrets replaced.
+
+    A text that holds a secret is a `SecretText`; those that the server has (`secretRef`) stay named.
+    """
     problems: list[str] = []
     layers = _load(Path(path))
     held: dict[str, str] = {}
-    substitute(merged(layers), environ, None, held=held)
+    substitute(merged(layers), environ, None, held=held, of_agent=True)
     fetched = fetch(list(dict.fromkeys(held.values())), environ, patience) if held else {}
-    tree = substitute(merged(layers), environ, problems, held=held, fetched=fetched)
+    tree = substitute(merged(layers), environ, problems, held=held, fetched=fetched, of_agent=True)
     raise_problems(located(problems, layers), f"file {path}")
     return tree
 

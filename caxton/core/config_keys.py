@@ -35,6 +35,7 @@ from caxton.core.config_later import (
     TracingConfig,
 )
 from caxton.core.config_logging import LoggingConfig, check_logging
+from caxton.core.config_secrets import SecretsConfig, check_secrets
 from caxton.core.config_tls import TlsConfig
 from caxton.core.config_web import CorsConfig, RateLimitConfig, check_web
 from caxton.core.config_webhooks import check_webhooks
@@ -318,13 +319,6 @@ class AuthorizationConfig(msgspec.Struct, frozen=True, kw_only=True):
     policy_file: Annotated[str, Key("file of what is allowed", inactive=NO_LOGIN)] = "/etc/caxton/policies.yaml"
 
 
-class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    timeout: Annotated[SomeTime, Key("of fetching [secrets](configuration.md#secrets), all of them together")] = 5.0
-    refresh_interval: Annotated[
-        Seconds, Key("between two looks whether a secret is another one now; 0 is only with a reload", dynamic=YES)
-    ] = 0.0
-
-
 class SecurityConfig(msgspec.Struct, frozen=True, kw_only=True):
     authentication: AuthenticationConfig = AuthenticationConfig()
     authorization: AuthorizationConfig = AuthorizationConfig()
@@ -418,6 +412,7 @@ def check(problems: list[str], config: Config) -> None:
     check_fipa(problems, config.integrations.fipa)
     check_logging(problems, config.observability.logging)
     check_webhooks(problems, config.integrations.webhooks)
+    check_secrets(problems, config.security.secrets)
     check_web(problems, config.security.cors, config.security.rate_limiting)
     if not server.host:
         problems.append("server.host: missing; 127.0.0.1 serves this machine, 0.0.0.0 everybody who can reach it")

@@ -89,6 +89,11 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
             )
         if config.integrations.webhooks.enabled and endpoint.url.startswith("http://"):
             yield f"integrations.webhooks.endpoints[{index}].url", "http:// lets everybody on the way read the events"
+    for name, secret in config.security.secrets.agents.items():
+        if "*" in secret.agents:
+            yield f"security.secrets.agents.{name}.agents", "* is whatever anybody deploys; name those that need it"
+        if not secret.agents:
+            yield f"security.secrets.agents.{name}.agents", "none is named, so no agent may have it"
     if config.data_dir.startswith(("/tmp/", "/var/tmp/")):
         yield "resources.disk.data_dir", f"{config.data_dir} is in a folder of everybody; what is there may be deleted"
     for layer in loaded.layers:
@@ -131,10 +136,14 @@ def _plain_secrets(layer: Layer) -> Iterator[str]:
         held = _value(layer.tree, name)
         if leaf.key.secret and _has_plain(held):
             yield name
-        for index, row in enumerate(held if isinstance(held, list) else ()):
-            for member in sorted(secret_members(leaf)):
+        if not (members := sorted(secret_members(leaf))):
+            continue
+        rows = {f".{key}": row for key, row in held.items()} if isinstance(held, dict) else {}
+        rows |= {f"[{index}]": row for index, row in enumerate(held)} if isinstance(held, list) else {}
+        for place, row in rows.items():
+            for member in members:
                 if _has_plain(_value(row, member)):
-                    yield f"{name}[{index}].{member}"
+                    yield f"{name}{place}.{member}"
 
 
 def _has_plain(value: Any) -> bool:  # Any: a decoded file

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from caxton.core.config_text import Tree
 from caxton.core.config_tree import leaf_at
-from caxton.core.secrets import INNER, MASK, Fetched, NoSecret, SecretText, from_table
+from caxton.core.secrets import INNER, MASK, Fetched, NoSecret, SecretText, from_table, named_secret
 from caxton.core.settings import join
 
 _VARIABLE = re.compile(rf"\$(\$)?\{{(?:secret:({INNER})|([A-Za-z_][A-Za-z0-9_]*)(?::-([^}}]*))?)\}}")
@@ -22,8 +22,11 @@ def substitute(
     *,
     held: dict[str, str] | None = None,
     fetched: Fetched | None = None,
+    of_agent: bool = False,
 ) -> Tree:
     """The tree with its variables replaced; without a list of problems, unset ones stay as they are.
+
+    *of_agent*: a secret that is only named (`secretRef`) is the server's to look up.
 
     Which place holds which reference to a secret is noted in *held*. *fetched* says what they stand for; without it
     that is `***`.
@@ -60,7 +63,8 @@ def substitute(
 
     def walk(value: object, place: str) -> object:
         if isinstance(value, dict) and "valueFrom" in value and set(value) <= {"name", "valueFrom"}:
-            return value if is_inactive(place) else whole(value, place)
+            is_named = of_agent and named_secret(value["valueFrom"])
+            return value if is_named or is_inactive(place) else whole(value, place)
         if isinstance(value, dict):
             return {key: walk(item, join(place, key)) for key, item in value.items()}
         if isinstance(value, list):

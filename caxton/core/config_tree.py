@@ -122,9 +122,16 @@ def masked(name: str, written: Any) -> Any:
     leaf = leaves()[name]
     if leaf.key.secret:
         return MASK if written else written
-    if hidden := secret_members(leaf):
-        return [{key: MASK if key in hidden and held else held for key, held in row.items()} for row in written]
-    return written
+    hidden = secret_members(leaf)
+
+    def row(held: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: MASK if key in hidden and value else value for key, value in held.items()}
+
+    if not hidden:
+        return written
+    if isinstance(written, Mapping):
+        return {key: row(held) for key, held in written.items()}
+    return [row(held) for held in written]
 
 
 def unmasked(name: str, written: Any, known: Sequence[msgspec.Struct]) -> Any:
@@ -133,7 +140,7 @@ def unmasked(name: str, written: Any, known: Sequence[msgspec.Struct]) -> Any:
     Whoever was shown a list can so give it back, changed, without knowing its secrets. A table's name is its first key.
     """
     hidden = secret_members(leaves()[name])
-    if not hidden:
+    if not hidden or isinstance(written, Mapping):
         return written
     rows = []
     for row in written:
@@ -145,9 +152,10 @@ def unmasked(name: str, written: Any, known: Sequence[msgspec.Struct]) -> Any:
 
 
 def secret_members(leaf: Leaf) -> frozenset[str]:
-    """In a list of tables, their keys that are secrets."""
+    """In a list, or a table, of tables, their keys that are secrets."""
     inner, _ = unwrap(leaf.kind)
-    struct = _table(typing.get_args(inner)[0]) if typing.get_origin(inner) is tuple else None
+    place = {tuple: 0, dict: 1}.get(typing.get_origin(inner))
+    struct = None if place is None else _table(typing.get_args(inner)[place])
     return frozenset(name for name, kind in hints(struct).items() if key_of(kind).secret) if struct else frozenset()
 
 
@@ -158,7 +166,7 @@ def secret_texts(config: Keys) -> Iterator[str]:
         if leaf.key.secret and isinstance(value, str):
             yield value
         for key in secret_members(leaf):
-            yield from (str(getattr(row, key)) for row in value)
+            yield from (str(getattr(row, key)) for row in (value.values() if isinstance(value, dict) else value))
 
 
 def shown(name: str, value: Any) -> Any:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from caxton.core.errors import InvalidConfig
 from caxton.core.limits import format_bytes, format_millicores
+from caxton.core.secrets import named_secret
 from caxton.core.settings import NEXT, YES, Bytes, Count, Key, Millicores, Positive, Seconds, raise_problems, read
 from caxton.core.supervision import RestartType, Strategy
 
@@ -86,6 +87,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     replicas: Annotated[int, Meta(ge=1, le=MAX_REPLICAS)] = 1
     resources: Resources = Resources()
     environment: dict[str, str] = {}
+    secrets: dict[str, str] = {}  # variables whose values are secrets of the server, by their names there
     capabilities: tuple[str, ...] = ()
     topics: tuple[str, ...] = ()
     group: str = ""  # it hears what is sent to broadcast://<group>
@@ -123,7 +125,10 @@ def parse_agent_config(data: bytes | Mapping[str, Any], *, defaults: AgentDefaul
     problems: list[str] = []
     values = dict(data)
     if "environment" in values:
-        values["environment"] = _environment(values["environment"], problems)
+        values["environment"], references = _environment(values["environment"], problems)
+        if references:
+            given = values.get("secrets")
+            values["secrets"] = {**given, **references} if isinstance(given, Mapping) else references
     base = AgentConfig(name="", resources=defaults.resources)
     if values.get("health_check") is not None:
         # only here, so that an agent which does not mention health checks follows the server's configuration later too
@@ -181,12 +186,19 @@ def _check(config: AgentConfig, defaults: AgentDefaults, problems: list[str]) ->
     for name, value in config.environment.items():
         if not name or "=" in name or "\0" in name + value:
             problems.append(f"environment.{name}: a variable has a name without '=' and no NUL anywhere")
+    for name, secret in config.secrets.items():
+        if not name or "=" in name or "\0" in name:
+            problems.append(f"secrets.{name}: a variable has a name without '=' and no NUL")
+        if name in config.environment:
+            problems.append(f"secrets.{name}: environment says this variable too")
+        if not secret:
+            problems.append(f"secrets.{name}: names no secret; it is one of security.secrets.agents of the server")
 
 
-def _environment(value: object, problems: list[str]) -> dict[str, Any]:
-    """Both ways of writing it: a table, or the guide's list of `{name, value}`."""
+def _environment(value: object, problems: list[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Both ways of writing it, a table or the guide's list of `{name, value}`: values, and names of secrets."""
     if value is None:
-        return {}
+        return {}, {}
     if isinstance(value, Mapping):
         pairs = [(f"environment.{key}", str(key), item) for key, item in value.items()]
     elif isinstance(value, list):
@@ -195,21 +207,32 @@ def _environment(value: object, problems: list[str]) -> dict[str, Any]:
             path = f"environment[{index}]"
             if not isinstance(item, Mapping) or "name" not in item:
                 problems.append(f"{path}: expected {{name, value}}")
+            elif extra := set(item) - {"name", "value", "valueFrom"}:
+                problems.append(f"{path}: unknown key {min(extra)!r}; known: name, value, valueFrom")
+            elif {"value", "valueFrom"} <= set(item):
+                problems.append(f"{path}: value and valueFrom cannot both be said")
             elif "valueFrom" in item:
-                problems.append(f"{path}: valueFrom is for files that `caxton deploy` reads; give value")
-            elif set(item) - {"name", "value"}:
-                problems.append(f"{path}: unknown key {sorted(set(item) - {'name', 'value'})[0]!r}; known: name, value")
+                pairs.append((path, str(item["name"]), {"valueFrom": item["valueFrom"]}))
             else:
                 pairs.append((path, str(item["name"]), item.get("value", "")))
     else:
         problems.append("environment: expected a table, or a list of {name, value}")
-        return {}
+        return {}, {}
     result: dict[str, Any] = {}
+    secrets: dict[str, str] = {}
     for path, name, item in pairs:
         if isinstance(item, bool):
             result[name] = "true" if item else "false"
         elif isinstance(item, str | int | float):
             result[name] = str(item)
+        elif isinstance(item, Mapping) and set(item) == {"valueFrom"}:
+            if secret := named_secret(item["valueFrom"]):
+                secrets[name] = secret
+            else:
+                problems.append(
+                    f"{path}.valueFrom: a server takes {{secretRef: NAME}} of its security.secrets.agents; "
+                    "`caxton deploy` replaces others"
+                )
         else:
             problems.append(f"{path}: a variable's value is text, a number or true/false")
-    return result
+    return result, secrets

@@ -35,6 +35,9 @@ PLACES: Mapping[str, str] = {
 }
 
 
+REFERENCES = tuple(f"${{secret:{form}}}" for form in FORMS.values())
+
+
 class SecretText(str):
     """A text that nobody is shown; it is an ordinary one to those who use it."""
 
@@ -114,11 +117,19 @@ def _names(found: Mapping[str, Any]) -> str:
     return ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
 
 
+def named_secret(table: object) -> str:
+    """The NAME of `valueFrom: {secretRef: NAME}`, a secret that the server has for its agents; else ""."""
+    name = table.get("secretRef") if isinstance(table, Mapping) and set(table) == {"secretRef"} else None
+    return name if isinstance(name, str) else ""
+
+
 def from_table(table: object) -> str:
     """The reference in the guide's form, what stands under `valueFrom`. Raises NoSecret."""
     if not isinstance(table, Mapping) or len(table) != 1:
         raise NoSecret("valueFrom is one of secretKeyRef, vaultKeyRef, awsSecretRef")
     ((kind, said),) = table.items()
+    if kind == "secretRef":
+        raise NoSecret(f"secretRef is for an agent's environment; here write one of {', '.join(REFERENCES)}")
     known = {
         "secretKeyRef": ("name", "key", "namespace"),
         "vaultKeyRef": ("path", "key"),

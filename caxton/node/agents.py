@@ -36,6 +36,7 @@ from caxton.core.manifest import AgentConfig, AgentSpec, ImportPolicy
 from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, LogLine
 from caxton.core.wasm_abi import AgentLimits
 from caxton.node.admission import Admission
+from caxton.node.agent_secrets import AgentSecrets
 from caxton.node.backlog import abandon
 from caxton.node.committer import Committer
 from caxton.node.signing import SigningKeys
@@ -62,6 +63,7 @@ class Agents:
         committer: Committer,
         *,
         keys: SigningKeys,
+        secrets: AgentSecrets,
         max_agents: int,
         imports: ImportPolicy = "trap",
     ) -> None:
@@ -72,6 +74,7 @@ class Agents:
         self._bus = bus
         self._committer = committer
         self._keys = keys
+        self._secrets = secrets
         self.max_agents = max_agents
         self.hot_reload = True
         self.admission: Admission | None = None  # None: the machine bounds nothing
@@ -115,6 +118,7 @@ class Agents:
             sha = old.module if wasm is None else hashlib.sha256(wasm).hexdigest()
             config = old.config if config is None else msgspec.structs.replace(config, name=name)
             spec = msgspec.structs.replace(old, module=sha, config=config, version=old.version + 1, desired="running")
+            self._secrets.check(spec)
             with self._room_for(_instances(spec) - _instances(old), _millicores(spec) - _millicores(old)):
                 module = await self._load(spec, wasm)
                 # what is broken has no version that could come back: this one mends it
@@ -151,6 +155,7 @@ class Agents:
         """Start an agent that was stopped or has failed."""
         async with self._one_at_a_time(name):
             spec = msgspec.structs.replace(self._spec(name), desired="running")
+            self._secrets.check(spec)
             module = await self._load(spec, None)
             await self._keep(spec)  # first: whoever asked may be gone before the agent is up
             await self._start(spec, module)
@@ -191,6 +196,7 @@ class Agents:
             self._deployed_at.pop(name, None)
             self.on_deleted(name)
             self._keys.gone(name)
+            self._secrets.forget(name)
             self._bus.events.emit("agent.removed", {"agent_id": name})
             return msgspec.structs.replace(info, status="removed", replicas_ready=0)
 
@@ -320,6 +326,8 @@ class Agents:
 
     async def _bring_back(self, spec: AgentSpec, timers: Sequence[Timer]) -> None:
         try:
+            if spec.desired == "running":
+                self._secrets.check(spec)
             await self._start(spec, await self._load(spec, None), timers)
         except CaxtonError as error:
             log.error("agent %s did not come back: %s", spec.name, error)  # noqa: TRY400 (the message says it all)
@@ -343,6 +351,7 @@ class Agents:
             config=config,
             created_at=time.time(),
         )
+        self._secrets.check(spec)
         async with self._one_at_a_time(name):
             with self._room_for(_instances(spec), _millicores(spec)):
                 module = await self._load(spec, wasm)

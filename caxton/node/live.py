@@ -73,8 +73,12 @@ def change_directory(node: "Node", config: Config) -> None:
     node.directory.change(directory_limits(config))
 
 
-def change_secrets(node: "Node", config: Config) -> None:
+def change_interval(node: "Node", config: Config) -> None:
     node.settings.change_interval()
+
+
+def change_secrets(node: "Node", config: Config) -> None:
+    node.secrets.change(config.security.secrets.agents)
 
 
 def change_webhooks(node: "Node", config: Config) -> None:
@@ -120,7 +124,8 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "deployment.health_checks": (change_runtime, change_edge),
     "security.cors": (change_edge,),
     "security.rate_limiting": (change_edge,),
-    "security.secrets.refresh_interval": (change_secrets,),
+    "security.secrets.refresh_interval": (change_interval,),
+    "security.secrets.agents": (change_secrets,),
     "directory": (change_directory,),
     "integrations.webhooks": (change_webhooks,),
 }

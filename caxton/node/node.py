@@ -36,6 +36,7 @@ from caxton.core.config_keys import Config
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import Profile
 from caxton.node.admission import Admission, Machine
+from caxton.node.agent_secrets import AgentSecrets
 from caxton.node.agent_settings import LiveAgents
 from caxton.node.agents import Agents
 from caxton.node.ams import AgentManagement
@@ -260,6 +261,7 @@ class Node:
         self.home = _home(config, store)
         self._signing = Signing(bus, scheduler, self.home)
         self.signing_keys = SigningKeys(self._signing, store)
+        self.secrets = AgentSecrets(config.security.secrets.agents)
         self.is_ready = False
         self.answer_call: CallDesk = answer_call  # a stage has fake tools
         self.limits = edge_limits(config)
@@ -302,7 +304,9 @@ class Node:
             max_agents=config.runtime.max_agents,
             imports=config.runtime.component_imports,
             keys=self.signing_keys,
+            secrets=self.secrets,
         )
+        runtime.environment_of = self.secrets.environment
         self.admission = Admission(config.resources, Machine())
         self.agents.admission = self.admission
         self.agents.hot_reload = config.runtime.enable_hot_reload

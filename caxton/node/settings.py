@@ -34,7 +34,7 @@ from caxton.core.config_tree import (
 )
 from caxton.core.errors import CaxtonError, InvalidConfig, InvalidRequest, StoreError
 from caxton.core.secrets import MASK
-from caxton.core.settings import raise_problems
+from caxton.core.settings import FILES, raise_problems
 from caxton.store.settings import Change, Held, SettingsRoom, Version
 from caxton.telemetry import logs
 
@@ -338,6 +338,8 @@ def _refused(key: str) -> str:
         return unknown_key(key)
     if leaf.key.inactive:
         return f"{key}: not active in this version: {leaf.key.inactive}"
+    if leaf.key.dynamic == FILES:
+        return f"{key}: only files say this: write it there, then `caxton config reload`"
     if not leaf.key.dynamic:
         return f"{key}: needs a restart: `caxton config set --file FILE {key}=…`, then start the server again"
     return ""

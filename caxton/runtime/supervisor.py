@@ -99,6 +99,8 @@ class Runtime:
     health: HealthRounds = attrs.field(init=False)
     on_fit: Callable[[AgentSpec, Sequence[int]], None] = lambda spec, ports: None  # an agent has these ports now
     on_close: Callable[[int], None] = lambda port: None
+    # variables of an instance that starts now
+    environment_of: Callable[[AgentSpec], Iterable[tuple[str, str]]] = lambda spec: spec.config.environment.items()
     last_spawn_ns: int = 0  # from the start of the last instantiation to the end of its init
 
     def __attrs_post_init__(self) -> None:
@@ -372,6 +374,7 @@ class Runtime:
     def _spawn(self, replica: Replica) -> None:
         config, module = replica.agent.spec.config, replica.agent.module
         assert module is not None
+        variables = self.environment_of(replica.agent.spec)
         self._scheduler.spawn(
             replica.port,
             module,
@@ -380,7 +383,7 @@ class Runtime:
             cpu_millicores=config.resources.cpu,
             log_lines_per_second=self._limits.log_lines_per_second,
             state_quota=self._limits.state_quota,
-            environment=[(name.encode(), value.encode()) for name, value in config.environment.items()],
+            environment=[(name.encode(), value.encode()) for name, value in variables],
             state=list(replica.values.items()),
             next_timer=replica.next_timer,
         )

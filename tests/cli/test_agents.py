@@ -45,6 +45,26 @@ def test_deploy_names_what_a_component_imports_in_vain(run: Run, api: FakeServer
     assert result.stdout.endswith("calling it ends the instance:\n    wasi:sockets/tcp@0.2.9\n")
 
 
+def test_deploy_sends_no_secret_unless_it_is_told_to(
+    run: Run, api: FakeServer, module: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOKS_TOKEN", "hunter2")
+    config = tmp_path / "agent.yaml"
+    named = "{name: KEY, valueFrom: {secretRef: api}}"
+    config.write_text(f"environment: [{named}, {{name: TOKEN, value: 'x ${{secret:env:HOOKS_TOKEN}}'}}]\n")
+    api.answers["POST /api/v1/agents"] = 201, agent("ping")
+    command = ("deploy", str(module), "--config", str(config), "--wait", "0")
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "environment[1].value: the value would be sent to the server and kept with the agent" in result.stderr
+    assert "--embed-secrets" in result.stderr
+    assert "hunter2" not in result.output
+    assert api.asked == []
+    assert run(*command, "--embed-secrets").exit_code == 0
+    assert b'"value": "x hunter2"' in api.asked[0].body
+    assert b'{"secretRef": "api"}' in api.asked[0].body
+
+
 def test_deploy_merges_its_flags_over_the_agents_file(run: Run, api: FakeServer, module: Path, tmp_path: Path) -> None:
     config = tmp_path / "agent.yaml"
     config.write_text("name: scout\nresources: {memory: 50MB, cpu: 50m}\ncapabilities: [search]\n")

@@ -8,7 +8,7 @@ import pytest
 
 from caxton.core.config import Loaded, fetch_again, load, read_table
 from caxton.core.config_lint import Machine, lint
-from caxton.core.config_tree import shown_values
+from caxton.core.config_tree import secret_texts, shown_values
 from caxton.core.errors import InvalidConfig
 from caxton.core.secrets import NoSecret, SecretText
 
@@ -141,8 +141,51 @@ environment:
     rows = read_table(path, HOME, Safe(api="hunter2"))["environment"]
     assert [row["value"] for row in rows] == ["debug", "hunter2", "hunter2"]
     path.write_text("environment: [{name: API_KEY, valueFrom: {secretRef: api-key-secret}}]")
-    with pytest.raises(InvalidConfig, match=r"agent.yaml:1: environment\[0\]: 'secretRef' names no source; write one"):
-        read_table(path, HOME, Safe())
+    named = {"name": "API_KEY", "valueFrom": {"secretRef": "api-key-secret"}}
+    assert read_table(path, HOME, Safe())["environment"] == [named], "the server has it"
+    with pytest.raises(InvalidConfig, match="secretRef is for an agent's environment; here write one of"):
+        read(tmp_path, "server: {host: {valueFrom: {secretRef: x}}}", Safe())
+
+
+AGENTS = """
+security:
+  secrets:
+    agents:
+      api-key-secret:
+        value: {valueFrom: {vaultKeyRef: {path: a/b, key: api}}}
+        agents: ["my-agent", "billing/*"]
+"""
+
+
+def test_secrets_for_agents(tmp_path: Path) -> None:
+    config = read(tmp_path, AGENTS, Safe(api="hunter2-hunter2")).config
+    secret = config.security.secrets.agents["api-key-secret"]
+    assert secret.value == "hunter2-hunter2"
+    assert [secret.is_for(name) for name in ("my-agent", "billing/a", "my-agent2", "")] == [True, True, False, False]
+    (shown,) = shown_values(config)["security.secrets.agents"].values()
+    assert shown == {"value": "***", "agents": ["my-agent", "billing/*"]}
+    assert "hunter2" not in repr(config)
+    assert set(secret_texts(config)) == {"", "hunter2-hunter2"}
+    plain = read(tmp_path, AGENTS.replace("{valueFrom: {vaultKeyRef: {path: a/b, key: api}}}", "hunter2"), None)
+    assert shown_values(plain.config)["security.secrets.agents"]["api-key-secret"]["value"] == "***"
+    found = {one.key: one.text for one in lint(plain, Machine()) if one.area == "security"}
+    assert "a secret in" in found["security.secrets.agents.api-key-secret.value"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{api: hunter2}", "security.secrets.agents.api: expected a table of keys, found 'hunter2'"),
+        ("{api: {agents: [a]}}", "security.secrets.agents.api.value: missing"),
+        ("{api: {value: '', agents: [a]}}", "api.value: it is empty"),
+        ("{a b: {value: x}}", "'a b' is no name"),
+        ('{api: {value: "a\\0b"}}', "text without NUL"),
+    ],
+)
+def test_secrets_that_agents_cannot_have(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(InvalidConfig) as caught:
+        read(tmp_path, f"security: {{secrets: {{agents: {text}}}}}", Safe())
+    assert said in str(caught.value)
 
 
 def test_lint_is_content_with_a_reference(tmp_path: Path) -> None:

@@ -104,12 +104,13 @@ def test_all_mistakes_are_told_at_once_with_their_place_and_what_would_be_right(
             "resources": {"memry": 1, "cpu": "x"},
             "delivery": "safe",
             "restart": "forever",
-            "environment": [{"name": "KEY", "valueFrom": {"secretRef": "s"}}],
+            "environment": [{"name": "KEY", "valueFrom": {"vaultKeyRef": "s"}}],
             "capabilities": "search",
         }
     )
     assert problems == [
-        "environment[0]: valueFrom is for files that `caxton deploy` reads; give value",
+        "environment[0].valueFrom: a server takes {secretRef: NAME} of its security.secrets.agents; "
+        "`caxton deploy` replaces others",
         "nam: unknown key; did you mean 'name'?",
         "replicas: 0 is too small; the least is 1",
         "resources.memry: unknown key; did you mean 'memory'?",
@@ -166,3 +167,33 @@ def test_any_table_is_a_configuration_or_an_invalid_config(data: dict[str, objec
     except InvalidConfig:
         return
     assert parse_agent_config(plain(config)) == config
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"environment": [{"name": "LEVEL", "value": "x"}, {"name": "KEY", "valueFrom": {"secretRef": "api"}}]},
+        {"environment": {"LEVEL": "x", "KEY": {"valueFrom": {"secretRef": "api"}}}},
+        {"environment": {"LEVEL": "x"}, "secrets": {"KEY": "api"}},
+    ],
+)
+def test_a_secret_is_named_and_not_held(fields: dict[str, object]) -> None:
+    config = parse_agent_config({"name": "a", **fields})
+    assert (config.environment, config.secrets) == ({"LEVEL": "x"}, {"KEY": "api"})
+    assert parse_agent_config({key: value for key, value in plain(config).items() if value is not None}) == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"environment": {"A": "1"}, "secrets": {"A": "s"}}, "secrets.A: environment says this variable too"),
+        ({"secrets": {"A=B": "s"}}, "secrets.A=B: a variable has a name"),
+        ({"secrets": {"A": ""}}, "secrets.A: names no secret"),
+        ({"secrets": ["A"]}, "secrets: expected a table of keys, found a list"),
+        ({"environment": [{"name": "A", "value": "1", "valueFrom": {"secretRef": "s"}}]}, "cannot both be said"),
+        ({"environment": [{"name": "A", "valueFrom": {"secretRef": 3}}]}, "a server takes {secretRef: NAME}"),
+        ({"environment": [{"name": "A", "valu": "1"}]}, "unknown key 'valu'; known: name, value, valueFrom"),
+    ],
+)
+def test_secrets_that_cannot_be_meant(fields: dict[str, object], said: str) -> None:
+    assert any(said in problem for problem in problems_of({"name": "a", **fields}))

@@ -142,6 +142,7 @@ TESTED: dict[str, str] = {
     "messaging.loops.policy": "node/test_conversations.py::test_a_chain_of_answers_to_answers",
     "messaging.content_shapes": "node/test_conversations.py::test_or_refused_where_that_is_wanted",
     "security.secrets.timeout": "core/test_config_secrets.py::test_a_reference_is_followed",
+    "security.secrets.agents": "node/test_agent_secrets.py::test_an_agent_has_the_secret_that_it_names",
     "security.secrets.refresh_interval": "node/test_settings.py::test_a_secret_that_changes_is_read_again",
     "coordination.local_state.type": "core/test_config.py::test_what_can_only_be_what_it_is",
     "coordination.local_state.journal_mode": "core/test_config.py::test_what_can_only_be_what_it_is",

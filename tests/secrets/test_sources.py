@@ -73,7 +73,7 @@ def test_the_guide_s_tables(table: object, text: str) -> None:
     ("table", "said"),
     [
         (None, "valueFrom is one of secretKeyRef"),
-        ({"secretRef": "api-key-secret"}, "'secretRef' names no source; write one of ${secret:...}: file:/path#key"),
+        ({"secretRef": "a"}, "secretRef is for an agent's environment; here write one of ${secret:file:/path#key}"),
         ({"vaultKeyRef": "x"}, "vaultKeyRef is a table of path, key"),
         ({"vaultKeyRef": {"key": "x"}}, "vaultKeyRef needs path"),
         ({"awsSecretRef": {"name": 3}}, "awsSecretRef is a table of name, key, region"),
