@@ -13,13 +13,23 @@ from caxton.core.wasm_component import check, is_guest
 
 cdef enum:
     MAX_NESTING = 32
+    MAX_MEMBERS = 1024      # of an interface, and interfaces of a component: the engine walks its list from the start for each of them
+    MAX_NAME = 512
 
 # by wasmtime_component_valtype_t.kind
 cdef tuple NAMES = ("bool", "s8", "s16", "s32", "s64", "u8", "u16", "u32", "u64", "f32", "f64", "char", "string")
 
 
 cdef str text_of(const char* name, size_t length):
+    if length > MAX_NAME:
+        raise InvalidWasm(f"the component has a name of {length} bytes; {MAX_NAME} are allowed")
     return name[:length].decode("utf-8", "replace")
+
+
+cdef size_t bounded(size_t count, str whose, str what) except? 0:
+    if count > MAX_MEMBERS:
+        raise InvalidWasm(f"{whose} {count} {what}; {MAX_MEMBERS} are allowed", hint="build it for the world `agent` of wit/agent.wit")
+    return count
 
 
 cdef str render(const wasmtime_component_valtype_t* type, int depth):
@@ -97,7 +107,7 @@ cdef str signature(const wasmtime_component_func_type_t* function):
     return text
 
 
-cdef tuple members(const wasmtime_component_instance_type_t* instance, wasm_engine_t* engine):
+cdef tuple members(const wasmtime_component_instance_type_t* instance, wasm_engine_t* engine, str interface):
     """The functions of an interface, and the names of its resources."""
     cdef wasmtime_component_extern_t* extern_ = NULL
     cdef wasmtime_component_item_t item
@@ -105,7 +115,8 @@ cdef tuple members(const wasmtime_component_instance_type_t* instance, wasm_engi
     cdef size_t length = 0, i
     cdef dict functions = {}
     cdef list resources = []
-    for i in range(wasmtime_component_instance_type_export_count(instance, engine)):
+    cdef size_t count = wasmtime_component_instance_type_export_count(instance, engine)
+    for i in range(bounded(count, f"the component's interface `{interface}` has", "functions and types")):
         if not wasmtime_component_instance_type_export_nth(instance, engine, i, &name, &length, &extern_):
             continue
         wasmtime_component_extern_type(extern_, &item)
@@ -120,18 +131,33 @@ cdef tuple members(const wasmtime_component_instance_type_t* instance, wasm_engi
     return functions, resources
 
 
-cdef object note(wasmtime_component_extern_t* extern_, str name, wasm_engine_t* engine, dict functions, dict resources):
+cdef object note(
+    wasmtime_component_extern_t* extern_, const char* text, size_t length, wasm_engine_t* engine, dict functions, dict resources
+):
     """Write down one import or export, and delete it."""
     cdef wasmtime_component_item_t item
     wasmtime_component_extern_type(extern_, &item)
     try:
+        name = text_of(text, length)
         if item.kind == ITEM_INSTANCE:
-            functions[name], resources[name] = members(item.of.component_instance, engine)
+            functions[name], resources[name] = members(item.of.component_instance, engine, name)
         elif item.kind == ITEM_FUNC:
             functions.setdefault("", {})[name] = signature(item.of.component_func)
     finally:
         wasmtime_component_item_delete(&item)
         wasmtime_component_extern_delete(extern_)
+
+
+cdef wasmtime_component_t* compiled(Engine engine, bytes wasm) except NULL:
+    cdef const uint8_t* data = <const uint8_t*>(<char*>wasm)
+    cdef size_t size = len(wasm)
+    cdef wasmtime_component_t* handle = NULL
+    cdef wasmtime_error_t* error
+    with nogil:
+        error = wasmtime_component_new(engine.handle, data, size, &handle)
+    if error != NULL:
+        raise take_invalid_wasm(error, "the component does not compile")
+    return handle
 
 
 cdef bytes serialized(const wasmtime_component_t* component):
@@ -172,41 +198,28 @@ cdef class Component(Module):
         cdef wasm_engine_t* engine = self.engine.handle
         cdef wasmtime_component_extern_t* extern_ = NULL
         cdef char* name = NULL
-        cdef size_t length = 0, i
+        cdef size_t length = 0, i, count
         try:
-            for i in range(wasmtime_component_type_import_count(type, engine)):
+            count = bounded(wasmtime_component_type_import_count(type, engine), "the component imports", "interfaces and functions")
+            for i in range(count):
                 if wasmtime_component_type_import_nth(type, engine, i, &name, &length, &extern_):
-                    note(extern_, text_of(name, length), engine, self.imported, self.resources)
-            for i in range(wasmtime_component_type_export_count(type, engine)):
+                    note(extern_, name, length, engine, self.imported, self.resources)
+            count = bounded(wasmtime_component_type_export_count(type, engine), "the component exports", "interfaces and functions")
+            for i in range(count):
                 if wasmtime_component_type_export_nth(type, engine, i, &name, &length, &extern_):
-                    note(extern_, text_of(name, length), engine, self.exported, {})
+                    note(extern_, name, length, engine, self.exported, {})
         finally:
             wasmtime_component_type_delete(type)
 
     @staticmethod
     def compile(Engine engine not None, bytes wasm not None, int memories=1) -> Component:
         """Compile here and now. The server compiles in a child process (runtime/modules.py)."""
-        cdef const uint8_t* data = <const uint8_t*>(<char*>wasm)
-        cdef size_t size = len(wasm)
-        cdef wasmtime_component_t* handle = NULL
-        cdef wasmtime_error_t* error
-        with nogil:
-            error = wasmtime_component_new(engine.handle, data, size, &handle)
-        if error != NULL:
-            raise take_invalid_wasm(error, "the component does not compile")
-        return Component.made(engine, handle, memories)
+        return Component.made(engine, compiled(engine, wasm), memories)
 
     @staticmethod
     def artefact(Engine engine not None, bytes wasm not None) -> bytes:
         """What `compile` and `serialize` give, of a component that may not be an agent."""
-        cdef const uint8_t* data = <const uint8_t*>(<char*>wasm)
-        cdef size_t size = len(wasm)
-        cdef wasmtime_component_t* handle = NULL
-        cdef wasmtime_error_t* error
-        with nogil:
-            error = wasmtime_component_new(engine.handle, data, size, &handle)
-        if error != NULL:
-            raise take_invalid_wasm(error, "the component does not compile")
+        cdef wasmtime_component_t* handle = compiled(engine, wasm)
         try:
             return serialized(handle)
         finally:

@@ -190,7 +190,7 @@ cdef wasmtime_error_t* cancel_timer(void* env, wasmtime_context_t* c, type_t* t,
 
 # -- state -----------------------------------------------------------------------------------------------------------
 
-cdef wasmtime_error_t* load(void* env, wasmtime_context_t* c, type_t* t, val_t* a, size_t n, val_t* r, size_t m) noexcept nogil:
+cdef wasmtime_error_t* loaded(wasmtime_context_t* c, val_t* a, val_t* r, bint as_text) noexcept nogil:
     cdef agent_t* agent = agent_at(c)
     cdef const char* key = NULL
     cdef const char* value = NULL
@@ -199,34 +199,26 @@ cdef wasmtime_error_t* load(void* env, wasmtime_context_t* c, type_t* t, val_t* 
     if not get_string(&a[0], &key, &length):
         return wrong_kind()
     found = guest_load(agent, key, length, &value)
-    if found == HOST_NOT_FOUND:
-        put_none(put_ok(r))
-    elif found < 0:
-        put_error(agent, r, found)
-    elif not is_utf8(value, <size_t>found):
+    if found > 0 and as_text and not is_utf8(value, <size_t>found):
         agent_fail(agent, b"the value is not text; load-bytes gives it")
-        put_error(agent, r, HOST_ARGUMENT)
-    else:
-        put_text(put_some(put_ok(r)), value, <size_t>found)
-    return NULL
-
-
-cdef wasmtime_error_t* load_bytes(void* env, wasmtime_context_t* c, type_t* t, val_t* a, size_t n, val_t* r, size_t m) noexcept nogil:
-    cdef agent_t* agent = agent_at(c)
-    cdef const char* key = NULL
-    cdef const char* value = NULL
-    cdef uint32_t length = 0
-    cdef int64_t found
-    if not get_string(&a[0], &key, &length):
-        return wrong_kind()
-    found = guest_load(agent, key, length, &value)
+        found = HOST_ARGUMENT
     if found == HOST_NOT_FOUND:
         put_none(put_ok(r))
     elif found < 0:
         put_error(agent, r, found)
+    elif as_text:
+        put_string(put_some(put_ok(r)), value, <size_t>found)
     else:
         put_bytes(put_some(put_ok(r)), <const uint8_t*>value, <size_t>found)
     return NULL
+
+
+cdef wasmtime_error_t* load(void* env, wasmtime_context_t* c, type_t* t, val_t* a, size_t n, val_t* r, size_t m) noexcept nogil:
+    return loaded(c, a, r, True)
+
+
+cdef wasmtime_error_t* load_bytes(void* env, wasmtime_context_t* c, type_t* t, val_t* a, size_t n, val_t* r, size_t m) noexcept nogil:
+    return loaded(c, a, r, False)
 
 
 cdef wasmtime_error_t* store(void* env, wasmtime_context_t* c, type_t* t, val_t* a, size_t n, val_t* r, size_t m) noexcept nogil:
