@@ -235,6 +235,7 @@ class Guest:
     pages: int = 4
     extra: str = ""  # declarations of the component
     core: str = ""  # of the core module
+    alloc: str = ""  # code before the frame's allocator
 
 
 def _instances(guest: Guest) -> list[str]:
@@ -286,6 +287,7 @@ def text(guest: Guest) -> str:
     (global $at (export "at") (mut i32) (i32.const 0x20000))
     (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
       (local $found i32)
+      {guest.alloc}
       (local.set $found (i32.and (i32.add (global.get $at) (i32.const 7)) (i32.const -8)))
       (global.set $at (i32.add (local.get $found) (local.get $new)))
       (if (i32.gt_u (global.get $at) (i32.mul (memory.size) (i32.const 65536)))

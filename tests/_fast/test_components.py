@@ -325,40 +325,81 @@ def test_a_tool_call_waits_for_its_answer(result: bytes, error: tuple[Any, ...],
 # -- being cut off ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", ["tool", "sleep", "spin"])
-def test_a_call_in_flight_is_cancelled(call: str) -> None:
-    guest = {
-        "tool": CALLER,
-        "sleep": Guest("(call $clock.sleep (i64.const 60000000))", ("clock.sleep",)),
-        "spin": Guest(SPIN),
-    }[call]
-    with open_stage(threads=1) as stage, unharmed(stage):
-        port = seat(stage, guest)
-        stage.send("guest")
-        if call == "tool":
+POLLABLE = "(local.set $i (call $monotonic.subscribe-duration (i64.const 60000000000)))"
+HERE = "(call $log.info (i32.const 0) (i32.const 0))"  # tells the test that the guest is there
+FOREVER = f"{HERE} {SPIN} (unreachable)"
+LOG = ("log.info",)
+# where a call can be when it is cancelled
+IN_FLIGHT = {
+    "a tool's answer": CALLER,
+    "sleep": Guest("(call $clock.sleep (i64.const 60000000))", ("clock.sleep",)),
+    "block": Guest(
+        POLLABLE + "(call $poll.pollable.block (local.get $i))",
+        ("monotonic.subscribe-duration", "poll.[method]pollable.block"),
+    ),
+    "poll": Guest(
+        POLLABLE
+        + """(i32.store (i32.const 0) (local.get $i))
+        (call $poll.poll (i32.const 0) (i32.const 1) (i32.const 0x1000))""",
+        ("monotonic.subscribe-duration", "poll.poll"),
+    ),
+    "a loop": Guest(FOREVER, LOG),
+    "its start": Guest(calls=LOG, exports={"init": FOREVER}),
+    "its capabilities": Guest(calls=LOG, exports={"get-capabilities": FOREVER}),
+    # the host asks for room to write to, for the message
+    "its allocator": Guest(alloc=SPIN),
+}
+WAITS = ("a tool's answer", "sleep", "block", "poll")
+
+
+def cancel(stage: Stage, ports: dict[int, str]) -> None:
+    """Drop the agents as each is where its name says. A message that was not handled is the next instance's."""
+    for port, where in ports.items():
+        if where == "a tool's answer":
             stage.wait_for(native.EVENT_CALL, port)
+        elif where in WAITS:
+            stage.watch(lambda: stage.scheduler.statistics(port).state == "waiting")  # noqa: B023
+        elif where == "its allocator":
+            stage.wait_for(native.EVENT_STARTED, port)
+            stage.watch(lambda: stage.scheduler.statistics(port).state in ("running", "queued"))  # noqa: B023
+        else:
+            stage.wait_for(native.EVENT_LOG, port)
         stage.scheduler.drop(port)
+    for port in ports:
         assert stage.exit_of(port)[0] == native.EXIT_KILLED
+    stage.events.clear()
+
+
+@pytest.mark.parametrize("where", IN_FLIGHT)
+def test_a_call_in_flight_is_cancelled(where: str) -> None:
+    with open_stage(threads=1) as stage, unharmed(stage):
+        port = stage.scheduler.open_port("guest")
+        stage.send("guest")
+        stage.start(port, build(IN_FLIGHT[where]), ready=False)
+        cancel(stage, {port: where})
 
 
 @pytest.mark.slow
 def test_ten_thousand_calls_in_flight_are_cancelled() -> None:
-    """An older libwasmtime panicked, and took the process with it."""
-    module = build(CALLER)
+    """An older libwasmtime panicked, and took the process with it. Agents of every kind above, all at once."""
+    modules = {where: build(guest) for where, guest in IN_FLIGHT.items()}
     with open_stage(threads=2) as stage, unharmed(stage):
-        ports = [stage.scheduler.open_port(f"caller{n}") for n in range(50)]
-        for n in range(50):
-            stage.send(f"caller{n}")
-        for _ in range(200):
-            stage.events.clear()
-            for port in ports:
-                stage.start(port, module, ready=False)
-            # the message that an instance was dropped with is given to the next one
-            stage.wait_for(native.EVENT_CALL, count=50)
-            for port in ports:
-                stage.scheduler.drop(port)
-            stage.wait_for(native.EVENT_EXITED, count=50)
-            assert {a for a, _ in stage.of(native.EVENT_EXITED)} == {native.EXIT_KILLED}
+        waiting = {stage.scheduler.open_port(f"{where} {n}"): where for where in WAITS for n in range(10)}
+        spinning = {stage.scheduler.open_port(where): where for where in modules if where not in WAITS}
+        for port in (*waiting, *spinning):
+            stage.send(stage.scheduler.name_of(port))
+        cancelled = 0
+        for round_ in range(248):
+            ports = waiting | spinning if round_ % 10 == 0 else waiting  # they take their slices
+            for port, where in ports.items():
+                stage.start(port, modules[where], ready=False)
+            cancel(stage, ports)
+            cancelled += len(ports)
+            if round_ == 50:
+                before = resident()
+        assert cancelled == 248 * 40 + 25 * 4 == 10_020
+        assert stage.scheduler.totals()["agents"] == 1
+        assert resident() - before < 4 * MIB  # what one call leaves behind, 8,000 times, must be below 512 bytes
 
 
 # -- values are given back ------------------------------------------------------------------------------------------

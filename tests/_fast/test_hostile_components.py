@@ -30,13 +30,6 @@ def end_of(component: Component, content: object = None, *, memory: int = MIB) -
         return stage.exit_of(port)
 
 
-def with_realloc(code: str, guest: Guest | None = None) -> str:
-    """The guest's memory is given out by *code* in place of the frame's."""
-    wat = text(guest or Guest(HANDS))
-    begin = wat.index("(local.set $found (i32.and (i32.add (global.get $at)")
-    return wat[:begin] + code + wat[begin:]
-
-
 # -- memory that the host asks for -----------------------------------------------------------------------------------
 
 
@@ -52,15 +45,15 @@ def with_realloc(code: str, guest: Guest | None = None) -> str:
     ],
 )
 def test_an_allocator_that_lies_ends_its_component(code: str, reason: int, said: str) -> None:
-    found, words = end_of(compiled(with_realloc(code)))
+    found, words = end_of(build(Guest(HANDS, alloc=code)))
     assert found == reason
     assert said in words
 
 
 def test_a_result_that_is_put_at_an_odd_place_is_a_trap() -> None:
     odd = "(if (i32.eq (local.get $align) (i32.const 4)) (then (return (i32.const 0x20001))))"
-    guest = Guest("(call $environment.get-environment (i32.const 0x1000))", ("environment.get-environment",))
-    component = compiled(with_realloc(odd, guest))
+    calls = ("environment.get-environment",)
+    component = build(Guest("(call $environment.get-environment (i32.const 0x1000))", calls, alloc=odd))
     with open_stage(threads=1) as stage, unharmed(stage):
         port = stage.seat("guest", component, memory=MIB, environment=((b"A", b"b"),))
         stage.send("guest")
@@ -81,7 +74,7 @@ def test_a_message_larger_than_the_memory_ends_the_component_and_comes_back() ->
 
 def test_what_the_host_asks_may_not_call_the_host() -> None:
     """While values are handed over, a component may not leave: no host function runs inside another."""
-    wat = with_realloc("(drop (call $now))", Guest(HANDS, ("clock.now",)))
+    wat = text(Guest(HANDS, ("clock.now",), alloc="(drop (call $now))"))
     wat = wat.replace("(core module $frame", '(core module $frame (import "e" "now" (func $now (result i64)))', 1)
     wat = wat.replace(
         "(core instance $frame (instantiate $frame))",
