@@ -46,7 +46,9 @@ USE_POLLABLE = '(alias outer 1 $pollable (type $p0)) (export "pollable" (type $p
 
 STREAMS = (
     """
-  (import "wasi:io/error@0.2.9" (instance $errors (export "error" (type (sub resource)))))
+  (import "wasi:io/error@0.2.9" (instance $errors
+    (export "error" (type $e (sub resource)))
+    (export "[method]error.to-debug-string" (func (param "self" (borrow $e)) (result string)))))
   (alias export $errors "error" (type $io-error))"""
     + POLL
     + f"""
@@ -58,6 +60,10 @@ STREAMS = (
     (export "stream-error" (type $s (eq $s0)))
     (export "[method]input-stream.read"
       (func (param "self" (borrow $in)) (param "len" u64) (result (result (list u8) (error $s)))))
+    (export "[method]input-stream.blocking-read"
+      (func (param "self" (borrow $in)) (param "len" u64) (result (result (list u8) (error $s)))))
+    (export "[method]input-stream.skip"
+      (func (param "self" (borrow $in)) (param "len" u64) (result (result u64 (error $s)))))
     (export "[method]input-stream.blocking-skip"
       (func (param "self" (borrow $in)) (param "len" u64) (result (result u64 (error $s)))))
     (export "[method]input-stream.subscribe" (func (param "self" (borrow $in)) (result (own $p))))
@@ -67,8 +73,11 @@ STREAMS = (
     (export "[method]output-stream.blocking-write-and-flush"
       (func (param "self" (borrow $out)) (param "contents" (list u8)) (result (result (error $s)))))
     (export "[method]output-stream.flush" (func (param "self" (borrow $out)) (result (result (error $s)))))
+    (export "[method]output-stream.blocking-flush" (func (param "self" (borrow $out)) (result (result (error $s)))))
     (export "[method]output-stream.subscribe" (func (param "self" (borrow $out)) (result (own $p))))
     (export "[method]output-stream.write-zeroes"
+      (func (param "self" (borrow $out)) (param "len" u64) (result (result (error $s)))))
+    (export "[method]output-stream.blocking-write-zeroes-and-flush"
       (func (param "self" (borrow $out)) (param "len" u64) (result (result (error $s)))))))
   (alias export $streams "input-stream" (type $input))
   (alias export $streams "output-stream" (type $output))
@@ -128,6 +137,10 @@ DECLARED = {
   (import "wasi:random/random@0.2.9" (instance $chance
     (export "get-random-bytes" (func (param "len" u64) (result (list u8))))
     (export "get-random-u64" (func (result u64)))))""",
+    "insecure": """
+  (import "wasi:random/insecure@0.2.9" (instance $insecure
+    (export "get-insecure-random-bytes" (func (param "len" u64) (result (list u8))))
+    (export "get-insecure-random-u64" (func (result u64)))))""",
     "seed": """
   (import "wasi:random/insecure-seed@0.2.9" (instance $seed
     (export "insecure-seed" (func (result (tuple u64 u64))))))""",
@@ -144,6 +157,19 @@ DECLARED = {
   (import "wasi:cli/stdout@0.2.9" (instance $stdout {use("output")} (export "get-stdout" (func (result (own $x))))))""",
     "stderr": f"""
   (import "wasi:cli/stderr@0.2.9" (instance $stderr {use("output")} (export "get-stderr" (func (result (own $x))))))""",
+    **{
+        f"terminal-{kind}": f"""
+  (import "wasi:cli/terminal-{kind}@0.2.9" (instance $terminal-{kind} (export "terminal-{kind}" (type (sub resource)))))
+  (alias export $terminal-{kind} "terminal-{kind}" (type ${kind}-terminal))"""
+        for kind in ("input", "output")
+    },
+    **{
+        f"terminal-{name}": f"""
+  (import "wasi:cli/terminal-{name}@0.2.9" (instance $terminal-{name}
+    (alias outer 1 ${kind}-terminal (type $t0)) (export "terminal-{kind}" (type $t (eq $t0)))
+    (export "get-terminal-{name}" (func (result (option (own $t)))))))"""
+        for name, kind in (("stdin", "input"), ("stdout", "output"), ("stderr", "output"))
+    },
     "files": """
   (import "wasi:filesystem/types@0.2.9" (instance $files
     (export "descriptor" (type $d (sub resource)))
@@ -158,10 +184,14 @@ ERRORS = ("messaging", "timers", "state", "tools")
 NEEDS = {
     **dict.fromkeys(ERRORS, ("types",)),
     "monotonic": ("poll",),
+    "errors": ("streams",),
     "stdin": ("streams",),
     "stdout": ("streams",),
     "stderr": ("streams",),
     "preopens": ("files",),
+    "terminal-stdin": ("terminal-input",),
+    "terminal-stdout": ("terminal-output",),
+    "terminal-stderr": ("terminal-output",),
 }
 # core types of the functions that guests call: parameters (the last is where the result goes), result
 CORE = {
@@ -194,7 +224,13 @@ CORE = {
     "wall.resolution": "i32",
     "chance.get-random-bytes": "i64 i32",
     "chance.get-random-u64": "-> i64",
+    "insecure.get-insecure-random-bytes": "i64 i32",
+    "insecure.get-insecure-random-u64": "-> i64",
     "seed.insecure-seed": "i32",
+    "terminal-stdin.get-terminal-stdin": "i32",
+    "terminal-stdout.get-terminal-stdout": "i32",
+    "terminal-stderr.get-terminal-stderr": "i32",
+    "errors.[method]error.to-debug-string": "i32 i32",
     "environment.get-environment": "i32",
     "environment.get-arguments": "i32",
     "environment.initial-cwd": "i32",
@@ -203,14 +239,18 @@ CORE = {
     "stdout.get-stdout": "-> i32",
     "stderr.get-stderr": "-> i32",
     "streams.[method]input-stream.read": "i32 i64 i32",
+    "streams.[method]input-stream.blocking-read": "i32 i64 i32",
+    "streams.[method]input-stream.skip": "i32 i64 i32",
     "streams.[method]input-stream.blocking-skip": "i32 i64 i32",
     "streams.[method]input-stream.subscribe": "i32 -> i32",
     "streams.[method]output-stream.check-write": "i32 i32",
     "streams.[method]output-stream.write": "i32 i32 i32 i32",
     "streams.[method]output-stream.blocking-write-and-flush": "i32 i32 i32 i32",
     "streams.[method]output-stream.flush": "i32 i32",
+    "streams.[method]output-stream.blocking-flush": "i32 i32",
     "streams.[method]output-stream.subscribe": "i32 -> i32",
     "streams.[method]output-stream.write-zeroes": "i32 i64 i32",
+    "streams.[method]output-stream.blocking-write-zeroes-and-flush": "i32 i64 i32",
     "preopens.get-directories": "i32",
     "files.[method]descriptor.sync": "i32",
 }
@@ -242,8 +282,8 @@ def _instances(guest: Guest) -> list[str]:
     found: list[str] = []
     for name in [call.partition(".")[0] for call in guest.calls]:
         found += [need for need in (*NEEDS.get(name, ()), name) if need not in found]
-    if "streams" in found:  # it declares poll itself, first
-        found = ["streams", *(name for name in found if name not in ("streams", "poll"))]
+    if "streams" in found:  # it declares poll and errors itself, first
+        found = ["streams", *(name for name in found if name not in ("streams", "poll", "errors"))]
     return found
 
 

@@ -2,13 +2,18 @@
 
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
 from caxton._fast import scheduler as native
-from caxton.core.wasm_abi import WASI
+from caxton._fast.wasm.module import wat2wasm
+from caxton.core.errors import InvalidWasm
+from caxton.core.wasm_abi import WASI, WASI_MODULE, AgentLimits, check
+from caxton.core.wasm_binary import inspect
 from tests._fast.probe import EDGE, Probe, poke, step
 from tests._fast.scheduling import open_stage, unharmed
+from tests._fast.wasi_outside import OUTSIDE_PREVIEW_1
 
 OK, BADF, FAULT, INVAL, SPIPE = 0, 8, 21, 28, 70
 HERE, OUT = 0x100, 0x30000
@@ -95,10 +100,24 @@ def test_a_pointer_that_lies_is_a_fault(name: str, operands: tuple[int, ...], wh
             assert liar.do(step(name, *changed)) == [FAULT], hex(pointer)
 
 
-def test_every_function_is_there() -> None:
+def test_every_function_is_there_and_in_a_test() -> None:
     with open_stage(threads=1) as stage:
         Probe(stage)  # it imports them all
     assert len(WASI) == 18
+    source = Path(__file__).read_text()
+    assert [name for name in WASI if f'step("{name}"' not in source] == []
+
+
+@pytest.mark.parametrize("name", OUTSIDE_PREVIEW_1)
+def test_what_no_agent_has_is_refused_by_name(name: str) -> None:
+    wat = f"""(module (import "{WASI_MODULE}" "{name}" (func)) (memory (export "memory") 1)
+      (func (export "handle_message") (param i32 i32) (result i32) (i32.const 0)))"""
+    with pytest.raises(InvalidWasm, match=f"{WASI_MODULE}.{name}"):
+        check(inspect(wat2wasm(wat)), AgentLimits(1 << 20))
+
+
+def test_the_two_tables_are_all_of_preview_1() -> None:
+    assert len({*WASI, *OUTSIDE_PREVIEW_1}) == len(WASI) + len(OUTSIDE_PREVIEW_1) == 46
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,22 @@
 """WASI 0.2 for components: what there is does what it says, and there are no files, sockets or processes.
 
-docs/security.md names this file: CONFORMS is what an agent is given, DENIED what it is not.
+docs/security.md names this file: CONFORMS is what an agent is given, every function at least once, DENIED what ends an
+instance, and OUTSIDE (wasi_outside.py) what no agent has.
 """
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
 from caxton._fast import scheduler as native
 from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.module import wat2wasm
-from tests._fast.components import CORE, MIB, Guest, build, engine, text
+from caxton.core.wasm_component import WASI
+from tests._fast.components import CORE, DECLARED, MIB, Guest, build, engine
 from tests._fast.scheduling import open_stage, unharmed
+from tests._fast.wasi_outside import OUTSIDE, OUTSIDE_FUNCTIONS, calling, plain
 
 OUT = "i32.const 0x1000"
 BYTE, WORD, LONG = "i32.load8_u", "i32.load", "i64.load"
@@ -99,6 +104,14 @@ CONFORMS: dict[str, tuple[str, tuple[str, ...], str]] = {
         (RANDOM,),
         "300 0",
     ),
+    "so do insecure ones": (
+        f"""(call $insecure.get-insecure-random-bytes (i64.const 16) ({OUT})) {at(WORD, 4)}
+        (local.set $i (i32.load ({OUT})))
+        (call $int (i64.ne (i64.load (local.get $i)) (i64.load offset=8 (local.get $i))))
+        (call $int (i64.ne (call $insecure.get-insecure-random-u64) (call $insecure.get-insecure-random-u64)))""",
+        ("insecure.get-insecure-random-bytes", "insecure.get-insecure-random-u64"),
+        "16 1 1",
+    ),
     "random numbers differ": (
         """(call $int (i64.ne (call $chance.get-random-u64) (call $chance.get-random-u64)))
         (call $seed.insecure-seed (i32.const 0x1000)) (call $seed.insecure-seed (i32.const 0x1010))
@@ -121,26 +134,49 @@ CONFORMS: dict[str, tuple[str, tuple[str, ...], str]] = {
         "1 guest",
     ),
     "it is nowhere": (f"(call $environment.initial-cwd ({OUT})) {at(BYTE, 0)}", ("environment.initial-cwd",), "0"),
+    "there is no terminal": (
+        "".join(
+            f"(call $terminal-{name}.get-terminal-{name} ({OUT})) {at(BYTE, 0)}"
+            for name in ("stdin", "stdout", "stderr")
+        ),
+        tuple(f"terminal-{name}.get-terminal-{name}" for name in ("stdin", "stdout", "stderr")),
+        "0 0 0",
+    ),
     "the standard input is closed": (
         f"""(local.set $i (call $stdin.get-stdin))
         (call $streams.input-stream.read (local.get $i) (i64.const 10) ({OUT})) {at(BYTE, 0)} {at(BYTE, 4)}
+        (call $streams.input-stream.blocking-read (local.get $i) (i64.const -1) ({OUT})) {at(BYTE, 0)} {at(BYTE, 4)}
+        (call $streams.input-stream.skip (local.get $i) (i64.const -1) ({OUT})) {at(BYTE, 0)} {at(BYTE, 8)}
         (call $streams.input-stream.blocking-skip (local.get $i) (i64.const 10) ({OUT})) {at(BYTE, 0)} {at(BYTE, 8)}
         (local.set $i (call $streams.input-stream.subscribe (local.get $i)))"""
         + READY
         + BLOCK,
         INPUT,
-        "1 1 1 1 1",
+        "1 1 1 1 1 1 1 1 1",
     ),
     "output may be written, 4096 bytes at a time": (
         f"""(local.set $i (call $stdout.get-stdout))
         (call $streams.output-stream.check-write (local.get $i) ({OUT})) {at(BYTE, 0)} {at(LONG, 8)}"""
         + write("x" * 4096, 0x2000, "write")
         + f"""(call $streams.output-stream.flush (local.get $i) ({OUT})) {at(BYTE, 0)}
+        (call $streams.output-stream.blocking-flush (local.get $i) ({OUT})) {at(BYTE, 0)}
         (call $streams.output-stream.write-zeroes (local.get $i) (i64.const 3) ({OUT})) {at(BYTE, 0)}
+        (call $streams.output-stream.blocking-write-zeroes-and-flush (local.get $i) (i64.const 3) ({OUT})) {at(BYTE, 0)}
         (local.set $i (call $streams.output-stream.subscribe (local.get $i)))"""
         + READY,
         (*OUTPUT, *POLLABLES),
-        "0 4096 0 0 0 1",
+        "0 4096 0 0 0 0 0 1",
+    ),
+    "the wall clock goes on, too": (
+        f"(call $wall.now ({OUT})) (call $int (i64.gt_u ({LONG} ({OUT})) (i64.const 1700000000)))"
+        f"(call $int (i32.lt_u ({WORD} offset=8 ({OUT})) (i32.const 1000000000)))",
+        ("wall.now",),
+        "1 1",
+    ),
+    "the standard error is a stream like the other": (
+        "(local.set $i (call $stderr.get-stderr))" + write("", 0),
+        OUTPUT,
+        "0",
     ),
     "no folder is open": (
         f"(call $preopens.get-directories ({OUT})) {at(WORD, 4)}",
@@ -177,24 +213,12 @@ DENIED: dict[str, tuple[str, tuple[str, ...], str]] = {
     ),
     "a pollable that never was": ("(call $poll.pollable.block (i32.const 77))", CLOCK, "unknown handle"),
     "a stream that is none": (write("x", 0), OUTPUT, "unknown handle"),
+    "an error that never was": (
+        f"(call $errors.error.to-debug-string (i32.const 5) ({OUT}))",
+        ("errors.[method]error.to-debug-string",),
+        "unknown handle",
+    ),
     "a file": ("(call $files.descriptor.sync (i32.const 3))", ("files.[method]descriptor.sync",), "unknown handle"),
-}
-
-# interfaces of WASI 0.2 that no agent has, each with one of its functions: files, sockets, processes' environs, HTTP
-OUTSIDE = {
-    "wasi:filesystem/types@0.2.0": "[method]descriptor.open-at",
-    "wasi:sockets/network@0.2.0": "network-error-code",
-    "wasi:sockets/instance-network@0.2.0": "instance-network",
-    "wasi:sockets/tcp@0.2.0": "[method]tcp-socket.start-connect",
-    "wasi:sockets/tcp-create-socket@0.2.0": "create-tcp-socket",
-    "wasi:sockets/udp@0.2.0": "[method]udp-socket.stream",
-    "wasi:sockets/udp-create-socket@0.2.0": "create-udp-socket",
-    "wasi:sockets/ip-name-lookup@0.2.0": "resolve-addresses",
-    "wasi:http/outgoing-handler@0.2.0": "handle",
-    "wasi:http/types@0.2.0": "http-error-code",
-    "wasi:keyvalue/store@0.2.0-draft": "open",
-    "wasi:cli/stdin@0.3.0": "read-via-stream",
-    "wasi:process/spawn@0.1.0": "spawn",
 }
 
 
@@ -221,20 +245,51 @@ def test_wasi_denies(name: str) -> None:
         assert said in reason
 
 
-@pytest.mark.parametrize("interface", OUTSIDE)
-def test_what_no_agent_has_is_named_and_traps(interface: str) -> None:
-    plain = OUTSIDE[interface].rpartition(".")[2]
-    extra = f"""(import "{interface}" (instance $outside (export "{plain}" (func))))
-      (core func $outside.call (canon lower (func $outside "{plain}")))"""
-    wat = text(Guest("(call $outside.call)", extra=extra))
-    wat = wat.replace('(with "h" (instance ))', '(with "h" (instance (export "call" (func $outside.call))))')
-    wat = wat.replace('(import "m" "at"', '(import "h" "call" (func $outside.call)) (import "m" "at"')
-    component = Component.compile(engine(), wat2wasm(wat))
+@pytest.mark.parametrize(
+    ("interface", "function"), [(name, function) for name, functions in OUTSIDE.items() for function in functions]
+)
+def test_what_no_agent_has_is_named_and_traps(interface: str, function: str) -> None:
+    component = Component.compile(engine(), wat2wasm(calling(interface, function)))
     assert component.outside == (interface,)
+    assert interface in end_of(component)
+
+
+@pytest.mark.parametrize(
+    ("interface", "function"),
+    [(name, function) for name, functions in OUTSIDE_FUNCTIONS.items() for function in functions],
+)
+def test_a_function_that_an_interface_does_not_have_here_is_named_and_traps(interface: str, function: str) -> None:
+    component = Component.compile(engine(), wat2wasm(calling(interface, function)))
+    assert component.outside == (f"{interface}#{plain(function)}",)
+    assert interface in end_of(component)
+
+
+def end_of(component: Component) -> str:
     with open_stage(threads=1) as stage, unharmed(stage):
         port = stage.seat("guest", component)
         stage.send("guest")
-        assert interface in stage.exit_of(port)[1]
+        code, reason = stage.exit_of(port)
+        assert code == native.EXIT_TRAP
+        return reason
+
+
+def test_the_tables_have_every_function_and_the_page_every_interface() -> None:
+    interfaces = {}
+    for declaration in DECLARED.values():
+        found = re.findall(r'"wasi:(\S+)@0.2.9" \(instance \$(\S+)', declaration)
+        interfaces |= {name: interface for interface, name in found}
+    called = {
+        (interfaces[name.partition(".")[0]], name.partition(".")[2])
+        for body, *_ in (*CONFORMS.values(), *DENIED.values())
+        for name in CORE
+        if f"(call ${name.replace('[method]', '')} " in body or f"(call ${name.replace('[method]', '')})" in body
+        if name.partition(".")[0] in interfaces
+    }
+    assert {(name, function) for name, functions in WASI.items() for function in functions} - called == set()
+    page = (Path(__file__).parents[2] / "docs/security.md").read_text()
+    for interface in (*(f"wasi:{name}@" for name in WASI), *OUTSIDE, *OUTSIDE_FUNCTIONS):
+        if interface.partition("@")[2] in ("", "0.2.9"):
+            assert f"`{interface.partition(':')[2].partition('@')[0]}`" in page, interface
 
 
 def test_output_is_the_agents_log_line_by_line() -> None:

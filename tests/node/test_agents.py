@@ -20,6 +20,7 @@ from caxton.core.errors import (
 )
 from caxton.node import Node
 from tests._fast.components import Guest, text
+from tests._fast.wasi_outside import OUTSIDE, declared
 from tests.bus.desk import receive
 from tests.node.opened import config, deploy, log, open_a_node, states, tell, until
 from tests.node.wat import example, guest, message
@@ -422,9 +423,6 @@ async def test_a_guest_that_asks_for_a_tool_is_told_that_there_are_none(tmp_path
         assert log(node, "a", "err") == ["mcp_call is not available: this server has no tools yet"]
 
 
-OUTSIDE = '(import "wasi:sockets/tcp@0.2.9" (instance (export "connect" (func))))'
-
-
 async def test_a_component_lives_like_a_module(tmp_path: Path) -> None:
     wasm = wat2wasm(text(Guest("(call $log.info (i32.const 0) (i32.const 5))", ("log.info",), data={0: "hello"})))
     async with open_a_node(tmp_path) as node:
@@ -436,11 +434,12 @@ async def test_a_component_lives_like_a_module(tmp_path: Path) -> None:
 
 
 async def test_what_a_component_imports_in_vain_is_said_and_refused_when_asked(tmp_path: Path) -> None:
-    wasm = wat2wasm(text(Guest(extra=OUTSIDE)))
+    wasm = wat2wasm(text(Guest(extra="".join(declared(name, OUTSIDE[name]) for name in OUTSIDE))))
     async with open_a_node(tmp_path) as node:
-        assert (await deploy(node, "a", wasm)).unavailable_imports == ("wasi:sockets/tcp@0.2.9",)
-        with pytest.raises(InvalidWasm, match=r"imports `wasi:sockets/tcp@0\.2\.9`, which agents do not have"):
+        assert (await deploy(node, "a", wasm)).unavailable_imports == tuple(OUTSIDE)
+        with pytest.raises(InvalidWasm, match="which agents do not have") as refused:
             await deploy(node, "b", wasm, imports="strict")
+        assert [name for name in OUTSIDE if f"`{name}`" not in str(refused.value)] == []
         assert states(node) == {"a": "running"}
     async with open_a_node(tmp_path / "strict", "runtime.component_imports=strict") as node:
         with pytest.raises(InvalidWasm, match="wasi:sockets/tcp"):
