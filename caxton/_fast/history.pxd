@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from caxton._fast.envelope cimport envelope_t
 from caxton._fast.journal cimport record_t
+from caxton._fast.meters cimport Meters
 from caxton._fast.router cimport Router
 
 cdef enum:
@@ -31,6 +32,7 @@ ctypedef struct entry_t:
 
 cdef class History:
     cdef Router router
+    cdef public Meters meters       # is told of every record too; None: metrics are off
     cdef char* _bytes
     cdef uint64_t _capacity     # of the bytes
     cdef uint64_t _written      # bytes ever written

@@ -1,4 +1,5 @@
 from caxton._fast.envelope import Envelope
+from caxton._fast.meters import Meters
 from caxton._fast.router import Router
 
 class History:
@@ -6,6 +7,7 @@ class History:
     handled: int
     failed: int
     newest: int
+    meters: Meters | None  # is told of every record too; None: metrics are off
 
     def __init__(self, router: Router, messages: int, size: int) -> None: ...
     def accept(self, envelope: Envelope) -> None: ...

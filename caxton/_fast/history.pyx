@@ -76,6 +76,8 @@ cdef class History:
     cdef void accepted_one(self, const record_t* record) noexcept:
         cdef port_t* port = self.router.find(record.port)
         self.accepted += 1
+        if self.meters is not None:
+            self.meters.accepted_one(record)
         if port != NULL:
             port.sent += 1
         self._keep(<envelope_t*>(<char*>record + sizeof(record_t)), record.sequence, record.outcome, 1 if record.flags & SPILLED else 0)
@@ -85,7 +87,11 @@ cdef class History:
         if record.turn == KIND_MESSAGE and record.delivery != DELIVERY_UNSAID and self._buried != record.sequence:
             self.ended_one(record.sequence, record.outcome, self._clock_us + record.at_ns // 1000)
         self._buried = 0
-        if record.turn != KIND_MESSAGE or record.flags & OUTSIDE:
+        if record.flags & OUTSIDE:
+            return 0
+        if self.meters is not None:
+            self.meters.turn_done(record)
+        if record.turn != KIND_MESSAGE:
             return 0
         port = self.router.find(record.port)
         self._hops[bucket_of(<uint64_t>(record.waited_ns + record.spent_ns))] += 1

@@ -25,6 +25,7 @@ class Ledger:
     keeps: bool  # False: nothing is written, and all is as good as committed
     boot: int
     next_segment: int  # the number that the segment being filled will have
+    waiting_bytes: int  # what was read and is not in a batch yet
     has_something: bool  # whether the next batch would hold something
     oldest: int  # segments below it are settled
     live: int  # deliveries that were accepted and are not handled

@@ -154,6 +154,15 @@ cdef class Ledger:
         return 0
 
     @property
+    def waiting_bytes(self):
+        """What was read and is not in a batch yet."""
+        cdef uint64_t size = self.filling.used + self.beside
+        cdef int k
+        for k in range(self.ring_count):
+            size += self.rings[k].group.used
+        return size
+
+    @property
     def has_something(self):
         """Whether the next batch would hold something."""
         return self._has_something()

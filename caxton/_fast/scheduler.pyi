@@ -323,6 +323,11 @@ class Scheduler:
         """Begin to count what the threads do. Raises InvalidTransition while another profile runs."""
     def stop_profile(self) -> Profile:
         """End it; what was counted. Also after stop(), which ends it where it is."""
+    def refusals(self) -> dict[int, int]:
+        """Messages that were not accepted, by their SEND_* code, sent from outside or by a turn.
+
+        A guest is told of others by the result of its call, and these are its own business.
+        """
     def totals(self) -> dict[str, int]:
         """accepted, handled, failed, undelivered, waiting, agents, threads, turns (those that no record was written of
         too), journal_lag_bytes, hop_p50_ns, hop_p99_ns."""

@@ -159,6 +159,7 @@ cdef uint32_t RESERVED_LENGTH = max(map(len, RESERVED))
 
 cdef enum:
     OVERDUE_AT_ONCE = 256
+    SEND_CODES = 32
     DRAIN_AT_MOST = 4096        # events of one drain(): one guest can make 65536 in a turn, and Trio has others to serve
 
 cdef uint8_t[16] NO_ID       # all zero: not set
@@ -260,6 +261,7 @@ cdef class Scheduler:
     cdef bint opened
     cdef bint stopped
     cdef uint64_t undelivered_count
+    cdef uint64_t refused[SEND_CODES]       # messages by why they were not taken: the SEND_* code without its sign
 
     def __cinit__(
         self, Engine engine not None, *, int threads=0, uint32_t max_message_size=1 << 20, uint64_t journal_bytes=0,
@@ -1013,6 +1015,7 @@ cdef class Scheduler:
         if outcome < 0:
             envelope_release(envelope)
             self.undelivered_count += 1
+            self._refuse(outcome)
             raise send_error(outcome, held.receiver)
         receipt = Receipt.__new__(Receipt)
         receipt.message_id = held.message_id
@@ -1053,6 +1056,7 @@ cdef class Scheduler:
     cdef object _invalid(self, envelope_error_t* error, size_t length):
         cdef char text[512]
         cdef size_t n = envelope_error_text(error, text, 512)
+        self._refuse(SEND_TOO_LARGE if error.code == E_TOO_LARGE else SEND_INVALID)
         message = text[:n].decode(errors="replace")
         if error.code == E_TOO_LARGE:
             return MessageTooLarge(
@@ -1172,10 +1176,21 @@ cdef class Scheduler:
             return (EVENT_SUBSCRIBE, event.port, 0, text[:event.length])
         if event.kind == EVENT_UNDELIVERED:
             self.undelivered_count += 1
+            self._refuse(<int>event.a)
             envelope = event.envelope
             event.envelope = NULL
             return (EVENT_UNDELIVERED, event.port, event.a, (envelope_wrap(envelope), text[:event.length].decode(errors="replace")))
         return (event.kind, event.port, event.a, None)
+
+    cdef void _refuse(self, int code) noexcept:
+        """*code* above 0: it was accepted, and not handled."""
+        if -SEND_CODES < code < 0:
+            self.refused[-code] += 1
+
+    def refusals(self):
+        """Messages that were not accepted, by their SEND_* code."""
+        cdef int i
+        return {-i: self.refused[i] for i in range(SEND_CODES) if self.refused[i]}
 
     def history(self, conversation_id, uint64_t after, int limit):
         """Recent accepted messages with a number above *after*, oldest first, and the next cursor."""
