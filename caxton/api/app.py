@@ -17,6 +17,7 @@ from caxton.api.front import Front
 from caxton.api.gate import Gate
 from caxton.api.keys import keys_blueprint
 from caxton.api.messages import messages_blueprint
+from caxton.api.metering import Metering, note_route
 from caxton.api.platforms import platforms_blueprint
 from caxton.api.ports import Node
 from caxton.api.sockets import WebsocketConnection
@@ -56,7 +57,8 @@ def create_app(node: Node) -> QuartTrio:
     for blueprint in ROOMS:
         app.register_blueprint(blueprint(node))
     app.register_error_handler(Exception, answer_error)
-    app.asgi_app = Gate(node, Front(node, app.asgi_app))  # type: ignore[method-assign]  # Quart's place for ASGI middleware
+    app.before_request(note_route)
+    app.asgi_app = Metering(node, Gate(node, Front(node, app.asgi_app)))  # type: ignore[method-assign]  # Quart's place for ASGI middleware
     return app
 
 

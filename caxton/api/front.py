@@ -23,6 +23,7 @@ from hypercorn.typing import (
 from caxton.api.bodies import read_body
 from caxton.api.errors import as_caxton_error, encode_error
 from caxton.api.messages import check_json, post_one
+from caxton.api.metering import ROUTE
 from caxton.api.ports import Node
 from caxton.api.tracing import TRACE_ID, trace_id_from
 from caxton.api.wire import JSON, NDJSON
@@ -50,6 +51,7 @@ class Front:
         headers = dict(scope["headers"])
         trace_id = trace_id_from(headers.get(b"traceparent"))
         if scope["type"] == "http" and _is_hot(scope, headers):
+            cast(dict[str, Any], scope)[ROUTE] = MESSAGES
             await self.post_message(headers, trace_id, receive, send)
             return
         cast(dict[str, Any], scope)[TRACE_ID] = trace_id

@@ -54,6 +54,8 @@ class Gate:
             extra = cors.answer_headers(limits.cors, headers.get(b"origin", b"").decode("latin-1"))
             send = _adding(extra, send) if extra else send
         if limits.rate_limiting.enabled and (wait := self.wait_of(limits.rate_limiting, scope)):
+            if (requests := self.node.meter.requests) is not None:
+                requests.limited[kind_of(str(scope.get("method", "GET")), scope["path"])] += 1
             text = [(b"retry-after", str(ceil(wait)).encode())]
             error = RateLimited(
                 f"more requests than this client may make; the next is possible in {wait:.3g} s",

@@ -4,6 +4,7 @@
 a message takes a place in a mailbox or raises. Every method raises members of the tree in `core/errors.py`, no others.
 """
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from pathlib import Path
@@ -316,6 +317,31 @@ class Webhooks(Protocol):
         """Forget what was given up, and what waits as well; how many. Raises NotFound."""
 
 
+class Requests(Protocol):
+    """Where requests are counted; telemetry/instruments.py."""
+
+    limited: Counter[str]  # refused for being too many, by kind
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """One has ended. *route* empty: none of ours; *status* 0: who asked left before the answer."""
+
+
+class Meter(Protocol):
+    """Metrics; node/meter.py."""
+
+    @property
+    def is_on(self) -> bool: ...
+    @property
+    def requests(self) -> Requests | None:
+        """None: metrics are off, and nothing is to be counted."""
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        """What Prometheus reads, and its type. Raises NotFound while metrics are off."""
+
+    async def wait_is(self, on: bool) -> None:
+        """Until metrics are on, or off."""
+
+
 class Node(Protocol):
     @property
     def capabilities(self) -> Capabilities: ...
@@ -329,6 +355,8 @@ class Node(Protocol):
     def signing_keys(self) -> SigningKeys: ...
     @property
     def webhooks(self) -> Webhooks: ...
+    @property
+    def meter(self) -> Meter: ...
     @property
     def tasks(self) -> Tasks: ...
     @property

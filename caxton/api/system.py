@@ -1,4 +1,4 @@
-"""/health, /ready and the figures of the whole system."""
+"""/health, /ready and the figures of the whole system, as JSON and for Prometheus."""
 
 from quart import Blueprint, Response, request
 
@@ -30,5 +30,11 @@ def system_blueprint(node: Node) -> Blueprint:
             raise InvalidRequest(f"unknown fields {unknown}; there are {', '.join(GROUPS)}")
         figures = node.metrics_system(fields)
         return answer({**figures, "timestamp": moment(figures["timestamp"])})
+
+    @room.get("/metrics")
+    @room.get("/api/v1/metrics")
+    async def metrics() -> Response:
+        text, kind = await node.meter.exposition(request.headers.get("accept", ""))
+        return Response(text, content_type=kind)
 
     return room

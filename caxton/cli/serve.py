@@ -86,6 +86,7 @@ async def _serve(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
     import trio
 
     from caxton.api.app import create_app
+    from caxton.api.metrics import PATH, serve_metrics
     from caxton.api.server import serve as serve_api
     from caxton.api.tls import server_context
     from caxton.node import open_node
@@ -104,16 +105,29 @@ async def _serve(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
                     address = await listeners.start(listen, create_app(node), config.server.host, config.server.port)
                 except OSError as error:
                     raise _cannot_listen(config, error) from None
+                metrics = None
+                if config.server.metrics_port:
+                    listen = partial(serve_metrics, node, stop=stop, tls=tls)
+                    try:
+                        metrics = await listeners.start(listen, config.server.host, config.server.metrics_port)
+                    except OSError as error:
+                        raise _cannot_listen(config, error, "metrics_port") from None
                 url = server_url(config.server.host, address.port, secure=tls is not None)
                 node.announce(url)
                 print_done(f"Server running at {url}")
+                if metrics is not None:
+                    url = server_url(config.server.host, metrics.port, secure=tls is not None)
+                    click.echo(f"  metrics: {url}{PATH}")
                 sys.stdout.flush()
         nursery.cancel_scope.cancel()
 
 
-def _cannot_listen(config: "Config", error: OSError) -> Failure:
-    where = f"{config.server.host}:{config.server.port}"
+def _cannot_listen(config: "Config", error: OSError, key: str = "port") -> Failure:
+    where = f"{config.server.host}:{getattr(config.server, key)}"
     fix = "choose another address: `caxton --set server.port=8081 serve`, `--set server.host=127.0.0.1`"
+    if key == "metrics_port":
+        where += ", for metrics"
+        fix = "choose another port: `--set server.metrics_port=9091`; 0 leaves metrics at /metrics of server.port"
     return Failure(f"The server cannot listen at {where}", why=error.strerror or str(error), fix=fix)
 
 
@@ -233,15 +247,19 @@ def _try_out(config: "Config") -> None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         why = f"the data folder {folder} cannot be written to: {there} does not allow it"
         raise Failure(what, why=why, fix="choose another with CAXTON_DATA_DIR, or give this user the right")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            config.server.host, config.server.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        with socket.socket(family, kind, protocol) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-    except OSError as error:
-        raise _cannot_listen(config, error) from None
+    keys = ["port"]
+    if config.observability.metrics.enabled and config.server.metrics_port:
+        keys.append("metrics_port")
+    for key in keys:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(
+                config.server.host, getattr(config.server, key), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            with socket.socket(family, kind, protocol) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(address)
+        except OSError as error:
+            raise _cannot_listen(config, error, key) from None
     url = server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
     print_done(f"A server would start at {url} with the data folder {folder}")
     click.echo(f"  configuration: {', '.join(config.sources) or 'all defaults'}")

@@ -2,8 +2,8 @@
 
 Rule 1: keys, units and defaults are those of the configuration guide. Some differ: the server listens on 127.0.0.1
         until told otherwise, an agent may have a whole core (1000m), what is not built is off, the log goes to
-        standard error, clients need no certificate, and the processors may be promised without bound
-        (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
+        standard error, clients need no certificate, histograms have buckets for microseconds too, and the processors
+        may be promised without bound (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
 Rule 2: a key is one line here: `name: Annotated[Type, Key("what it means")] = default`. The documents and the schema
         are made from it (`docs/make_configuration.py`). Parts that are not built yet are in `core/config_later.py`.
 Rule 3: a key without effect says so (`inactive`), and what has the effect instead; `Config.unserved` names those that
@@ -26,7 +26,6 @@ from caxton.core.config_later import (
     ClusterConfig,
     ExperimentalConfig,
     IntegrationsConfig,
-    MetricsConfig,
     OAuth2Config,
     PartitionConfig,
     StorageConfig,
@@ -36,6 +35,7 @@ from caxton.core.config_later import (
 )
 from caxton.core.config_logging import LoggingConfig, check_logging
 from caxton.core.config_secrets import SecretsConfig, check_secrets
+from caxton.core.config_telemetry import MetricsConfig, check_metrics
 from caxton.core.config_tls import TlsConfig
 from caxton.core.config_web import CorsConfig, RateLimitConfig, check_web
 from caxton.core.config_webhooks import check_webhooks
@@ -74,9 +74,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     metrics_port: Annotated[
         Port,
         Key(
-            "listener for metrics; 0 is none",
+            "a listener of its own for [metrics](metrics.md), while `observability.metrics.enabled`; 0 is none: they "
+            "are at `/metrics` of `server.port` as well",
             env="CAXTON_METRICS_PORT",
-            inactive="there is no such listener yet: GET /api/v1/metrics/system on server.port has metrics",
         ),
     ] = 9090
     grpc_port: Annotated[
@@ -294,10 +294,7 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     logging: LoggingConfig = LoggingConfig()
-    metrics: Annotated[
-        MetricsConfig,
-        Key("numbers over time", inactive="Prometheus is not built yet: GET /api/v1/metrics/system has metrics"),
-    ] = MetricsConfig()
+    metrics: MetricsConfig = MetricsConfig()
     tracing: Annotated[
         TracingConfig, Key("the way of a message over several servers", inactive="traces are not exported yet")
     ] = TracingConfig()
@@ -406,11 +403,14 @@ def check(problems: list[str], config: Config) -> None:
         port = getattr(server, key)
         if key_of(hints(ServerConfig)[key]).inactive:
             continue
+        if key == "metrics_port" and not config.observability.metrics.enabled:
+            continue
         if port and port in ports:
             problems.append(f"server.{key}: {port} is taken by server.{ports[port]}")
         ports[port] = key
     check_fipa(problems, config.integrations.fipa)
     check_logging(problems, config.observability.logging)
+    check_metrics(problems, config.observability.metrics)
     check_webhooks(problems, config.integrations.webhooks)
     check_secrets(problems, config.security.secrets)
     check_web(problems, config.security.cors, config.security.rate_limiting)

@@ -34,22 +34,6 @@ class PartitionConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_size: Annotated[Count, Key("how many of them")] = 10_000
 
 
-class MetricsConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("collect metrics for Prometheus")] = False
-    export_interval: Annotated[Seconds, Key("between two exports")] = 10.0
-    histogram_buckets: Annotated[tuple[float, ...], Key("upper bounds in seconds")] = (
-        0.001,
-        0.005,
-        0.01,
-        0.05,
-        0.1,
-        0.5,
-        1.0,
-        5.0,
-        10.0,
-    )
-
-
 class TracingConfig(msgspec.Struct, frozen=True, kw_only=True):
     enabled: Annotated[bool, Key("send traces")] = False
     backend: Annotated[Literal["otlp", "jaeger", "zipkin"], Key("what the endpoint speaks")] = "otlp"

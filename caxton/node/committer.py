@@ -106,6 +106,8 @@ class Committer:
         self.on_read: Callable[[], None] = lambda: None  # the records were looked at
         self.on_commit: Callable[[], None] = lambda: None  # mail that waited for it may leave
         self.on_written: Callable[[Batch], None] = lambda batch: None  # it is in the store: count it, tell it
+        self.on_timed: Callable[[float], None] | None = None  # seconds that a transaction took
+        self.failures = 0
         self.fault = ""  # why the last attempt failed; empty when it did not
 
     # -- what happened --
@@ -167,16 +169,20 @@ class Committer:
 
     async def _write(self, work: Work) -> bool:
         self._unfinished = work
+        began = time.perf_counter()
         try:
             await self._store.write(work.write, sync=work.batch is None or work.batch.needs_sync)
         except StoreError as error:
             if not self.fault:
                 log.error("nothing can be written, trying again: %s", error)  # noqa: TRY400 (no traceback)
             self.fault = str(error)
+            self.failures += 1
             self._set_refusing()
             self._tell_failed()
             return False
         self._unfinished = None
+        if self.on_timed is not None:
+            self.on_timed(time.perf_counter() - began)
         if self.fault:
             log.info("the store is written again")
             self.fault = ""

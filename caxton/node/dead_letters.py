@@ -37,7 +37,7 @@ class DeadLetters:
         self._store = store
         self._bus = bus
         self._by_reason: Counter[int] = Counter()
-        self.since_start = 0  # letters, however many of them are still there
+        self.written: Counter[int] = Counter()  # since the start by reason, however many of them are still there
 
     # -- looking --
 
@@ -130,7 +130,7 @@ class DeadLetters:
 
     def committed(self, rows: Sequence[Row]) -> None:
         """These are in the store."""
-        self.since_start += len(rows)
+        self.written.update(reason for _, _, reason, _, _ in rows)
         for frame, agent, reason, attempts, detail in rows[:TOLD_AT_ONCE]:
             message = _read(frame)
             data = {
@@ -149,6 +149,10 @@ class DeadLetters:
             text = f"{left} dead letters were not shown: more than {TOLD_AT_ONCE} at once"
             alert = {"severity": "warning", "message": text, "details": {"missed": left}}
             self._bus.events.emit("system.alert", alert)
+
+    @property
+    def since_start(self) -> int:
+        return self.written.total()
 
     # Any: numbers, and numbers by name
     @property

@@ -15,6 +15,7 @@ from caxton.core.views import EdgeLimits
 from caxton.runtime.modules import CompileLimits
 from caxton.runtime.replica import RuntimeLimits
 from caxton.telemetry import logs
+from caxton.telemetry.otlp import check_exporter
 
 if TYPE_CHECKING:
     from caxton.node.node import Node
@@ -29,6 +30,10 @@ def change_logging(node: "Node", config: Config) -> None:
 def change_edge(node: "Node", config: Config) -> None:
     """What the API looks at before the node sees a request."""
     node.limits = edge_limits(config)
+
+
+def change_metrics(node: "Node", config: Config) -> None:
+    node.meter.change(config.observability)
 
 
 def change_messages(node: "Node", config: Config) -> None:
@@ -94,6 +99,7 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.max_backups": (change_logging,),
     "observability.logging.max_age": (change_logging,),
     "observability.logging.compress": (change_logging,),
+    "observability.metrics": (change_metrics,),
     "runtime.max_agents": (change_agents,),
     "runtime.enable_hot_reload": (change_agents,),
     "resources.cpu.reserve_system": (change_admission,),
@@ -162,12 +168,18 @@ def ceilings(node: "Node") -> Mapping[str, tuple[Any, str]]:
 
 def cannot_be(config: Config) -> Sequence[str]:
     """What a node that runs cannot do, though the configuration is right."""
-    if config.integrations.webhooks.enabled:
-        try:
+    problems = []
+    try:
+        if config.integrations.webhooks.enabled:
             check_http_client("integrations.webhooks.enabled", "webhooks")
-        except InvalidConfig as error:
-            return [f"{error.message}; {error.hint}"]
-    return []
+    except InvalidConfig as error:
+        problems.append(f"{error.message}; {error.hint}")
+    try:
+        if config.observability.metrics.endpoint:
+            check_exporter("observability.metrics.endpoint")
+    except InvalidConfig as error:
+        problems.append(f"{error.message}; {error.hint}")
+    return problems
 
 
 def edge_limits(config: Config) -> EdgeLimits:

@@ -49,6 +49,7 @@ from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping, tidy_log_files
 from caxton.node.live import apply_change, cannot_be, ceilings, compile_limits, directory_limits, edge_limits
+from caxton.node.meter import Meter
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
@@ -62,6 +63,7 @@ from caxton.runtime.supervisor import Runtime, open_runtime
 from caxton.store import Store, open_store
 from caxton.store.settings import Version
 from caxton.telemetry.failpoints import passes_left
+from caxton.telemetry.otlp import check_exporter
 
 log = logging.getLogger(__name__)
 
@@ -104,6 +106,8 @@ async def open_node(
         check_http_client("integrations.fipa.http_mtp.enabled", "fipa")
     if config.integrations.webhooks.enabled:
         check_http_client("integrations.webhooks.enabled", "webhooks")
+    if config.observability.metrics.endpoint:
+        check_exporter("observability.metrics.endpoint")
     async with open_store(Path(config.data_dir)) as store:
         settings = Settings(loaded, store.settings, reload)
         await settings.recall()
@@ -152,6 +156,7 @@ async def open_node(
                     await tasks.start(node.webhooks.run)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
+                    tasks.start_soon(node.meter.run)
                     tasks.start_soon(settings.watch_secrets)
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
@@ -245,6 +250,7 @@ class Node:
     capabilities: Capabilities
     directory: DirectoryDesk
     tasks: Tasks
+    meter: Meter
     metrics: Metrics
     modules: ModuleCache
     runtime: Runtime
@@ -335,6 +341,16 @@ class Node:
         self.bus.suggest(self.directory.missing)
         self._refills.on_closed = self.agents.give_up
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
+        self.meter = Meter(
+            config.observability,
+            self.scheduler,
+            runtime,
+            self._committer,
+            self.dead_letters,
+            self.webhooks,
+            lambda: self.ready()[0],
+            self.store.meta.node_id,
+        )
         self.settings.agents = LiveAgents(self.agents, lambda: self.limits.agent_defaults)
         self.settings.apply = partial(apply_change, self)
         self.settings.ceilings = partial(ceilings, self)
@@ -449,6 +465,7 @@ class Node:
     def note(self, change: AgentChange) -> None:
         """An agent took a step: keep it, and tell those who watch."""
         self._committer.put_step(change)
+        self.meter.note(change)
         self.directory.note(change)
         if (name := ANNOUNCED.get(change.state)) is None:
             return

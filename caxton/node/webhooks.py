@@ -15,7 +15,7 @@ Rule 4: what waits is in the store, from a moment after it happened (a transacti
 import logging
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -55,6 +55,7 @@ class Webhooks:
     _pending: deque[Event] = attrs.field(factory=deque)  # their subject is not in the store yet
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _waits: bool = False  # for a store that fails
+    _outcomes: Counter[str] = attrs.field(factory=Counter)  # without what the queues know
 
     def change(self, config: WebhooksConfig) -> None:
         """Other endpoints, or other bounds, from now on; what is on its way to one that is no more ends."""
@@ -89,6 +90,14 @@ class Webhooks:
         for name, count in sorted(counts.items()):
             rows.append({"id": name, "status": "removed", "waiting": count.waiting, "failed": count.failed})
         return {"enabled": self.config.enabled, "endpoints": rows}
+
+    @property
+    def outcomes(self) -> Counter[str]:
+        """Since the start: deliveries `delivered`, `failed` for good, and events `left-out` of full queues."""
+        found = Counter(self._outcomes)
+        for queue in self._queues.values():
+            found.update(_outcomes_of(queue))
+        return found
 
     async def failed(self, endpoint: str, before: int, limit: int) -> Sequence[Delivery]:
         """What was given up, the newest first. Raises NotFound."""
@@ -156,7 +165,8 @@ class Webhooks:
         endpoints = dict(
             zip(endpoint_ids([one.url for one in self.config.endpoints]), self.config.endpoints, strict=True)
         )
-        self._queues = {name: queue for name, queue in self._queues.items() if name in endpoints}
+        for name in [name for name in self._queues if name not in endpoints]:
+            self._outcomes.update(_outcomes_of(self._queues.pop(name)))
         for name, endpoint in endpoints.items():
             if (queue := self._queues.get(name)) is not None:
                 queue.endpoint = endpoint
@@ -298,6 +308,7 @@ class Webhooks:
     # -- what becomes of them --
 
     def _failed(self, queue: WebhookQueue, delivery: Delivery, outcome: Outcome) -> None:
+        self._outcomes["failed"] += 1
         data = {
             "webhook": queue.shown,
             "webhook_id": queue.id,
@@ -317,6 +328,10 @@ class Webhooks:
             except StoreError as error:
                 log.warning("what is too old of webhooks stays for now: %s", error)
             await trio.sleep(TIDY)
+
+
+def _outcomes_of(queue: WebhookQueue) -> dict[str, int]:
+    return {"delivered": queue.delivered, "left-out": queue.left_out}
 
 
 async def _run_in(scope: trio.CancelScope, queue: WebhookQueue, client: WebhookClient) -> None:

@@ -44,6 +44,7 @@ class AgentChange(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     at: float  # seconds since the epoch
     restarting: bool = False
+    exit: str = ""  # core.supervision.ExitReason of a life that ended with this step
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True, kw_only=True):

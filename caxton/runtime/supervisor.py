@@ -258,6 +258,11 @@ class Runtime:
     def knows(self, name: str) -> bool:
         return name in self._agents
 
+    @property
+    def replicas(self) -> Iterable[Replica]:
+        """Of all agents, in the order of their deployment."""
+        return self._by_owner.values()
+
     def list(self) -> "list[AgentStatus]":
         """In the order of their deployment."""
         return [status_of(agent) for agent in self._agents.values()]
@@ -368,6 +373,7 @@ class Runtime:
             life.lifecycle.to(AgentState.STOPPED if well else AgentState.FAILED),
             replica.given_up or (ended.text if well else str(ended)),
             restarting=supervisor.children[replica.owner].wanted,
+            end=ended.reason.value,
         )
         self._carry_out(agent.group, actions)
 
@@ -388,7 +394,9 @@ class Runtime:
             next_timer=replica.next_timer,
         )
 
-    def _report(self, replica: Replica, state: AgentState, reason: str = "", *, restarting: bool = False) -> None:
+    def _report(
+        self, replica: Replica, state: AgentState, reason: str = "", *, restarting: bool = False, end: str = ""
+    ) -> None:
         replica.state, replica.reason, replica.restarting = state, reason, restarting
         replica.since = self._wall_clock()
         agent = replica.agent
@@ -403,6 +411,7 @@ class Runtime:
                 reason=reason,
                 at=replica.since,
                 restarting=restarting,
+                exit=end,
             )
         )
 

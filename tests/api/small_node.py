@@ -84,12 +84,30 @@ class Resident:
     attachment: Mailbox | None = None
 
 
+@attrs.define(eq=False)
+class SmallMeter:
+    """Metrics that are off, until somebody puts something here to count with."""
+
+    requests: Any = None
+
+    @property
+    def is_on(self) -> bool:
+        return self.requests is not None
+
+    async def exposition(self, accept: str) -> tuple[bytes, str]:
+        raise NotFound("a small node keeps no metrics")
+
+    async def wait_is(self, on: bool) -> None:
+        await trio.sleep_forever()
+
+
 class SmallNode:
     def __init__(self, limits: EdgeLimits | None = None) -> None:
         self.gateway = None
         self.signing_keys: Any = None  # its agents have none
         self.webhooks: Any = None  # it tells nobody
         self.limits = limits or EdgeLimits()
+        self.meter = SmallMeter()
         self.agents = SmallAgents(self)
         self.bus = SmallBus(self)
         self.backups = SmallBackups()

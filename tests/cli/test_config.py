@@ -359,6 +359,10 @@ def test_dry_run_says_whether_a_server_would_start(monkeypatch: pytest.MonkeyPat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         assert "cannot listen" in said("--set", f"server.port={port}", "server", "start", "--dry-run", code=1)
+        metrics = ("--set", "server.port=0", "--set", f"server.metrics_port={port}")
+        assert said(*metrics, "server", "start", "--dry-run")
+        metrics = (*metrics, "--set", "observability.metrics.enabled=true")
+        assert "for metrics" in said(*metrics, "server", "start", "--dry-run", code=1)
     elsewhere = ("--set", "server.port=0", "--set", "server.host=192.0.2.1")  # an address of nobody
     assert "cannot listen at 192.0.2.1:0" in said(*elsewhere, "server", "start", "--dry-run", code=1)
     protected = ("--set", "security.authentication.enabled=true", "server", "start", "--dry-run")

@@ -188,6 +188,10 @@ def test_a_taken_port_is_said(tmp_path: Path) -> None:
         text = other.run("--set", f"server.port={port}", "server", "start", "--detach", code=1)
         assert text.startswith("✗ Server not started\n")
         assert f"✗ The server cannot listen at 127.0.0.1:{port}" in text
+        metrics = ("--set", "observability.metrics.enabled=true", "--set", f"server.metrics_port={port}")
+        text = other.run(*metrics, "server", "start", "--detach", code=1)
+        assert f"✗ The server cannot listen at 127.0.0.1:{port}, for metrics" in text
+        assert "server.metrics_port=9091" in text
 
 
 def test_a_configuration_that_does_not_hold_is_said(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A node over a data folder, and what tests do with it."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -72,3 +72,13 @@ async def tell(node: Node, name: str, lines: int, **fields: object) -> list[str]
     node.bus.post(message(name, **fields))
     await until(node, lambda: len(log(node, name, "out")) >= lines)
     return log(node, name, "out")
+
+
+async def eventually(happened: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Until it is so, where nobody tells."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            outcome = happened()
+            if outcome if isinstance(outcome, bool) else await outcome:
+                return
+            await trio.sleep(0.001)

@@ -53,6 +53,7 @@ HEALTH = "node/test_health_checks.py"
 GATE = "api/test_gate.py"
 LOGS = "telemetry/test_log_files.py"
 HOOKS = "node/test_webhooks.py"
+METER = "node/test_meter.py"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
     "runtime.max_agents": "node/test_keys_act.py::test_max_agents_and_max_module_size",
@@ -146,6 +147,12 @@ TESTED: dict[str, str] = {
     "security.secrets.refresh_interval": "node/test_settings.py::test_a_secret_that_changes_is_read_again",
     "coordination.local_state.type": "core/test_config.py::test_what_can_only_be_what_it_is",
     "coordination.local_state.journal_mode": "core/test_config.py::test_what_can_only_be_what_it_is",
+    "server.metrics_port": "cli/test_server.py::test_a_taken_port_is_said",
+    "observability.metrics.enabled": f"{METER}::test_turned_on_and_off_while_it_runs",
+    "observability.metrics.export_interval": f"{METER}::test_pushed_to_a_collector",
+    "observability.metrics.histogram_buckets": f"{METER}::test_other_buckets_are_new_histograms",
+    "observability.metrics.endpoint": f"{METER}::test_pushed_to_a_collector",
+    "observability.metrics.agent_series": f"{METER}::test_agents_beyond_the_bound_share_one_series",
     "observability.logging.levels": f"{LOGS}::test_parts_have_levels_of_their_own_until_they_do_not",
     "observability.logging.output": f"{LOGS}::test_or_to_a_standard_stream",
     "observability.logging.file_path": f"{LOGS}::test_the_log_goes_to_the_file",
