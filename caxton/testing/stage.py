@@ -10,6 +10,7 @@ Rule 3: what agents do at native speed reads the real clock (`current_timestamp`
 
 import functools
 import inspect
+import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -380,8 +381,11 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(*settings: str) -> AsyncIterator[Stage]:
-    """A stage. *settings* are keys of the configuration: `"messaging.queue_size=10"`."""
+async def open_stage(*settings: str, modules: Path | None = None) -> AsyncIterator[Stage]:
+    """A stage. *settings* are keys of the configuration: `"messaging.queue_size=10"`.
+
+    *modules* is a folder that keeps compiled modules for the next stage: an interpreter takes ten seconds.
+    """
     clock = trio.lowlevel.current_clock()
     if not isinstance(clock, trio.testing.MockClock):
         raise TypeError("a stage needs virtual time: run the test with caxton.testing.run or @virtual_time")
@@ -404,6 +408,28 @@ async def open_stage(*settings: str) -> AsyncIterator[Stage]:
             clocks.append(stage)
             node.runtime.timers.shift = stage.ahead_us
             node.answer_call = stage.answer_call
+            if modules is not None:
+                _lend(modules, node.store.modules.folder)
             yield stage
             stage._raise_errors()
             actors.cancel_scope.cancel()
+        if modules is not None:
+            _keep(node.store.modules.folder, modules)
+
+
+def _lend(kept: Path, folder: Path) -> None:
+    """The compiled modules of earlier stages, by links; at its start the server takes away what no agent uses."""
+    for path in kept.glob("*/*.cwasm"):
+        link = folder / path.relative_to(kept)
+        link.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+
+
+def _keep(folder: Path, kept: Path) -> None:
+    for path in folder.glob("*/*.cwasm"):
+        if not path.is_symlink():
+            into = kept / path.relative_to(folder)
+            into.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = into.with_suffix(".part")
+            shutil.copyfile(path, part)
+            part.replace(into)

@@ -1,5 +1,7 @@
 """Conversations written as tests: what docs/testing-agents.md promises."""
 
+from pathlib import Path
+
 import pytest
 import trio
 
@@ -188,3 +190,14 @@ async def test_what_was_not_delivered_ends_its_session() -> None:
         asker.send("frail", "request", {"n": 1}, protocol="fipa-request", conversation_id="c1")
         assert (await asker.expect("failure", sender="ams")).conversation_id == "c1"
         assert stage.conversation("c1").state("frail") == "UNDELIVERED"
+
+
+@virtual_time
+async def test_what_was_compiled_serves_the_next_stage(tmp_path: Path) -> None:
+    compiled = []
+    for _ in range(2):
+        async with open_stage(modules=tmp_path / "modules") as stage:
+            await stage.wasm("counter", guest("crash"))
+            compiled.append(stage.node.modules.compiled)
+    assert compiled == [1, 0]
+    assert [path.suffix for path in (tmp_path / "modules").glob("*/*")] == [".cwasm"]

@@ -1,5 +1,6 @@
 """`caxton test`: the project's scenarios, against its agent in a private server, in virtual time."""
 
+import hashlib
 import importlib.util
 import inspect
 import time
@@ -83,7 +84,7 @@ async def _yaml(project: Project, path: Path, only: str) -> tuple[list[Outcome],
     except ValueError as error:
         raise Failure("Not scenarios", why=str(error), fix="see docs/testing-agents.md#scenarios") from None
     outcomes = []
-    async with open_stage(*book.settings) as stage:
+    async with open_stage(*book.settings, modules=_compiled(project)) as stage:
         await _deploy(stage, project)
         player = Player(stage, project.name, book.tools)
 
@@ -106,12 +107,22 @@ async def _python(project: Project, path: Path, only: str) -> tuple[list[Outcome
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     outcomes = []
-    async with open_stage(*getattr(module, "SETTINGS", ())) as stage:
+    async with open_stage(*getattr(module, "SETTINGS", ()), modules=_compiled(project)) as stage:
         await _deploy(stage, project)
         for name, function in vars(module).items():
             if name.startswith("test_") and inspect.iscoroutinefunction(function) and only in name:
                 outcomes.append(await _attempt(stage, project, path, name, function, stage, project.name))
         return outcomes, _report(path, coverage(stage, project.name))
+
+
+def _compiled(project: Project) -> Path:
+    """Where the agent is kept in its compiled form, from one file and one run to the next."""
+    folder = project.folder / "build/modules"
+    name = hashlib.sha256(project.wasm.read_bytes()).hexdigest()
+    for path in folder.glob("*/*"):
+        if not path.name.startswith(name):  # of an earlier build
+            path.unlink(missing_ok=True)
+    return folder
 
 
 async def _deploy(stage: Any, project: Project) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,8 @@ def test_a_project_is_built_and_tested(here: Path, run: Run) -> None:
     (covered,) = told["coverage"]
     assert covered["said"] == ["inform", "not-understood", "refuse"]
     assert set(covered["states"]["fipa-request"]) >= {"DONE", "REFUSED"}
+    compiled = [path.name for path in (here / "hello/build/modules").glob("*/*")]
+    assert [name.partition(".")[0] for name in compiled] == [sha256(wasm).hexdigest()]
 
     source = here / "hello/agent.c"
     text = source.read_text().replace('\\"done', '\\"undone')
@@ -87,6 +90,9 @@ def test_a_project_is_built_and_tested(here: Path, run: Run) -> None:
     assert "content is {'undone': {'item': 'book'}}" in changed.output
     assert "the agent's log:\n      it is undone\n" in changed.output
     assert "0 passed, 1 failed" in changed.output
+    kept = {path.name for path in (here / "hello/build/modules").glob("*/*")}
+    assert len(kept) == 1  # that of the newest build alone
+    assert kept != set(compiled)
 
     source.write_text("no C\n")
     broken = run("build")
