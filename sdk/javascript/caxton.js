@@ -44,8 +44,9 @@ export class Reply {
 
 // One FIPA message. `fields` has all of it; the usual ones are properties.
 export class Message {
-  constructor(text) {
-    this.fields = JSON.parse(text);
+  // `ctx.state.set(key, message.fields)` keeps it, and `new Message(ctx.state.get(key))` is it again in a later turn.
+  constructor(fields) {
+    this.fields = typeof fields === 'string' ? JSON.parse(fields) : fields;
   }
 
   get performative() { return this.fields.performative; }
@@ -53,6 +54,7 @@ export class Message {
   get receiver() { return this.fields.receiver; }
   get content() { return this.fields.content; }
   get conversationId() { return this.fields.conversation_id; }
+  get inReplyTo() { return this.fields.in_reply_to; }
   get protocol() { return this.fields.protocol; }
 
   // An answer that finds its way at any time: `ctx.send(message.answer('inform', ...))` in a later turn.
@@ -70,6 +72,8 @@ export class Message {
   inform(content, fields) { return this.answer('inform', content, fields); }
   failure(content, fields) { return this.answer('failure', content, fields); }
   propose(content, fields) { return this.answer('propose', content, fields); }
+  acceptProposal(content, fields) { return this.answer('accept-proposal', content, fields); }
+  rejectProposal(content, fields) { return this.answer('reject-proposal', content, fields); }
   notUnderstood(content, fields) { return this.answer('not-understood', content, fields); }
 }
 

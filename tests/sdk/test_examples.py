@@ -98,6 +98,65 @@ def test_a_hundred_mappers_count_the_words(tmp_path: Path) -> None:
     run(count)
 
 
+def test_readings_go_through_a_pipeline(tmp_path: Path) -> None:
+    agents = built(
+        tmp_path,
+        cleaner="rust:pipeline/cleaner.rs",
+        analyst="python:pipeline/analyst.py",
+        reporter="assemblyscript:pipeline/reporter.ts",
+    )
+    readings = "sensor,value\n" + "".join(f"oven,{value}\n" for value in (180, 181, 179.5, 180.5, 240))
+    sensors = [
+        {"sensor": "fridge", "count": 1, "mean": 4, "median": 4, "stdev": None, "outliers": []},
+        {"sensor": "oven", "count": 5, "mean": 192.2, "median": 180.5, "stdev": 26.727, "outliers": [240]},
+    ]
+
+    async def flow() -> None:
+        async with open_stage(PATIENT, modules=tmp_path / "modules") as stage:
+            for name in ("cleaner", "analyst"):
+                await stage.wasm(name, agents[name])
+            customer, reporter = await stage.agent("customer"), await stage.agent("reporter")
+
+            customer.send(
+                "cleaner", "request", readings + "fridge, 4\nfridge,warm\n", conversation_id="c", reply_with="r"
+            )
+            asked = await reporter.expect("request")
+            assert asked.content == {"sensors": sensors, "dropped": 2}
+            await stage.restart("cleaner")  # who waits for what is in the state of each
+            await stage.restart("analyst")
+            reporter.reply(asked, "inform", "all is well")
+            answer = await customer.expect()
+            assert (answer.performative, answer.sender, answer.in_reply_to) == ("inform", "cleaner", "r")
+            assert answer.content == {"sensors": sensors, "dropped": 2, "report": "all is well"}
+
+            customer.send("cleaner", "request", "oven,1\n", conversation_id="out", reply_with="o")
+            reporter.reply(await reporter.expect("request"), "failure", "no paper")
+            answer = await customer.expect()  # what goes wrong at the end comes back the same way
+            assert (answer.performative, answer.in_reply_to, answer.content) == ("failure", "o", "no paper")
+            customer.send("cleaner", "request", "sensor,value\n", conversation_id="empty")
+            assert (await customer.expect("refuse")).content == "no line is `sensor,value`"
+
+    async def report() -> None:
+        async with open_stage(PATIENT, modules=tmp_path / "modules") as stage:
+            for name, wasm in agents.items():
+                await stage.wasm(name, wasm)
+            customer = await stage.agent("customer")
+            customer.send("cleaner", "request", readings, conversation_id="c")
+            answer = await customer.expect("inform")
+            assert answer.content["report"] == "oven: 5 readings, mean 192.2; look at 240\n1 lines were no readings"
+            assert [(each.sender, each.receiver) for each in stage.messages("c")] == [
+                ("customer", "cleaner"),
+                ("cleaner", "analyst"),
+                ("analyst", "reporter"),
+                ("reporter", "analyst"),
+                ("analyst", "cleaner"),
+                ("cleaner", "customer"),
+            ]
+
+    run(flow)
+    run(report)
+
+
 def test_every_language_bids_in_one_contract_net(tmp_path: Path) -> None:
     modules: dict[str, Path] = {}
     missing: list[str] = []

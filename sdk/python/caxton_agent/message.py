@@ -27,12 +27,15 @@ class Reply:
 
 
 class Message:
-    """One FIPA message. Fields that it does not have are None; `message["params"]` reads any field."""
+    """One FIPA message. Fields that it does not have are None; `message["params"]` reads any field.
+
+    `ctx.state[key] = message.fields` keeps it, and `Message(ctx.state[key])` is it again in a later turn.
+    """
 
     __slots__ = ("fields",)
 
-    def __init__(self, text: str) -> None:
-        self.fields: dict[str, Any] = decode(text)
+    def __init__(self, fields: str | dict[str, Any]) -> None:
+        self.fields: dict[str, Any] = decode(fields) if isinstance(fields, str) else fields
 
     def __getattr__(self, name: str) -> Any:
         return self.fields.get(name)
@@ -67,6 +70,12 @@ class Message:
 
     def propose(self, content: Any = None, **fields: Any) -> Reply:
         return self.answer("propose", content, **fields)
+
+    def accept_proposal(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("accept-proposal", content, **fields)
+
+    def reject_proposal(self, content: Any = None, **fields: Any) -> Reply:
+        return self.answer("reject-proposal", content, **fields)
 
     def not_understood(self, content: Any = None, **fields: Any) -> Reply:
         return self.answer("not-understood", content, **fields)
