@@ -1,13 +1,15 @@
 """The listener's certificates: files into a context, and what is wrong with them in words.
 
 Rule 1: what is asked for is done or the server does not start: no file is left out because it cannot be read.
-Rule 2: files are tried in a context of their own before they go into the one that is used. OpenSSL takes certificate
-        and key one after the other; a pair that does not match would leave the listener with half of each.
+Rule 2: files that are read again make a context of their own, which is used when all of them are right: nobody gets
+        half of a pair that does not match.
 Rule 3: HTTP/1.1 only. What this room knows of hypercorn (the end of connections, `server.py`) is of HTTP/1.1.
 """
 
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from caxton.core.config_tls import TlsConfig
 from caxton.core.errors import InvalidConfig
@@ -19,8 +21,43 @@ MAKE_ONE = (
 )
 
 
-def server_context(tls: TlsConfig) -> ssl.SSLContext:
+class ServerContext(ssl.SSLContext):
+    """What the listener holds; a new connection gets what `current` is then."""
+
+    current: ssl.SSLContext
+
+    def wrap_bio(self, *given: Any, **named: Any) -> ssl.SSLObject:  # Any: as ssl.SSLContext has it
+        return self.current.wrap_bio(*given, **named)
+
+
+class Renewal:
+    """Certificates, CAs and the oldest version of a listener, as its files have them now; `node.Listener`."""
+
+    def __init__(self, context: ServerContext) -> None:
+        self._context = context
+        self._next = context.current
+
+    def prepare(self, tls: TlsConfig) -> Sequence[str]:
+        """Make a context of the files as they are now; what is wrong with them."""
+        try:
+            self._next = _context(tls)
+        except InvalidConfig as error:
+            return [error.message]
+        return []
+
+    def renew(self) -> None:
+        """New connections get what was prepared; those that there are stay as they are."""
+        self._context.current = self._next
+
+
+def server_context(tls: TlsConfig) -> ServerContext:
     """What the listener needs. Raises InvalidConfig."""
+    context = ServerContext(ssl.PROTOCOL_TLS_SERVER)
+    context.current = _context(tls)
+    return context
+
+
+def _context(tls: TlsConfig) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = VERSIONS[tls.min_version]
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -35,12 +72,6 @@ def server_context(tls: TlsConfig) -> ssl.SSLContext:
             ) from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def reload(context: ssl.SSLContext, tls: TlsConfig) -> None:
-    """New connections get the certificate that is in the files now. Raises InvalidConfig; then nothing has changed."""
-    server_context(tls)
-    _load_pair(context, tls)
 
 
 def _load_pair(context: ssl.SSLContext, tls: TlsConfig) -> None:

@@ -34,7 +34,6 @@ from caxton.cli.options import (
 from caxton.cli.progress import progress
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable
 
     from caxton.core.config import Config, Loaded
@@ -88,7 +87,7 @@ async def _serve(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
     from caxton.api.app import create_app
     from caxton.api.metrics import PATH, serve_metrics
     from caxton.api.server import serve as serve_api
-    from caxton.api.tls import server_context
+    from caxton.api.tls import Renewal, server_context
     from caxton.node import open_node
 
     stop, config = trio.Event(), loaded.config
@@ -96,9 +95,11 @@ async def _serve(loaded: "Loaded", reload: "Callable[[], Loaded]") -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(_watch_signals, stop, nursery.cancel_scope)
         nodes: list[Any] = []
-        await nursery.start(_watch_hangups, nodes, stop, tls)
+        await nursery.start(_watch_hangups, nodes, stop)
         async with open_node(loaded, reload) as node:
             nodes.append(node)
+            if tls is not None:
+                node.listener = Renewal(tls)
             async with trio.open_nursery() as listeners:
                 listen = partial(serve_api, shutdown_trigger=stop.wait, tls=tls)
                 try:
@@ -142,14 +143,13 @@ async def _watch_signals(stop: Any, scope: Any, *, task_status: Any) -> None:  #
             stop.set()
 
 
-async def _watch_hangups(nodes: list[Any], stop: Any, tls: "ssl.SSLContext | None", *, task_status: Any) -> None:
+async def _watch_hangups(nodes: list[Any], stop: Any, *, task_status: Any) -> None:
     """SIGHUP: the files are read again, certificates too. When it says that the terminal is gone, the server ends.
 
     *nodes* is empty until the server is up; it has read the files just now.
     """
     import trio
 
-    from caxton.api.tls import reload as reload_tls
     from caxton.core.errors import CaxtonError
     from caxton.telemetry import logs
 
@@ -164,8 +164,6 @@ async def _watch_hangups(nodes: list[Any], stop: Any, tls: "ssl.SSLContext | Non
                 for node in nodes:
                     if logs.output is not None:
                         logs.output.reopen()
-                    if tls is not None:
-                        reload_tls(tls, node.config.server.tls)
                     await node.settings.reload(who="SIGHUP")
             except (CaxtonError, OSError) as error:
                 # the server goes on as it was; whoever sent the signal reads the log

@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from caxton.core.settings import FILES, YES, Key, Seconds
+from caxton.core.settings import FILES, NEXT, YES, Key, Seconds
 
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,126}", re.ASCII)
 
@@ -35,7 +35,7 @@ class SecretsConfig(msgspec.Struct, frozen=True, kw_only=True):
         Key(
             "[what agents may have](configuration.md#secrets-of-agents): a table of {value, agents} by name; an agent "
             "that `agents` does not name may not have it",
-            dynamic=FILES,
+            dynamic=f"{FILES}, {NEXT}",
         ),
     ] = {}
 

@@ -71,7 +71,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 # what a change of a dynamic key holds for
 YES = "yes"
 NEXT = "for agents that start then"
-FILES = "by its file and a reload, for agents that start then"  # whoever may set other keys may not set this one
+FILES = "by its file and a reload"  # whoever may set other keys may not set this one
 
 
 class Key(msgspec.Struct, frozen=True):

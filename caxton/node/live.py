@@ -90,6 +90,10 @@ def change_webhooks(node: "Node", config: Config) -> None:
     node.webhooks.change(config.integrations.webhooks)
 
 
+def change_listener(node: "Node", config: Config) -> None:
+    """With the files of certificates: `reloaded`."""
+
+
 # a key belongs to every part that names it, or a table that it is in
 PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.level": (change_logging,),
@@ -134,6 +138,10 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "security.secrets.agents": (change_secrets,),
     "directory": (change_directory,),
     "integrations.webhooks": (change_webhooks,),
+    "server.tls.cert_path": (change_listener,),
+    "server.tls.key_path": (change_listener,),
+    "server.tls.ca_path": (change_listener,),
+    "server.tls.min_version": (change_listener,),
 }
 
 
@@ -166,8 +174,8 @@ def ceilings(node: "Node") -> Mapping[str, tuple[Any, str]]:
     }
 
 
-def cannot_be(config: Config) -> Sequence[str]:
-    """What a node that runs cannot do, though the configuration is right."""
+def cannot_be(node: "Node", config: Config, is_reload: bool) -> Sequence[str]:
+    """What this node cannot do, though the configuration is right."""
     problems = []
     try:
         if config.integrations.webhooks.enabled:
@@ -179,7 +187,15 @@ def cannot_be(config: Config) -> Sequence[str]:
             check_exporter("observability.metrics.endpoint")
     except InvalidConfig as error:
         problems.append(f"{error.message}; {error.hint}")
+    if is_reload and node.listener is not None:
+        problems += node.listener.prepare(config.server.tls)
     return problems
+
+
+def reloaded(node: "Node") -> None:
+    """All files are read again, those that the configuration names too."""
+    if node.listener is not None:
+        node.listener.renew()
 
 
 def edge_limits(config: Config) -> EdgeLimits:

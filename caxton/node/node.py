@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
@@ -33,6 +33,7 @@ from caxton.core.acl.names import Home
 from caxton.core.agent import AgentState
 from caxton.core.config import Loaded, loaded_as
 from caxton.core.config_keys import Config
+from caxton.core.config_tls import TlsConfig
 from caxton.core.errors import InvalidConfig, StoreError
 from caxton.core.views import Profile
 from caxton.node.admission import Admission, Machine
@@ -48,7 +49,7 @@ from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping, tidy_log_files
-from caxton.node.live import apply_change, cannot_be, ceilings, compile_limits, directory_limits, edge_limits
+from caxton.node.live import apply_change, cannot_be, ceilings, compile_limits, directory_limits, edge_limits, reloaded
 from caxton.node.meter import Meter
 from caxton.node.metrics import Metrics
 from caxton.node.profile import run_profile
@@ -242,6 +243,16 @@ def _open_component_engine(config: Config) -> Engine:
     return engine
 
 
+class Listener(Protocol):
+    """Whoever speaks TLS for this node."""
+
+    def prepare(self, tls: TlsConfig) -> Sequence[str]:
+        """Read its files again; what is wrong with them."""
+
+    def renew(self) -> None:
+        """New connections get what was prepared."""
+
+
 class Node:
     """What the API, gRPC and the command line talk to."""
 
@@ -263,6 +274,7 @@ class Node:
         self.backups = store.backups
         self.scheduler = scheduler
         self.bus = bus
+        self.listener: Listener | None = None  # None: without TLS
         self.gateway: Gateway | None = None  # to other platforms; None: not asked for
         self.home = _home(config, store)
         self._signing = Signing(bus, scheduler, self.home)
@@ -354,7 +366,8 @@ class Node:
         self.settings.agents = LiveAgents(self.agents, lambda: self.limits.agent_defaults)
         self.settings.apply = partial(apply_change, self)
         self.settings.ceilings = partial(ceilings, self)
-        self.settings.refuse = cannot_be
+        self.settings.refuse = partial(cannot_be, self)
+        self.settings.reloaded = partial(reloaded, self)
         self.settings.announce = self.changed
 
     @property

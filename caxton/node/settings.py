@@ -61,7 +61,9 @@ class Settings:
         self.apply: Callable[[Config, Config], None] = lambda before, after: None
         self.announce: Callable[[Version], None] = lambda version: None
         self.ceilings: Callable[[], Ceilings] = dict
-        self.refuse: Callable[[Config], Sequence[str]] = lambda config: ()
+        # what is wrong with a configuration for this node, and what it does when its files were read again
+        self.refuse: Callable[[Config, bool], Sequence[str]] = lambda config, is_reload: ()
+        self.reloaded: Callable[[], None] = lambda: None
         self.agents: AgentSettings | None = None
         self._loaded = loaded
         self._room = room
@@ -178,7 +180,9 @@ class Settings:
         async with self._lock:
             loaded = await trio.to_thread.run_sync(self._reload)
             _hide(loaded)
-            return await self._change(loaded, self._state, "reload", who)
+            made = await self._change(loaded, self._state, "reload", who)
+            self.reloaded()
+            return made
 
     async def refresh(self) -> Version | None:
         """Fetch the secrets again; None: all are as they were. Raises InvalidConfig; then nothing has changed."""
@@ -216,7 +220,7 @@ class Settings:
         wanted = self._build(loaded, state)
         before, after = values(self.config), values(wanted)
         new = {key: after[key] for key, leaf in leaves().items() if leaf.key.dynamic and after[key] != before[key]}
-        raise_problems([*self._too_much(new), *self.refuse(wanted)], "change")
+        raise_problems([*self._too_much(new), *self.refuse(wanted, action == "reload")], "change")
         changes = [
             Change(key=key, before=seen(key, before[key], self.config), after=seen(key, value, wanted))
             for key, value in new.items()
@@ -338,7 +342,7 @@ def _refused(key: str) -> str:
         return unknown_key(key)
     if leaf.key.inactive:
         return f"{key}: not active in this version: {leaf.key.inactive}"
-    if leaf.key.dynamic == FILES:
+    if leaf.key.dynamic.startswith(FILES):
         return f"{key}: only files say this: write it there, then `caxton config reload`"
     if not leaf.key.dynamic:
         return f"{key}: needs a restart: `caxton config set --file FILE {key}=…`, then start the server again"

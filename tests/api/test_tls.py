@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 import trio
 from trio_websocket import open_websocket_url
 
 from caxton.api.app import create_app
 from caxton.api.server import Address, serve
-from caxton.api.tls import reload, server_context
+from caxton.api.tls import Renewal, server_context
 from caxton.core.config_tls import TlsConfig
 from caxton.core.errors import InvalidConfig
 from tests.api.small_node import SmallNode
@@ -96,12 +97,39 @@ async def test_certificates_are_read_again(nursery: trio.Nursery, authority: Aut
     newer = Authority(authority.folder / "newer")
     cert, key = newer.issue("server")
     shutil.copy(cert, tls.cert_path)  # half of the pair: nothing changes
-    with pytest.raises(InvalidConfig, match="key of another certificate"):
-        reload(context, tls)
+    renewal = Renewal(context)
+    (problem,) = renewal.prepare(tls)
+    assert "key of another certificate" in problem
+    renewal.renew()
     assert await ask(address, trusting(authority)) == 200
     shutil.copy(key, tls.key_path)
-    reload(context, tls)
+    assert renewal.prepare(tls) == []
+    renewal.renew()
     assert await ask(address, trusting(newer)) == 200
+
+
+async def test_who_is_trusted_and_what_is_spoken_is_read_again(nursery: trio.Nursery, authority: Authority) -> None:
+    tls = files(authority, ca_path=str(authority.path))
+    context = server_context(tls)
+    address, renewal = await listen(nursery, context), Renewal(context)
+    other = Authority(authority.folder / "other")
+    stranger = trusting(authority)
+    stranger.load_cert_chain(*other.issue("stranger"))
+    with pytest.raises((httpx.HTTPError, ssl.SSLError)):
+        await ask(address, stranger)
+    old = trusting(authority, "client", ssl.TLSVersion.TLSv1_2)
+    async with httpx.AsyncClient(base_url=address.url, verify=old, trust_env=False) as kept:
+        assert (await kept.get("/health")).status_code == 200
+        changed = msgspec.structs.replace(tls, ca_path=str(other.path), min_version="tlsv1.3")
+        assert renewal.prepare(changed) == []
+        renewal.renew()
+        assert await ask(address, stranger) == 200
+        with pytest.raises((httpx.HTTPError, ssl.SSLError)):
+            await ask(address, trusting(authority, "client"))
+        stranger.maximum_version = ssl.TLSVersion.TLSv1_2
+        with pytest.raises((httpx.HTTPError, ssl.SSLError)):
+            await ask(address, stranger)
+        assert (await kept.get("/health")).status_code == 200, "connections that there are stay"
 
 
 def write(path: Path, text: str) -> str:

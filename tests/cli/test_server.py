@@ -102,6 +102,11 @@ def test_over_https(tmp_path: Path) -> None:
         box.environment |= {"CAXTON_CA": str(authority.path), "CAXTON_CERT": str(mine)}
         assert "0 agents" in box.run("agent", "list")
         assert box.run("server", "status").startswith("✓ Server running at https://")
+        file.write_text(json.dumps({"server": {"tls": {**tls, "min_version": "TLSv1.3"}}}))
+        assert "server.tls.min_version: tlsv1.2 -> tlsv1.3" in box.run("config", "reload")
+        file.write_text(json.dumps({"server": {"tls": {**tls, "ca_path": str(file)}}}))
+        assert "holds no certificates in PEM form" in box.run("config", "reload", code=1)
+        assert "only files say this" in box.run("config", "set", "server.tls.ca_path=", code=1)
 
 
 def test_a_message_is_answered(tmp_path: Path) -> None:
