@@ -51,7 +51,7 @@ def create(settings: Settings, file: Path, output: str) -> None:
             manifest = _fetch(client, file, what)
     else:
         with progress("Backing up the data folder"):
-            manifest = trio.run(back_up_folder, Path(settings.load().data_dir), file.absolute())
+            manifest = trio.run(back_up_folder, settings.data_dir(), file.absolute())
     _show(file, manifest, output, f"Backup made: {file}")
 
 
@@ -97,7 +97,7 @@ def _server(settings: Settings, what: str) -> Client | None:
 
     if settings.server:
         return settings.client()
-    holder = read_holder(Path(settings.load().data_dir))
+    holder = read_holder(settings.data_dir())
     if holder is None:
         return None
     if not holder.address:

@@ -298,7 +298,9 @@ def _set_in_file(settings: Settings, file: str, pairs: Mapping[str, str]) -> Non
 
     path = Path(file)
     what = "Nothing was changed"
-    before = load(file, environ=os.environ)  # a file with mistakes is not made worse
+    # the file and what it extends, whatever profile is chosen; one with mistakes is not made worse
+    environ = {name: value for name, value in os.environ.items() if name != "CAXTON_ENV"}
+    before = load(file, environ=environ)
     *_, layer = [layer for layer in before.layers if layer.file]
     with path.open(encoding="utf-8", newline="") as stream:
         text = stream.read()
@@ -314,13 +316,24 @@ def _set_in_file(settings: Settings, file: str, pairs: Mapping[str, str]) -> Non
     tree, places = decode_placed(text, file)
     tree.pop("extends", None)
     changed = [one if one is not layer else layer._replace(tree=tree, places=places) for one in before.layers]
-    build(changed, os.environ)  # the keys together
+    build(changed, environ)  # the keys together
     _write(path.resolve(), text)
     print_done(f"{file} changed")
     for key in pairs:
-        origin = next((one.name for one in reversed(before.layers) if not one.file and _says(one.tree, key)), "")
-        if origin:
+        if origin := _said_above(settings, file, layer.file, key):
             click.echo(f"  note: {origin} is set here and binds more than the file")
+
+
+def _said_above(settings: Settings, file: str, own: str, key: str) -> str:
+    """Who says this key here, above the file: a profile, a variable, a flag; "" is nobody."""
+    from caxton.core.errors import InvalidConfig
+
+    try:
+        layers = settings.read(file).layers
+    except InvalidConfig:  # of a profile or a flag, which the file has nothing to do with
+        return ""
+    above = layers[[layer.file for layer in layers].index(own) + 1 :]
+    return next((layer.name for layer in reversed(above) if _says(layer.tree, key)), "")
 
 
 def _write(path: Path, text: str) -> None:

@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from caxton.cli.client import Client
     from caxton.core.config import Config, Loaded
+    from caxton.core.config_salvage import Salvaged
+    from caxton.core.errors import InvalidConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,8 +73,44 @@ class Settings(NamedTuple):
         """Where the server is: `--server`, or the host and port of the configuration."""
         if self.server:
             return self.server if "://" in self.server else f"http://{self.server}"
-        config = self.load()
+        from caxton.core.errors import InvalidConfig
+
+        try:
+            config = self.load()
+        except InvalidConfig as error:
+            return self._url_all_the_same(error)
         return server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
+
+    def data_dir(self) -> "Path":
+        """The data folder; of a configuration with mistakes too, where it can be told. Raises InvalidConfig."""
+        from pathlib import Path
+
+        from caxton.core.errors import InvalidConfig
+
+        try:
+            return Path(self.load().data_dir)
+        except InvalidConfig as error:
+            if not (found := self._salvage()).data_dir:
+                raise
+            warn(f"the configuration has mistakes; the data folder is {found.data_dir}", error.message)
+            return Path(found.data_dir)
+
+    def _url_all_the_same(self, error: "InvalidConfig") -> str:
+        """Of a configuration with mistakes: whoever holds the data folder says where he answers."""
+        from pathlib import Path
+
+        from caxton.store.lock import read_holder
+
+        found = self._salvage()
+        holder = read_holder(Path(found.data_dir)) if found.data_dir else None
+        url = holder.address if holder and holder.address else server_url(found.host, found.port, secure=found.tls)
+        warn(f"the configuration has mistakes; the server is looked for at {url}", error.message)
+        return url
+
+    def _salvage(self) -> "Salvaged":
+        from caxton.core.config_salvage import salvage
+
+        return salvage(self.config, profile=self.profile, sets=self.sets, environ=os.environ)
 
     def client(self) -> "Client":
         from caxton.cli.client import Client
@@ -143,6 +183,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
     for row in (columns, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def warn(text: str, why: str) -> None:
+    """What is wrong, and does not keep a command from its work."""
+    click.echo(f"{click.style('!', fg='yellow')} {text}", err=True)
+    for line in why.splitlines():
+        click.echo(f"  {line}", err=True)
 
 
 def print_done(text: str) -> None:

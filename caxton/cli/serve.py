@@ -296,7 +296,7 @@ def _is_ready(url: str) -> bool:
 @pass_settings
 def stop(settings: Settings, timeout: float) -> None:
     """Stop the server that holds the data folder, and wait until it has ended."""
-    folder = Path(settings.load().data_dir)
+    folder = settings.data_dir()
     holder = _holder(folder)
     if holder is None or not holder.pid:
         fix = "name its data folder: `CAXTON_DATA_DIR=… caxton server stop`"

@@ -114,11 +114,11 @@ def load(
 ) -> Loaded:
     """The same, with the sources; and with the secrets where *fetch* gets them, which may take its time."""
     layers: list[Layer] = []
-    for file in _files(path, profile or environ.get("CAXTON_ENV") or None, environ, required=profile is not None):
-        layers += _load(file)
+    for file in find_files(path, profile or environ.get("CAXTON_ENV") or None, environ, required=profile is not None):
+        layers += load_layers(file)
     problems: list[str] = []
-    layers += _environment(environ, problems)
-    layers += [_flag(text) for text in sets]
+    layers += from_environment(environ, problems)
+    layers += [from_flag(text) for text in sets]
     fetched = _fetch(merged(layers), environ, fetch) if fetch else None
     return Loaded(build(layers, environ, problems, fetched), layers, tuple(_notes(environ)), environ, fetched, fetch)
 
@@ -264,7 +264,7 @@ def read_table(path: str | Path, environ: Mapping[str, str], fetch: Fetch, patie
     A text that holds a secret is a `SecretText`; those that the server has (`secretRef`) stay named.
     """
     problems: list[str] = []
-    layers = _load(Path(path))
+    layers = load_layers(Path(path))
     held: dict[str, str] = {}
     substitute(merged(layers), environ, None, held=held, of_agent=True)
     fetched = fetch(list(dict.fromkeys(held.values())), environ, patience) if held else {}
@@ -344,7 +344,7 @@ def merge(below: Tree, above: Tree) -> Tree:
 # -- sources --
 
 
-def _environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[Layer]:
+def from_environment(environ: Mapping[str, str], problems: list[str]) -> Iterator[Layer]:
     """A layer for each variable that sets a key."""
     for leaf in leaves().values():
         for name in leaf.key.env.split():
@@ -378,7 +378,7 @@ def _notes(environ: Mapping[str, str]) -> Iterator[str]:
         yield f"the variable RUST_LOG={level} is no level by itself and sets nothing; write CAXTON_LOG_LEVEL=debug"
 
 
-def _flag(text: str) -> Layer:
+def from_flag(text: str) -> Layer:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not all(key.split(".")):
@@ -404,7 +404,7 @@ def flag_value(text: str) -> object:
     return text
 
 
-def _files(path: str | None, profile: str | None, environ: Mapping[str, str], *, required: bool) -> list[Path]:
+def find_files(path: str | None, profile: str | None, environ: Mapping[str, str], *, required: bool) -> list[Path]:
     """The file, then its profile: `<file>-<profile>.yaml` beside it, else one of ours."""
     named = path or environ.get("CAXTON_CONFIG_PATH")
     base = Path(named) if named else DEFAULT_PATH
@@ -436,7 +436,7 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
 
 
-def _load(file: Path, seen: tuple[Path, ...] = (), by: str = "") -> list[Layer]:
+def load_layers(file: Path, seen: tuple[Path, ...] = (), by: str = "") -> list[Layer]:
     """The file's own layer, and before it those of the files that it extends."""
     whole, shown = file.resolve(), os.path.normpath(file)
     if whole in seen or len(seen) >= _MAX_EXTENDS:
@@ -465,7 +465,7 @@ def _load(file: Path, seen: tuple[Path, ...] = (), by: str = "") -> list[Layer]:
             profile = name.removeprefix(SHIPPED_MARK)
             if profile not in shipped():
                 raise InvalidConfig(f"{where}: there is no profile {profile!r}; there are {', '.join(shipped())}")
-            layers += _load(SHIPPED / f"{profile}.yaml", (*seen, whole), where)
+            layers += load_layers(SHIPPED / f"{profile}.yaml", (*seen, whole), where)
         else:
-            layers += _load(file.parent / name, (*seen, whole), where)
+            layers += load_layers(file.parent / name, (*seen, whole), where)
     return [*layers, Layer(shown, tree, places, str(whole))]

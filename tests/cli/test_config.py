@@ -216,6 +216,22 @@ def test_set_validates_first(change: str, expected: str) -> None:
     assert Path("config.yaml").read_text() == "server:\n  port: 81\n"
 
 
+def test_set_changes_the_file_that_is_named_whatever_profile_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("server:\n  port: 81\n")
+    profile = Path("config-dev.yaml")
+    profile.write_text("server: {port: 83}\nruntime: {pool_slots: 10, max_agents: 10}\n")
+    for command in (("--profile", "dev"), ()):
+        assert said(*command, "config", "set", "-f", "config.yaml", "server.host=h") == "✓ config.yaml changed\n"
+        out = said(*command, "config", "set", "-f", "config.yaml", "server.port=82")
+        assert "note: config-dev.yaml is set here and binds more than the file" in out
+        # what only the profile says does not decide what the file may say
+        assert said(*command, "config", "set", "-f", "config.yaml", "runtime.max_agents=20").startswith("✓")
+        assert Path("config.yaml").read_text().startswith("server:\n  port: 82\n  host: h\n")
+        assert profile.read_text() == "server: {port: 83}\nruntime: {pool_slots: 10, max_agents: 10}\n"
+        monkeypatch.setenv("CAXTON_ENV", "dev")
+        write("server:\n  port: 81\n")
+
+
 def test_set_says_what_binds_more(monkeypatch: pytest.MonkeyPatch) -> None:
     write("server:\n  port: 81\n")
     monkeypatch.setenv("CAXTON_PORT", "99")

@@ -49,4 +49,13 @@ def test_a_server_is_changed_while_it_runs(tmp_path: Path) -> None:
         assert "config.yaml:1: messaging.queue_size" in box.run("config", "reload", code=1)
         os.kill(holder.pid, signal.SIGHUP)
         assert box.run("config", "get", "messaging.queue_size") == "300\n"
-        file.write_text("")  # `server stop` reads it, and would leave the server behind
+        del box.environment["CAXTON_SERVER"]  # it is found by its data folder
+        out = box.run("server", "status")
+        assert out.startswith("✓ Server running at http://localhost:")
+        assert "! the configuration has mistakes; the server is looked for at http://localhost:" in out
+        assert "0 agents" not in box.run("agent", "list")
+        file.write_text("messaging: {queue_size: 100\n")
+        out = box.run("server", "stop")
+        assert out.startswith("✓ Server stopped\n! the configuration has mistakes; the data folder is ")
+        assert "config.yaml:" in out
+        assert read_holder(tmp_path / "data") is None
