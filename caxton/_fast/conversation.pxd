@@ -12,7 +12,8 @@ Rule 2: an illegal act changes nothing but counters. Nothing here fails a messag
 Rule 3: memory is bounded: conversations, sessions of one, ended ones that are still shown, violations, and events that nobody has read.
 Rule 4: no step takes longer the more sessions or deadlines there are: it walks no list that others can make long, and moves nothing in a heap when a
     deadline is put off.
-Rule 5: deadlines run on the monotonic clock from the arrival of the message; rows and people see the wall clock.
+Rule 5: limits change while threads step: each is read by itself, once in a step, without order; what was decided by an old one stays.
+Rule 6: deadlines run on the monotonic clock from the arrival of the message; rows and people see the wall clock.
 
 `tests/oracles/conversation.py` is the specification. The face for Python is tracker.pyx.
 """
@@ -65,7 +66,7 @@ cdef enum:
     LOOP_TRAJECTORY = 2         # the same messages between the same, again and again
     LOOP_REQUESTS = 3           # who is asked has asked, over others, who asks
 
-    # tracker_t.shapes: content that is not what its act needs, in language json
+    # bounds_t.shapes: content that is not what its act needs, in language json
     SHAPES_OFF = 0
     SHAPES_REPORT = 1
     SHAPES_REFUSE = 2
@@ -187,6 +188,7 @@ ctypedef struct conversation_t:
     uint32_t hash
     uint8_t loop_since          # steps since the one that is looked for again
     uint8_t loop_period         # steps from one of its appearances to the next
+    uint8_t loop_told
     uint8_t durable             # one of its messages is kept
     uint8_t dirty
     uint16_t id_length
@@ -246,6 +248,7 @@ ctypedef struct conversation_event_t:
     uint16_t receiver_length
     char text[1]                # the conversation's id, the sender, the receiver
 
+# peeked and poked: tracker.pyx changes them while threads step
 ctypedef struct bounds_t:
     uint32_t conversations      # 0: nothing is followed
     uint32_t participants
@@ -258,7 +261,9 @@ ctypedef struct bounds_t:
     int64_t longest_ns
     uint32_t repeats            # of one trajectory, before it is a loop; 0: it never is
     uint32_t hops               # 0: any number
-    bint stop                   # loops are stopped
+    int32_t stop                # loops are stopped
+    int32_t shapes              # SHAPES_*
+    int32_t keeps               # rows are written
 
 ctypedef struct act_t:
     const envelope_t* envelope
@@ -283,8 +288,6 @@ ctypedef struct tracker_t:
     uint32_t token_count
     uint64_t secret[2]
     bounds_t limits
-    bint keeps                  # rows are written
-    int32_t shapes              # SHAPES_*
     uint32_t wanted[ACTS][SHAPE_WAYS]       # bit i: the member that key i names; 0: no such way
     const char* keys[SHAPE_KEYS]
     uint32_t key_lengths[SHAPE_KEYS]

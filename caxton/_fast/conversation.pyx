@@ -31,6 +31,9 @@ from caxton._fast.platform cimport (
     cx_exchange_i32,
     cx_load_i32,
     cx_load_i64,
+    cx_peek_i32,
+    cx_peek_i64,
+    cx_peek_u32,
     cx_poke_ptr,
     cx_random,
     cx_store_u64,
@@ -489,44 +492,46 @@ cdef void forget_answers(shard_t* shard, session_t* session) noexcept nogil:
         link = &link[0].answer_chain
 
 
-cdef int grow_conversations(shard_t* shard) noexcept nogil:
-    cdef uint32_t room = shard.conversation_room * 2, i
-    cdef conversation_t** places = <conversation_t**>calloc(room, sizeof(conversation_t*))
-    cdef conversation_t* item
-    cdef conversation_t* chain
-    if places == NULL:
-        return -1
-    for i in range(shard.conversation_room):
-        item = shard.conversations[i]
+ctypedef fused item_t:
+    conversation_t
+    session_t
+
+
+cdef item_t** twice_the_places(item_t** places, uint32_t room) noexcept nogil:
+    """The same chains over twice as many places; NULL: no memory, and nothing has changed."""
+    cdef uint32_t i, last = room * 2 - 1
+    cdef item_t** larger = <item_t**>calloc(room * 2, sizeof(item_t*))
+    cdef item_t* item
+    cdef item_t* chain
+    if larger == NULL:
+        return NULL
+    for i in range(room):
+        item = places[i]
         while item != NULL:
             chain = item.chain
-            item.chain = places[item.hash & (room - 1)]
-            places[item.hash & (room - 1)] = item
+            item.chain = larger[item.hash & last]
+            larger[item.hash & last] = item
             item = chain
-    free(shard.conversations)
-    shard.conversations = places
-    shard.conversation_room = room
+    free(places)
+    return larger
+
+
+cdef int grow_conversations(shard_t* shard) noexcept nogil:
+    cdef conversation_t** larger = twice_the_places(shard.conversations, shard.conversation_room)
+    if larger == NULL:
+        return -1
+    shard.conversations = larger
+    shard.conversation_room *= 2
     shard.reap_at = 0
     return 0
 
 
 cdef int grow_sessions(shard_t* shard) noexcept nogil:
-    cdef uint32_t room = shard.session_room * 2, i
-    cdef session_t** places = <session_t**>calloc(room, sizeof(session_t*))
-    cdef session_t* item
-    cdef session_t* chain
-    if places == NULL:
+    cdef session_t** larger = twice_the_places(shard.sessions, shard.session_room)
+    if larger == NULL:
         return -1
-    for i in range(shard.session_room):
-        item = shard.sessions[i]
-        while item != NULL:
-            chain = item.chain
-            item.chain = places[item.hash & (room - 1)]
-            places[item.hash & (room - 1)] = item
-            item = chain
-    free(shard.sessions)
-    shard.sessions = places
-    shard.session_room = room
+    shard.sessions = larger
+    shard.session_room *= 2
     return 0
 
 
@@ -625,7 +630,7 @@ cdef void not_dirty(shard_t* shard, conversation_t* conversation) noexcept nogil
 
 cdef void mark_dirty(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil:
     """Its row is to be written, or to go. One that has none and has ended needs none."""
-    if not tracker.keeps or not conversation.durable:
+    if not conversation.durable or not cx_peek_i32(&tracker.limits.keeps):
         return
     if conversation.open == 0 and not conversation.stored:
         not_dirty(shard, conversation)
@@ -671,8 +676,9 @@ cdef void forget_ended(tracker_t* tracker, shard_t* shard, int64_t now_ns) noexc
     """The oldest ones that ended, when there are too many or they are too old. One whose row has to go stays until it has."""
     cdef conversation_t* conversation = shard.ended_first
     cdef conversation_t* newer
-    cdef uint32_t most = tracker.limits.ended // SHARDS + 1, looked = 0
-    while conversation != NULL and looked < FORGET_AT_ONCE and (shard.ended_count > most or now_ns - conversation.active_ns > tracker.limits.ended_ns):
+    cdef uint32_t most = cx_peek_u32(&tracker.limits.ended) // SHARDS + 1, looked = 0
+    cdef int64_t kept_ns = cx_peek_i64(&tracker.limits.ended_ns)
+    while conversation != NULL and looked < FORGET_AT_ONCE and (shard.ended_count > most or now_ns - conversation.active_ns > kept_ns):
         newer = conversation.newer
         looked += 1
         if not conversation.dirty and not conversation.stored:
@@ -744,13 +750,15 @@ cdef int64_t deadline_after(const tracker_t* tracker, const session_t* session, 
     """Of the main protocol, when this role has moved it."""
     cdef const protocol_t* protocol = &tracker.protocols[session.protocol]
     cdef uint8_t owes = protocol.owes[session.main]
+    cdef int64_t first
     if owes == 0 or owes == role:
         return 0
     if act.deadline_ns:
         return act.deadline_ns
-    if protocol.flags[session.main] & STATE_AWAITED and tracker.limits.first_answer_ns:
-        return act.now_ns + tracker.limits.first_answer_ns
-    return 0
+    if not protocol.flags[session.main] & STATE_AWAITED:
+        return 0
+    first = cx_peek_i64(&tracker.limits.first_answer_ns)
+    return act.now_ns + first if first else 0
 
 
 cdef uint8_t role_of(const tracker_t* tracker, const session_t* session, uint8_t act) noexcept nogil:
@@ -774,7 +782,7 @@ cdef int cancelled(tracker_t* tracker, shard_t* shard, session_t* session, const
     """The initiator cancels."""
     cdef uint32_t length = envelope_field_length(act.envelope, F_REPLY_WITH)
     cdef uint64_t reply = hash_text(envelope_field(act.envelope, F_REPLY_WITH), length) if length else 0
-    cdef int64_t first = act.now_ns + tracker.limits.first_answer_ns if tracker.limits.first_answer_ns else 0
+    cdef int64_t first = cx_peek_i64(&tracker.limits.first_answer_ns)
     if is_final(tracker, session) or session.cancelling:
         if not session.cancelling and session.main != tracker.protocols[session.protocol].cancelled:
             # it crossed the last word; its answer is still legal
@@ -785,7 +793,7 @@ cdef int cancelled(tracker_t* tracker, shard_t* shard, session_t* session, const
     session.cancelling = 1
     session.cancel_reply = reply
     move(session, session.main, ROLE_INITIATOR, act)
-    set_deadline(tracker, shard, session, act.deadline_ns or first)
+    set_deadline(tracker, shard, session, act.deadline_ns or (act.now_ns + first if first else 0))
     return STEP_MOVED
 
 
@@ -851,7 +859,7 @@ cdef int session_step(tracker_t* tracker, shard_t* shard, session_t* session, co
     if row == 0:
         return illegal(tracker, session, act)
     if row & ROW_ROUND:
-        if protocol.bounded and session.round >= tracker.limits.rounds:
+        if protocol.bounded and session.round >= cx_peek_u32(&tracker.limits.rounds):
             session.illegal += 1
             return STEP_ROUNDS
         session.round += 1
@@ -962,15 +970,17 @@ cdef inline bint is_json(const envelope_t* envelope) noexcept nogil:
 
 
 cdef int tracker_admit(tracker_t* tracker, const envelope_t* envelope, int64_t now_us) noexcept nogil:
-    if tracker.limits.hops and envelope.hop_count > tracker.limits.hops:
+    cdef uint32_t hops = cx_peek_u32(&tracker.limits.hops)
+    cdef int shapes = cx_peek_i32(&tracker.limits.shapes)
+    if hops and envelope.hop_count > hops:
         # a chain is told of once, when it passes the limit
-        if envelope.hop_count == tracker.limits.hops + 1:
+        if envelope.hop_count == hops + 1:
             tell_unrouted(tracker, envelope, TOLD_LOOP, LOOP_HOPS, now_us)
-        if tracker.limits.stop:
+        if cx_peek_i32(&tracker.limits.stop):
             return SEND_HOPS
-    if tracker.shapes != SHAPES_OFF and is_json(envelope) and not content_fits(tracker, envelope):
+    if shapes != SHAPES_OFF and is_json(envelope) and not content_fits(tracker, envelope):
         tell_unrouted(tracker, envelope, TOLD_SHAPE, 0, now_us)
-        if tracker.shapes == SHAPES_REFUSE:
+        if shapes == SHAPES_REFUSE:
             return SEND_SHAPE
     return 0
 
@@ -1001,11 +1011,11 @@ cdef uint64_t hash_step(const session_t* session, const act_t* act) noexcept nog
     return digest
 
 
-cdef bint is_looping(tracker_t* tracker, conversation_t* conversation, uint64_t step, int64_t now_ns) noexcept nogil:
-    """The steps since this one was seen last are those before it, for the so-manieth time."""
+cdef bint is_looping(conversation_t* conversation, uint64_t step, uint32_t repeats, bint stop, int64_t now_ns) noexcept nogil:
+    """The steps since this one was seen last are those before it, for the so-manieth time, or more often."""
     if now_ns - conversation.active_ns > LOOP_PAUSE_NS:
-        conversation.loop_times = 0
-    if tracker.limits.stop and conversation.loop_times > tracker.limits.repeats:
+        conversation.loop_times = conversation.loop_told = 0
+    if stop and conversation.loop_told and conversation.loop_times >= repeats:
         return step == conversation.loop_anchor         # it was stopped here, and is until there is a pause
     conversation.loop_since += 1
     conversation.loop_way = conversation.loop_way * 0x100000001B3ULL + step
@@ -1014,16 +1024,17 @@ cdef bint is_looping(tracker_t* tracker, conversation_t* conversation, uint64_t 
             conversation.loop_times += 1
         else:
             conversation.loop_times = 1
+            conversation.loop_told = 0
         conversation.loop_period = conversation.loop_since
         conversation.loop_last = conversation.loop_way
         conversation.loop_since = 0
         conversation.loop_way = 0
-        return conversation.loop_times == tracker.limits.repeats
+        return conversation.loop_times >= repeats
     if conversation.loop_since > LOOP_STEPS:
         conversation.loop_anchor = step
         conversation.loop_since = 0
         conversation.loop_way = 0
-        conversation.loop_times = 0
+        conversation.loop_times = conversation.loop_told = 0
     return False
 
 
@@ -1121,7 +1132,7 @@ cdef session_t* open_session(
     cdef session_t* session
     cdef bint fresh = conversation == NULL
     if conversation == NULL or conversation.open == 0:
-        if <uint32_t>cx_load_i32(&tracker.total) >= tracker.limits.conversations:
+        if <uint32_t>cx_load_i32(&tracker.total) >= cx_peek_u32(&tracker.limits.conversations):
             return NULL
     if conversation == NULL:
         forget_ended(tracker, shard, act.now_ns)
@@ -1135,7 +1146,7 @@ cdef session_t* open_session(
         conversation.started_ns = act.now_ns
         if envelope_field_length(act.envelope, F_PARAMS):
             note_parent(conversation, act.envelope)
-    elif conversation.sessions >= tracker.limits.participants:
+    elif conversation.sessions >= cx_peek_u32(&tracker.limits.participants):
         return NULL
     session = new_session(
         shard, conversation, pair, act.protocol, act.sender, act.sender_length, act.receiver, act.receiver_length
@@ -1167,7 +1178,9 @@ cdef int tracker_step(
     cdef int protocol, step
     cdef int64_t away
     cdef uint8_t before
-    if tracker.limits.conversations == 0 or envelope.fields[F_CONVERSATION_ID].length == 0 or envelope.fields[F_SENDER].length == 0:
+    cdef uint32_t repeats = cx_peek_u32(&tracker.limits.repeats)
+    cdef bint stop = cx_peek_i32(&tracker.limits.stop)
+    if cx_peek_u32(&tracker.limits.conversations) == 0 or envelope.fields[F_CONVERSATION_ID].length == 0 or envelope.fields[F_SENDER].length == 0:
         return STEP_MOVED
     protocol = find_protocol(tracker, envelope_field(envelope, F_PROTOCOL), envelope_field_length(envelope, F_PROTOCOL))
     if protocol < 0:
@@ -1190,7 +1203,7 @@ cdef int tracker_step(
     act.deadline_ns = 0
     if envelope.reply_by_us:
         away = min(max(envelope.reply_by_us - now_us, -AWAY_AT_MOST), AWAY_AT_MOST)
-        act.deadline_ns = max(now_ns + away * 1000 + (tracker.limits.skew_ns if outside else 0), <int64_t>1)
+        act.deadline_ns = max(now_ns + away * 1000 + (cx_peek_i64(&tracker.limits.skew_ns) if outside else 0), <int64_t>1)
     hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
     sender_hash = hash_of(tracker, act.sender, act.sender_length)
     pair = hash_pair(hash, sender_hash, hash_of(tracker, act.receiver, act.receiver_length), protocol)
@@ -1211,9 +1224,9 @@ cdef int tracker_step(
             pthread_mutex_unlock(&shard.lock)
             return STEP_MOVED
         elif tracker.protocols[protocol].next[act.act]:
-            if conversation != NULL and tracker.limits.repeats and closes_cycle(tracker, conversation, &act):
+            if conversation != NULL and repeats and closes_cycle(tracker, conversation, &act):
                 tell_loop(tracker, &act, LOOP_REQUESTS)
-                if tracker.limits.stop:
+                if stop:
                     pthread_mutex_unlock(&shard.lock)
                     return STEP_LOOP
             session = open_session(tracker, shard, conversation, hash, pair, &act)
@@ -1245,11 +1258,11 @@ cdef int tracker_step(
         note_ahead(&ahead.place, &shard.sessions[pair & (shard.session_room - 1)])
         note_ahead(&ahead.session, &session.answer_hash)
         note_ahead(&ahead.conversation, &conversation.chain)
-    if tracker.limits.repeats and is_looping(tracker, conversation, hash_step(session, &act), now_ns):
-        if conversation.loop_times == tracker.limits.repeats:
+    if repeats and is_looping(conversation, hash_step(session, &act), repeats, stop, now_ns):
+        if not conversation.loop_told:
             tell_loop(tracker, &act, LOOP_TRAJECTORY)
-            conversation.loop_times += 1
-        if tracker.limits.stop:
+            conversation.loop_told = 1
+        if stop:
             pthread_mutex_unlock(&shard.lock)
             return STEP_LOOP
     step = session_step(tracker, shard, session, &act)
@@ -1336,14 +1349,17 @@ cdef uint32_t tracker_tick(tracker_t* tracker, int64_t now_ns, int64_t now_us) n
 cdef bint is_abandoned(const tracker_t* tracker, const session_t* session, int64_t now_ns) noexcept nogil:
     """A promise, or what lasts, may be silent for as long as anything may be; the rest not, and goes on for no longer than that."""
     cdef const conversation_t* conversation = session.conversation
-    if tracker.limits.longest_ns and now_ns - conversation.active_ns >= tracker.limits.longest_ns:
+    cdef int64_t idle = cx_peek_i64(&tracker.limits.idle_ns), longest = cx_peek_i64(&tracker.limits.longest_ns)
+    if cx_peek_u32(&tracker.limits.conversations) == 0:
+        return True         # nobody sees its messages any more
+    if longest and now_ns - conversation.active_ns >= longest:
         return True
     if tracker.protocols[session.protocol].flags[session.main] & (STATE_PROMISE | STATE_LASTING):
         return False
-    if tracker.limits.longest_ns and now_ns - conversation.started_ns >= tracker.limits.longest_ns:
+    if longest and now_ns - conversation.started_ns >= longest:
         return True
     # it waits for a time that somebody has named
-    return not session.deadline_ns and tracker.limits.idle_ns and now_ns - conversation.active_ns >= tracker.limits.idle_ns
+    return not session.deadline_ns and idle and now_ns - conversation.active_ns >= idle
 
 
 cdef bint tracker_reap(tracker_t* tracker, uint32_t most, int64_t now_ns, int64_t now_us) noexcept nogil:

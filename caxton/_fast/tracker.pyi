@@ -35,7 +35,8 @@ class Tracker:
         max_repeats: int = ...,
         stop_loops: bool = ...,
     ) -> None:
-        """Bounds and times, in seconds; max_conversations 0: nothing is followed.
+        """Bounds and times, in seconds, at any time: messages from then on meet them. max_conversations 0: nothing is
+        followed, and `reap` abandons what was.
 
         *content_shapes*: 0 not looked at, 1 told, 2 refused. *max_hops*, *max_repeats* 0: as many as there are.
         """

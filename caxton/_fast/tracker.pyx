@@ -18,6 +18,10 @@ from caxton._fast.platform cimport (
     cx_load_u64,
     cx_monotonic_ns,
     cx_peek_ptr,
+    cx_peek_u32,
+    cx_poke_i32,
+    cx_poke_i64,
+    cx_poke_u32,
     cx_realtime_us,
     cx_store_i32,
     cx_store_u64,
@@ -331,22 +335,21 @@ cdef class Tracker:
         double first_answer=60.0, uint32_t max_rounds=10, double clock_skew=2.0, double idle=1800.0, double longest=86_400.0, bint keeps=False,
         int content_shapes=SHAPES_OFF, uint32_t max_hops=0, uint32_t max_repeats=0, bint stop_loops=False
     ):
-        cdef bounds_t bounds
-        bounds.conversations = max_conversations
-        bounds.participants = max(max_participants, 1)
-        bounds.ended = kept_ended
-        bounds.rounds = max_rounds
-        bounds.ended_ns = <int64_t>(kept_seconds * 1e9)
-        bounds.first_answer_ns = <int64_t>(first_answer * 1e9)
-        bounds.skew_ns = <int64_t>(clock_skew * 1e9)
-        bounds.idle_ns = <int64_t>(idle * 1e9)
-        bounds.longest_ns = <int64_t>(longest * 1e9)
-        bounds.hops = max_hops
-        bounds.repeats = max_repeats
-        bounds.stop = stop_loops
-        self.tracker.limits = bounds
-        self.tracker.shapes = content_shapes
-        self.tracker.keeps = keeps
+        cdef bounds_t* bounds = &self.tracker.limits
+        cx_poke_u32(&bounds.conversations, max_conversations)
+        cx_poke_u32(&bounds.participants, max(max_participants, 1))
+        cx_poke_u32(&bounds.ended, kept_ended)
+        cx_poke_u32(&bounds.rounds, max_rounds)
+        cx_poke_i64(&bounds.ended_ns, <int64_t>(kept_seconds * 1e9))
+        cx_poke_i64(&bounds.first_answer_ns, <int64_t>(first_answer * 1e9))
+        cx_poke_i64(&bounds.skew_ns, <int64_t>(clock_skew * 1e9))
+        cx_poke_i64(&bounds.idle_ns, <int64_t>(idle * 1e9))
+        cx_poke_i64(&bounds.longest_ns, <int64_t>(longest * 1e9))
+        cx_poke_u32(&bounds.hops, max_hops)
+        cx_poke_u32(&bounds.repeats, max_repeats)
+        cx_poke_i32(&bounds.stop, stop_loops)
+        cx_poke_i32(&bounds.shapes, content_shapes)
+        cx_poke_i32(&bounds.keeps, keeps)
 
     def watch_ended(self, bint wanted):
         cx_store_i32(&self.tracker.watch_ended, wanted)
@@ -539,7 +542,7 @@ cdef class Tracker:
                 opens = " or ".join(sorted(protocol.opens_with))
                 told = f"there is no conversation between the two that it belongs to; {opens} opens one"
             elif event.step == STEP_ROUNDS:
-                told = f"no further round: {self.tracker.limits.rounds} at most"
+                told = f"no further round: {cx_peek_u32(&self.tracker.limits.rounds)} at most"
             else:
                 expected = expected_in(protocol, before, event.cancelling)
                 told = " or ".join(f"{move.performative} by the {move.role}" for move in expected) or "nothing: it has ended"
