@@ -71,7 +71,6 @@ cdef enum:
     SHAPES_REPORT = 1
     SHAPES_REFUSE = 2
     SHAPE_KEYS = 16
-    SHAPE_WAYS = 3
     ACTS = 32
     NO_PROTOCOL = 255
 
@@ -288,7 +287,7 @@ ctypedef struct tracker_t:
     uint32_t token_count
     uint64_t secret[2]
     bounds_t limits
-    uint32_t wanted[ACTS][SHAPE_WAYS]       # bit i: the member that key i names; 0: no such way
+    uint32_t wanted[ACTS]       # bit i: the member that key i names; 0: any content
     const char* keys[SHAPE_KEYS]
     uint32_t key_lengths[SHAPE_KEYS]
     uint32_t key_count

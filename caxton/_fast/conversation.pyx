@@ -916,9 +916,8 @@ cdef bint content_fits(const tracker_t* tracker, const envelope_t* envelope) noe
     cdef const char* at = envelope_field(envelope, F_CONTENT)
     cdef const char* end = at + envelope_field_length(envelope, F_CONTENT)
     cdef const char* key
-    cdef const uint32_t* wanted = tracker.wanted[envelope.act]
-    cdef uint32_t found = 0, length, i
-    if wanted[0] == 0:
+    cdef uint32_t wanted = tracker.wanted[envelope.act], found = 0, length, i
+    if wanted == 0:
         return True
     at = past_space(at, end)
     if at >= end or at[0] != c'{':
@@ -934,9 +933,8 @@ cdef bint content_fits(const tracker_t* tracker, const envelope_t* envelope) noe
         for i in range(tracker.key_count):
             if tracker.key_lengths[i] == length and memcmp(tracker.keys[i], key, length) == 0:
                 found |= <uint32_t>1 << i
-        for i in range(SHAPE_WAYS):
-            if wanted[i] and found & wanted[i] == wanted[i]:
-                return True
+        if found & wanted == wanted:
+            return True
         at = past_value(past_space(at, end), end)
 
 

@@ -307,7 +307,7 @@ cdef class Tracker:
 
     cdef _load_shapes(self):
         cdef bytes key
-        names = sorted({name for ways in SHAPES.values() for members in ways for name in members})
+        names = sorted(frozenset().union(*SHAPES.values()))
         assert len(names) <= SHAPE_KEYS
         for i, name in enumerate(names):
             key = name.encode()
@@ -315,9 +315,8 @@ cdef class Tracker:
             self.tracker.keys[i] = key
             self.tracker.key_lengths[i] = <uint32_t>len(key)
         self.tracker.key_count = <uint32_t>len(names)
-        for act, ways in SHAPES.items():
-            for i, members in enumerate(ways):
-                self.tracker.wanted[ACT_CODES[act]][i] = sum(1 << names.index(name) for name in members)
+        for act, members in SHAPES.items():
+            self.tracker.wanted[ACT_CODES[act]] = sum(1 << names.index(name) for name in members)
 
     def content_fits(self, Envelope message not None):
         return content_fits(&self.tracker, message.block)

@@ -198,16 +198,17 @@ async def test_content_that_is_not_what_its_act_needs_is_told(tmp_path: Path) ->
     async with two(tmp_path) as (node, _, _):
         with node.bus.tap(10, EventFilter(types=("conversation.*",))) as events:
             say(node, "request", "sam", "rita", language="json", content={"what": 1})
+            say(node, "refuse", "rita", "sam", language="json", content={"what": 1})
             event = await next_of(events, "conversation.shape")
-        assert event.data["told"] == "the content of request in language json is an object with `action`"
-        assert state(node) == "DECIDE"  # and delivered
+        assert event.data["told"] == "the content of refuse in language json is an object with `reason`"
+        assert state(node) == "REFUSED"  # and delivered
 
 
 async def test_or_refused_where_that_is_wanted(tmp_path: Path) -> None:
     async with two(tmp_path, "messaging.content_shapes=refuse") as (node, _, rita):
         with pytest.raises(InvalidMessage, match="content is not what its act needs"):
-            say(node, "request", "sam", "rita", language="JSON", content={"what": 1})
-        say(node, "request", "sam", "rita", language="json", content={"action": 1})
+            say(node, "cfp", "sam", "rita", "fipa-contract-net", language="JSON", content={"what": 1})
+        say(node, "cfp", "sam", "rita", "fipa-contract-net", language="json", content={"action": 1})
         assert (await one(rita)).as_dict()["content"] == {"action": 1}
         assert node.scheduler.tracker.statistics().steps == 1
 
