@@ -154,7 +154,7 @@ sanitize-thread: build
 	@$(UNDER_THREAD) $(BIN)/python -P -c 'import caxton._fast.envelope as e; assert "sanitized-thread" in e.__file__, e.__file__'
 	@$(UNDER_THREAD) $(BIN)/pytest --capture=sys -o "pythonpath=$(THREAD)/lib ." --timeout 600 -k "$(THREAD_TESTS)" \
 	    tests/_fast/test_router.py tests/_fast/test_sending.py tests/_fast/test_hostcalls.py tests/_fast/test_vectors.py \
-	    tests/_fast/test_storm.py $(PYTEST_ARGS)
+	    tests/_fast/test_storm.py tests/_fast/test_conversation.py $(PYTEST_ARGS)
 	@$(UNDER_THREAD) $(BIN)/python -P -m tests._fast.stress $(STRESS_ARGS)
 
 # The newest suitable interpreter. `import venv, ensurepip` and Python.h are what Debian keeps in packages of their own.

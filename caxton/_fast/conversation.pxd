@@ -128,6 +128,7 @@ ctypedef struct session_t:
     uint8_t reply_to            # its first message had one: the participant's answers may go to anybody
     uint8_t ids_at
     uint8_t state_before        # the state before the platform's word that it was not delivered; 0: it is not known
+    uint8_t waits               # its last message, which needs an answer, waits for somebody who is away
     uint32_t round
     uint32_t made[2]            # bit i: the act with code i was legal once, of the initiator and of the participant
     uint32_t messages
@@ -273,6 +274,7 @@ ctypedef struct act_t:
     uint8_t protocol
     uint8_t act
     uint8_t role
+    uint8_t away                # nobody takes the message out of its mailbox now
     uint64_t id
     int64_t deadline_ns         # 0: it has no reply_by
     int64_t now_ns
@@ -309,10 +311,10 @@ cdef int tracker_init(tracker_t* tracker) noexcept nogil
 cdef void tracker_free(tracker_t* tracker) noexcept nogil
 
 # A message with a protocol comes into the mailbox of *receiver*. STEP_*; it is STEP_LATE when the message is not to be delivered, and then a reference
-# to it is kept until its sender has been answered. *may_stop*: False where it is delivered in any case. *ahead*, or NULL: where it is noted what the next
-# step of the receiver will probably look at.
+# to it is kept until its sender has been answered. *away*: who takes it, outside, is not there. *ahead*, or NULL: where it is noted what the next step of the
+# receiver will probably look at.
 cdef int tracker_step(
-    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop,
+    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint away,
     int64_t now_ns, int64_t now_us, ahead_t* ahead
 ) noexcept nogil
 
@@ -330,6 +332,10 @@ cdef bint tracker_reap(tracker_t* tracker, uint32_t most, int64_t now_ns, int64_
 cdef bint tracker_undelivered(
     tracker_t* tracker, const envelope_t* envelope, const char* receiver, uint32_t length, int64_t now_ns, int64_t now_us
 ) noexcept nogil
+# Who was away has the message now: from here on it has time for its first answer. False: nobody had waited for that
+cdef bint tracker_taken(tracker_t* tracker, const envelope_t* envelope, const char* receiver, uint32_t length, int64_t now_ns) noexcept nogil
+# Forget those that ended and are too old or too many, for who looks. Between two looks a shard may have some beyond its share
+cdef void tracker_forget(tracker_t* tracker, int64_t now_ns) noexcept nogil
 cdef uint32_t tracker_complete(tracker_t* tracker, const char* id, uint32_t length, int64_t now_ns, int64_t now_us) noexcept nogil
 # everything that was not read; the caller frees each
 cdef conversation_event_t* tracker_take_events(tracker_t* tracker) noexcept nogil
@@ -347,8 +353,8 @@ cdef session_t* new_session(
 ) noexcept nogil
 # its participant may answer anybody
 cdef void note_answers(shard_t* shard, session_t* session, uint32_t participant) noexcept nogil
+cdef bint is_waited_for(const tracker_t* tracker, const session_t* session) noexcept nogil
 cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, int64_t at_ns) noexcept nogil
 cdef void drop_conversation(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil
 cdef void not_dirty(shard_t* shard, conversation_t* conversation) noexcept nogil
 cdef void mark_ended(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil
-cdef void forget_ended(tracker_t* tracker, shard_t* shard, int64_t now_ns) noexcept nogil

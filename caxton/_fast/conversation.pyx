@@ -62,12 +62,14 @@ cdef enum:
 
     SMALLEST = 16               # places of a shard's table
     FORGET_AT_ONCE = 16
+    SHARE_MORE = 8              # conversations that ended and that a shard keeps beyond its share
     LOOP_STEPS = 32             # of one period at most
     LOOP_PAUSE_NS = 1_000_000_000       # a loop takes no longer between two steps
     CYCLE_SESSIONS = 64         # of a conversation in which cycles are looked for
     HASHED = 64                 # bytes of a content's beginning, and of its end
     HEAP_WAYS = 4
 
+cdef int64_t NEVER = 0x7FFFFFFFFFFFFFFF
 cdef int64_t AWAY_AT_MOST = <int64_t>1 << 50       # microseconds to a deadline: what is further away is as good as never
 cdef const char* CLIENT = "client:"
 cdef const char* PARENT = "parent_conversation"
@@ -672,18 +674,71 @@ cdef void drop_conversation(tracker_t* tracker, shard_t* shard, conversation_t* 
     free(conversation)
 
 
-cdef void forget_ended(tracker_t* tracker, shard_t* shard, int64_t now_ns) noexcept nogil:
-    """The oldest ones that ended, when there are too many or they are too old. One whose row has to go stays until it has."""
+cdef inline bint may_go(const conversation_t* conversation) noexcept nogil:
+    """It has no row that has to go first."""
+    return not conversation.dirty and not conversation.stored
+
+
+cdef uint32_t forget_ended(tracker_t* tracker, shard_t* shard, int64_t now_ns) noexcept nogil:
+    """The shard's oldest ones that ended, when they are more than its share or too old: a few at once, and how many."""
     cdef conversation_t* conversation = shard.ended_first
     cdef conversation_t* newer
-    cdef uint32_t most = cx_peek_u32(&tracker.limits.ended) // SHARDS + 1, looked = 0
+    cdef uint32_t most = cx_peek_u32(&tracker.limits.ended), looked = 0, gone = 0
     cdef int64_t kept_ns = cx_peek_i64(&tracker.limits.ended_ns)
+    # a shard that by chance had more of the newest keeps them until all shards are looked at together
+    most = min(most, most // SHARDS + SHARE_MORE)
     while conversation != NULL and looked < FORGET_AT_ONCE and (shard.ended_count > most or now_ns - conversation.active_ns > kept_ns):
         newer = conversation.newer
         looked += 1
-        if not conversation.dirty and not conversation.stored:
+        if may_go(conversation):
             drop_conversation(tracker, shard, conversation)
+            gone += 1
         conversation = newer
+    return gone
+
+
+cdef conversation_t* oldest_ended(shard_t* shard) noexcept nogil:
+    """Of those that may go, as far as one looks; NULL: there is none."""
+    cdef conversation_t* conversation = shard.ended_first
+    cdef uint32_t looked = 0
+    while conversation != NULL and looked < FORGET_AT_ONCE and not may_go(conversation):
+        conversation = conversation.newer
+        looked += 1
+    return conversation if conversation != NULL and may_go(conversation) else NULL
+
+
+cdef void tracker_forget(tracker_t* tracker, int64_t now_ns) noexcept nogil:
+    cdef int64_t[SHARDS] ended_ns       # of each shard's oldest; NEVER: none may go
+    cdef uint64_t count = 0
+    cdef uint32_t most = cx_peek_u32(&tracker.limits.ended)
+    cdef shard_t* shard
+    cdef conversation_t* conversation
+    cdef int i, oldest
+    for i in range(SHARDS):
+        shard = &tracker.shards[i]
+        pthread_mutex_lock(&shard.lock)
+        while forget_ended(tracker, shard, now_ns):
+            pass
+        count += shard.ended_count
+        conversation = oldest_ended(shard)
+        ended_ns[i] = conversation.active_ns if conversation != NULL else NEVER
+        pthread_mutex_unlock(&shard.lock)
+    while count > most:
+        oldest = 0
+        for i in range(1, SHARDS):
+            if ended_ns[i] < ended_ns[oldest]:
+                oldest = i
+        if ended_ns[oldest] == NEVER:
+            return
+        shard = &tracker.shards[oldest]
+        pthread_mutex_lock(&shard.lock)
+        conversation = oldest_ended(shard)
+        if conversation != NULL:
+            drop_conversation(tracker, shard, conversation)
+            conversation = oldest_ended(shard)
+        count -= 1
+        ended_ns[oldest] = conversation.active_ns if conversation != NULL else NEVER
+        pthread_mutex_unlock(&shard.lock)
 
 
 cdef void mark_ended(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil:
@@ -755,10 +810,15 @@ cdef int64_t deadline_after(const tracker_t* tracker, const session_t* session, 
         return 0
     if act.deadline_ns:
         return act.deadline_ns
-    if not protocol.flags[session.main] & STATE_AWAITED:
+    if not protocol.flags[session.main] & STATE_AWAITED or act.away:
         return 0
     first = cx_peek_i64(&tracker.limits.first_answer_ns)
     return act.now_ns + first if first else 0
+
+
+cdef bint is_waited_for(const tracker_t* tracker, const session_t* session) noexcept nogil:
+    """A first answer is owed, and nothing says by when."""
+    return session.held_ns == 0 and tracker.protocols[session.protocol].flags[session.main] & STATE_AWAITED != 0
 
 
 cdef uint8_t role_of(const tracker_t* tracker, const session_t* session, uint8_t act) noexcept nogil:
@@ -833,6 +893,7 @@ cdef int sent_again(tracker_t* tracker, shard_t* shard, session_t* session, cons
         cx_add_i32(&tracker.total, 1)
     conversation.open += 1
     session.held_ns = deadline_after(tracker, session, act.role, act)
+    session.waits = act.away and is_waited_for(tracker, session)
     set_deadline(tracker, shard, session, session.held_ns)
     return STEP_MOVED
 
@@ -867,6 +928,7 @@ cdef int session_step(tracker_t* tracker, shard_t* shard, session_t* session, co
         session.round = 1
     move(session, <uint8_t>((row & ~ROW_ROUND) - 1), act.role, act)
     session.held_ns = deadline_after(tracker, session, act.role, act)
+    session.waits = act.away and is_waited_for(tracker, session)
     if not session.cancelling or is_final(tracker, session):
         set_deadline(tracker, shard, session, session.held_ns)
     return STEP_MOVED
@@ -1164,8 +1226,17 @@ cdef session_t* open_session(
     return session
 
 
+cdef inline void name_receiver(act_t* act, const char* name, uint32_t length) noexcept nogil:
+    """*name* is the port's. There is one for all clients, and one for all agents of another platform: each of them has its own name."""
+    act.receiver = name
+    act.receiver_length = length
+    if act.envelope.receivers == 1 and (name[0] == b"@" or length == 7 and memcmp(name, CLIENT, 7) == 0):
+        act.receiver = envelope_field(act.envelope, F_RECEIVER)
+        act.receiver_length = envelope_field_length(act.envelope, F_RECEIVER)
+
+
 cdef int tracker_step(
-    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint may_stop,
+    tracker_t* tracker, envelope_t* envelope, const char* receiver, uint32_t length, bint outside, bint durable, bint away,
     int64_t now_ns, int64_t now_us, ahead_t* ahead
 ) noexcept nogil:
     cdef act_t act
@@ -1174,7 +1245,7 @@ cdef int tracker_step(
     cdef conversation_t* conversation = NULL
     cdef uint32_t hash, sender_hash, pair
     cdef int protocol, step
-    cdef int64_t away
+    cdef int64_t left
     cdef uint8_t before
     cdef uint32_t repeats = cx_peek_u32(&tracker.limits.repeats)
     cdef bint stop = cx_peek_i32(&tracker.limits.stop)
@@ -1186,22 +1257,18 @@ cdef int tracker_step(
     act.envelope = envelope
     act.sender = envelope_field(envelope, F_SENDER)
     act.sender_length = envelope_field_length(envelope, F_SENDER)
-    act.receiver = receiver
-    act.receiver_length = length
-    if envelope.receivers == 1 and (receiver[0] == b"@" or length == 7 and memcmp(receiver, CLIENT, 7) == 0):
-        # one port for all clients, and one for all agents of another platform: each has its own name
-        act.receiver = envelope_field(envelope, F_RECEIVER)
-        act.receiver_length = envelope_field_length(envelope, F_RECEIVER)
+    name_receiver(&act, receiver, length)
     act.protocol = <uint8_t>protocol
     act.act = envelope.act
+    act.away = away
     act.role = ROLE_INITIATOR
     act.id = hash_id(envelope.message_id)
     act.now_ns = now_ns
     act.now_us = now_us
     act.deadline_ns = 0
     if envelope.reply_by_us:
-        away = min(max(envelope.reply_by_us - now_us, -AWAY_AT_MOST), AWAY_AT_MOST)
-        act.deadline_ns = max(now_ns + away * 1000 + (cx_peek_i64(&tracker.limits.skew_ns) if outside else 0), <int64_t>1)
+        left = min(max(envelope.reply_by_us - now_us, -AWAY_AT_MOST), AWAY_AT_MOST)
+        act.deadline_ns = max(now_ns + left * 1000 + (cx_peek_i64(&tracker.limits.skew_ns) if outside else 0), <int64_t>1)
     hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
     sender_hash = hash_of(tracker, act.sender, act.sender_length)
     pair = hash_pair(hash, sender_hash, hash_of(tracker, act.receiver, act.receiver_length), protocol)
@@ -1284,11 +1351,7 @@ cdef int tracker_step(
             shard.illegal += 1
         conversation.illegal += 1
         keep_violation(conversation, &act, session, step)
-        if step != STEP_LATE or may_stop:
-            tell_violation(tracker, &act, session, step)
-        else:
-            tell_violation(tracker, &act, session, STEP_ILLEGAL)
-            step = STEP_ILLEGAL
+        tell_violation(tracker, &act, session, step)
     pthread_mutex_unlock(&shard.lock)
     return step
 
@@ -1345,14 +1408,14 @@ cdef uint32_t tracker_tick(tracker_t* tracker, int64_t now_ns, int64_t now_us) n
 
 
 cdef bint is_abandoned(const tracker_t* tracker, const session_t* session, int64_t now_ns) noexcept nogil:
-    """A promise, or what lasts, may be silent for as long as anything may be; the rest not, and goes on for no longer than that."""
+    """A promise, what lasts, or what waits for who is away, may be silent for as long as anything may be; the rest not, and goes on for no longer than that."""
     cdef const conversation_t* conversation = session.conversation
     cdef int64_t idle = cx_peek_i64(&tracker.limits.idle_ns), longest = cx_peek_i64(&tracker.limits.longest_ns)
     if cx_peek_u32(&tracker.limits.conversations) == 0:
         return True         # nobody sees its messages any more
     if longest and now_ns - conversation.active_ns >= longest:
         return True
-    if tracker.protocols[session.protocol].flags[session.main] & (STATE_PROMISE | STATE_LASTING):
+    if tracker.protocols[session.protocol].flags[session.main] & (STATE_PROMISE | STATE_LASTING) or session.waits:
         return False
     if longest and now_ns - conversation.started_ns >= longest:
         return True
@@ -1392,36 +1455,72 @@ cdef bint tracker_reap(tracker_t* tracker, uint32_t most, int64_t now_ns, int64_
     return more
 
 
+cdef session_t* find_last(tracker_t* tracker, act_t* act, const char* receiver, uint32_t length, shard_t** shard) noexcept nogil:
+    """The session that this message was the last of, and has not ended, its shard locked; NULL: there is none, and nothing is locked."""
+    cdef const envelope_t* envelope = act.envelope
+    cdef uint32_t hash
+    cdef session_t* session
+    cdef int protocol
+    if envelope.fields[F_PROTOCOL].length == 0 or envelope.fields[F_CONVERSATION_ID].length == 0:
+        return NULL
+    protocol = find_protocol(tracker, envelope_field(envelope, F_PROTOCOL), envelope_field_length(envelope, F_PROTOCOL))
+    if protocol < 0:
+        return NULL
+    act.protocol = <uint8_t>protocol
+    act.sender = envelope_field(envelope, F_SENDER)
+    act.sender_length = envelope_field_length(envelope, F_SENDER)
+    name_receiver(act, receiver, length)
+    act.id = hash_id(envelope.message_id)
+    hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
+    shard[0] = shard_of(tracker, hash)
+    pthread_mutex_lock(&shard[0].lock)
+    session = find_session(
+        shard[0],
+        hash_pair(hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, act.receiver, act.receiver_length), protocol), act
+    )
+    if session != NULL and act.id and session.last_id == act.id and not is_final(tracker, session):
+        return session
+    pthread_mutex_unlock(&shard[0].lock)
+    return NULL
+
+
 cdef bint tracker_undelivered(
     tracker_t* tracker, const envelope_t* envelope, const char* receiver, uint32_t length, int64_t now_ns, int64_t now_us
 ) noexcept nogil:
     cdef act_t act
-    cdef uint32_t hash
     cdef shard_t* shard
     cdef session_t* session
-    cdef bint found = False
-    cdef int protocol = find_protocol(tracker, envelope_field(envelope, F_PROTOCOL), envelope_field_length(envelope, F_PROTOCOL))
-    if protocol < 0 or envelope.fields[F_CONVERSATION_ID].length == 0:
-        return False
     act.envelope = envelope
-    act.protocol = <uint8_t>protocol
-    act.sender = envelope_field(envelope, F_SENDER)
-    act.sender_length = envelope_field_length(envelope, F_SENDER)
-    act.receiver = receiver
-    act.receiver_length = length
-    act.id = hash_id(envelope.message_id)
-    hash = hash_of(tracker, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID))
-    shard = shard_of(tracker, hash)
-    pthread_mutex_lock(&shard.lock)
-    session = find_session(
-        shard, hash_pair(hash, hash_of(tracker, act.sender, act.sender_length), hash_of(tracker, receiver, length), protocol), &act
-    )
-    if session != NULL and act.id and session.last_id == act.id and not is_final(tracker, session):
-        session.state_before = session.main
-        end_session(tracker, shard, session, tracker.protocols[protocol].undelivered, 0, now_ns, now_us)
-        found = True
+    session = find_last(tracker, &act, receiver, length, &shard)
+    if session == NULL:
+        return False
+    session.state_before = session.main
+    end_session(tracker, shard, session, tracker.protocols[session.protocol].undelivered, 0, now_ns, now_us)
     pthread_mutex_unlock(&shard.lock)
-    return found
+    return True
+
+
+cdef bint tracker_taken(tracker_t* tracker, const envelope_t* envelope, const char* receiver, uint32_t length, int64_t now_ns) noexcept nogil:
+    cdef act_t act
+    cdef shard_t* shard
+    cdef session_t* session
+    cdef int64_t first
+    cdef bint waited
+    act.envelope = envelope
+    session = find_last(tracker, &act, receiver, length, &shard)
+    if session == NULL:
+        return False
+    waited = session.waits
+    if waited:
+        first = cx_peek_i64(&tracker.limits.first_answer_ns)
+        session.waits = 0
+        session.held_ns = now_ns + first if first else 0
+        if not session.cancelling:
+            set_deadline(tracker, shard, session, session.held_ns)
+        session.conversation.active_ns = now_ns
+        mark_dirty(tracker, shard, session.conversation)
+    pthread_mutex_unlock(&shard.lock)
+    return waited
 
 
 cdef uint32_t tracker_complete(tracker_t* tracker, const char* id, uint32_t length, int64_t now_ns, int64_t now_us) noexcept nogil:

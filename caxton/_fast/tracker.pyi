@@ -1,4 +1,5 @@
 import builtins
+from collections.abc import Iterable
 
 from caxton._fast.envelope import Envelope
 from caxton.core.conversations import Conversation, ConversationEvent, ConversationPage, TrackerStatistics
@@ -45,6 +46,8 @@ class Tracker:
     def watch_ended(self, wanted: bool) -> None:
         """Whether `conversation.ended` is told; it is counted in any case."""
     # -- looking --
+    def forget(self) -> None:
+        """What ended, and is too old or beyond the number that is kept; `list` and `statistics` begin with it."""
     def get(self, conversation_id: str) -> Conversation | None: ...
     def list(
         self,
@@ -79,6 +82,8 @@ class Tracker:
         """
     def undelivered(self, message: Envelope, receiver: str = ...) -> bool:
         """The message was accepted and could not be delivered; it ends its session when nothing was said after it."""
+    def taken(self, messages: Iterable[Envelope], receiver: str) -> int:
+        """*receiver* has them now. Of those that waited for it, its time for the first answer begins; how many."""
     def complete(self, conversation_id: str) -> int:
         """What the conversation's lasting sessions (brokering) lasted for has ended; how many end."""
     # -- over a restart --
@@ -96,10 +101,12 @@ class Tracker:
         now_us: int,
         outside: bool = ...,
         durable: bool = ...,
+        away: bool = ...,
     ) -> int:
         """One step as the router makes it: MOVED, REPEATED, ..."""
     def tick_at(self, now_ns: int, now_us: int) -> int: ...
     def reap_at(self, now_ns: int, now_us: int, most: int = ...) -> bool: ...
+    def forget_at(self, now_ns: int) -> None: ...
     def next_deadline_ns(self) -> int:
         """0: there is none."""
     def time_steps(self, messages: builtins.list[tuple[Envelope, str]], times: int, fresh: bool = ...) -> float:

@@ -355,6 +355,13 @@ cdef class Tracker:
 
     # -- looking --
 
+    def forget(self):
+        self.forget_at(cx_monotonic_ns())
+
+    def forget_at(self, int64_t now_ns):
+        with nogil:
+            tracker_forget(&self.tracker, now_ns)
+
     cdef bytes _row(self, uint32_t hash, bytes id, uint64_t number):
         """The row of the conversation with this id, or (*id* None) with this number; None: there is none."""
         cdef bytes_t out
@@ -415,6 +422,7 @@ cdef class Tracker:
         page = <found_t*>malloc((limit + 1) * sizeof(found_t))
         if page == NULL:
             raise MemoryError
+        self.forget()
         try:
             with nogil:
                 for i in range(SHARDS):
@@ -444,6 +452,7 @@ cdef class Tracker:
         cdef int i, k
         if endings == NULL:
             raise MemoryError
+        self.forget()
         try:
             for i in range(SHARDS):
                 shard = &self.tracker.shards[i]
@@ -571,6 +580,15 @@ cdef class Tracker:
         cdef bytes name = (receiver or message.receiver or "").encode()
         return tracker_undelivered(&self.tracker, message.block, name, <uint32_t>len(name), cx_monotonic_ns(), cx_realtime_us())
 
+    def taken(self, messages not None, str receiver not None):
+        cdef bytes name = receiver.encode()
+        cdef Envelope message
+        cdef int64_t now_ns = cx_monotonic_ns()
+        cdef uint32_t waited = 0
+        for message in messages:
+            waited += tracker_taken(&self.tracker, message.block, name, <uint32_t>len(name), now_ns)
+        return waited
+
     def complete(self, str conversation_id not None):
         cdef bytes id = conversation_id.encode()
         return tracker_complete(&self.tracker, id, <uint32_t>len(id), cx_monotonic_ns(), cx_realtime_us())
@@ -666,6 +684,8 @@ cdef class Tracker:
                 if not self.tracker.protocols[protocol].flags[main] & STATE_FINAL:
                     conversation.open += 1
                     session.held_ns = now_ns + (item.held_us - now_us) * 1000 if item.held_us else 0
+                    # what is owed and has no deadline waited for who was away; its message comes again, and is taken
+                    session.waits = is_waited_for(&self.tracker, session)
                     if item.deadline_us:
                         set_deadline(&self.tracker, shard, session, max(now_ns + (item.deadline_us - now_us) * 1000, <int64_t>1))
             for kept in found.violations:
@@ -725,9 +745,9 @@ cdef class Tracker:
 
     # -- for tests and measuring --
 
-    def observe(self, Envelope message not None, str receiver not None, *, int64_t now_ns, int64_t now_us, bint outside=False, bint durable=False):
+    def observe(self, Envelope message not None, str receiver not None, *, int64_t now_ns, int64_t now_us, bint outside=False, bint durable=False, bint away=False):
         cdef bytes name = receiver.encode()
-        cdef int step = tracker_step(&self.tracker, message.block, name, <uint32_t>len(name), outside, durable, True, now_ns, now_us, NULL)
+        cdef int step = tracker_step(&self.tracker, message.block, name, <uint32_t>len(name), outside, durable, away, now_ns, now_us, NULL)
         return step
 
     def time_steps(self, list messages not None, uint32_t times, bint fresh=False):
@@ -762,7 +782,7 @@ cdef class Tracker:
                             id = <char*>blocks[i] + blocks[i].fields[F_CONVERSATION_ID].offset
                             for digit in range(5):
                                 id[digit] = <char>(c'a' + (k >> (4 * digit) & 15))
-                        tracker_step(&self.tracker, blocks[i], names[i], lengths[i], False, False, True, started, now_us, NULL)
+                        tracker_step(&self.tracker, blocks[i], names[i], lengths[i], False, False, False, started, now_us, NULL)
                 started = cx_monotonic_ns() - started
             return started / max(<uint64_t>n * times, <uint64_t>1)
         finally:

@@ -149,20 +149,23 @@ cdef inline bint fits(const ring_t* ring, uint64_t size) noexcept nogil:
     return 2 * (size + sizeof(record_t)) + 256 <= ring.capacity // 2
 
 
-cdef void reject_late(pool_t* pool, worker_t* worker, ring_t* ring, const envelope_t* envelope, record_t* record) noexcept nogil:
+cdef void reject_late(
+    pool_t* pool, worker_t* worker, ring_t* ring, const port_t* port, const envelope_t* envelope, uint8_t delivery, record_t* record
+) noexcept nogil:
     """Its time is over: the message is recorded, and done with. The platform answers its sender, whom the tracker tells."""
     cdef record_t done
     if pool.unrecorded:
         return
-    ring_append(ring, record, envelope)
+    if record != NULL:
+        ring_append(ring, record, envelope)
     memset(&done, 0, sizeof(record_t))
     done.kind = RECORD_TURN
     done.turn = KIND_MESSAGE
     done.flags = OUTSIDE | (IN_TURN if worker != NULL else 0)
-    done.port = record.receiver
-    done.sequence = record.sequence
-    done.delivery = record.delivery
-    done.at_ns = record.at_ns
+    done.port = port.id
+    done.sequence = envelope.sequence
+    done.delivery = delivery
+    done.at_ns = envelope.queued_ns
     ring_append(ring, &done, NULL)
 
 
@@ -184,14 +187,14 @@ cdef int deliver(pool_t* pool, worker_t* worker, port_t* port, envelope_t* envel
         # before the receiver can see it: its answer comes after it, whichever thread sends that.
         # What only passes the signer or the guard is seen when it has
         step = tracker_step(
-            <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery), record != NULL, envelope.queued_ns,
-            envelope.accepted_us, &port.ahead
+            <tracker_t*>pool.tracker, envelope, port.name, port.name_length, worker == NULL, is_kept(delivery),
+            port.kind == PORT_HOST and is_away(port), envelope.queued_ns, envelope.accepted_us, &port.ahead
         )
         if step == STEP_LOOP:
             pthread_mutex_unlock(&port.lock)
             return SEND_LOOP
     if step == STEP_LATE:
-        reject_late(pool, worker, ring, envelope, record)
+        reject_late(pool, worker, ring, port, envelope, delivery, record)
         pthread_mutex_unlock(&port.lock)
         envelope_release(envelope)
         return 0

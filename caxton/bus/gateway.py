@@ -261,6 +261,7 @@ class Gateway:
 
     def _note_delivered(self, platform: Platform, message: Envelope) -> None:
         platform.sent += 1
+        self._scheduler.tracker.taken([message], f"@{platform.name}")
         if platform.failures:
             log.info("platform %s is reached again", platform.name)
             platform.failures, platform.problem = 0, ""

@@ -112,6 +112,7 @@ class Session:
         due = trio.current_time() + self._patience.timeout if self._patience.timeout else inf
         for message in messages:
             self._agent.unacknowledged[str(message.message_id)] = due, message
+        self._scheduler.tracker.taken(messages, self._agent.name)
 
     def _redeliver(self, max_messages: int) -> list[Envelope]:
         """What was given before, unless it has been acknowledged meanwhile."""

@@ -134,16 +134,28 @@ class Round:
         self.spawned: Counter[int] = Counter()
         self.exited: Counter[int] = Counter()
         self.dropped = 0  # instances; each may have broken off one turn
-        self.scheduler.tracker.configure(
-            first_answer=rng.choice([0.0005, 60.0]),
-            kept_ended=rng.choice([0, 1000]),
-            keeps=rng.randrange(2) == 0,
-            max_repeats=5,
-            max_hops=200,
-            content_shapes=1,
-        )
+        self.keeps = rng.randrange(2) == 0
+        self.configure()
         self.sink = self.scheduler.open_port("sink", host=True, queue_size=1 << 30, queue_bytes=1 << 40)
         self.scheduler.start()
+
+    def configure(self) -> None:
+        """Limits of conversations; again while the threads step. `stop_loops` would refuse what the books count."""
+        rng = self.rng
+        self.scheduler.tracker.configure(
+            max_conversations=rng.choice([3, 100_000]),
+            max_participants=rng.choice([2, 4096]),
+            first_answer=rng.choice([0.0005, 60.0]),
+            kept_ended=rng.choice([0, 1000]),
+            kept_seconds=rng.choice([0.0, 600.0]),
+            idle=rng.choice([0.001, 1800.0]),
+            longest=rng.choice([0.01, 86_400.0]),
+            max_rounds=rng.choice([1, 10]),
+            keeps=self.keeps,
+            max_repeats=rng.choice([0, 5, 100]),
+            max_hops=rng.choice([0, 2, 200]),
+            content_shapes=rng.choice([0, 1]),
+        )
 
     # -- what happens --
 
@@ -248,6 +260,7 @@ class Round:
         del self.ports[port]
 
     def take(self, mail: list[Envelope]) -> None:
+        self.scheduler.tracker.taken(mail, self.rng.choice(NAMES))
         self.given_back += len(mail)
         self.fates.update(message.reply_with for message in mail if message.reply_with)
 
@@ -291,6 +304,8 @@ class Round:
         elif asked == 5:
             found = tracker.statistics()
             assert found.steps >= found.moved + found.repeated + found.out_of_sequence + found.untracked, found
+        elif asked == 6:
+            self.configure()
 
     def hear(self, event: Event) -> None:
         kind, port, a, b = event

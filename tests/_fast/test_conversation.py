@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import cycle
 from math import inf
 from typing import Any
 
@@ -364,18 +365,40 @@ def test_rounds_are_bounded() -> None:
     assert event.told == "no further round: 2 at most"
 
 
+def finish(rig: Rig, ids: Sequence[str]) -> None:
+    for id in ids:
+        rig.clock.now += 0.000001
+        rig.say("request", conversation_id=id)
+        rig.say("inform", "b", "a", conversation_id=id)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 10, 700])
+def test_so_many_that_ended_are_shown_the_newest(kept: int) -> None:
+    rig = Rig(kept_ended=kept)
+    ids = [f"c{n}" for n in range(2000)]
+    finish(rig, ids)
+    assert [each.id for each in rig.tracker.list(limit=1000).conversations] == ids[::-1][:kept]
+    assert rig.tracker.statistics().ended == kept
+    rig.tracker.configure(kept_ended=max(kept - 9, 0))
+    assert rig.tracker.statistics().ended == max(kept - 9, 0)
+
+
 def test_what_ended_is_shown_for_a_while() -> None:
-    rig = Rig(kept_ended=0, kept_seconds=60.0)
-    for n in range(2000):
-        rig.say("request", conversation_id=f"c{n}")
-        rig.say("inform", "b", "a", conversation_id=f"c{n}")
-    # one for each of the 512 shards at most, and the one that came last
-    assert rig.tracker.statistics().ended <= 1024
-    rig.clock.now = 100.0
-    while rig.tracker.reap_at(rig.clock.ns, rig.clock.us):
-        pass
-    for _ in range(3):
-        rig.tracker.reap_at(rig.clock.ns, rig.clock.us)
+    rig = Rig(kept_seconds=60.0)
+    finish(rig, [f"c{n}" for n in range(2000)])
+    rig.tracker.forget_at(rig.clock.ns + 59 * SECOND)
+    assert rig.tracker.statistics().ended == 2000
+    rig.tracker.forget_at(rig.clock.ns + 61 * SECOND)
+    assert rig.tracker.statistics().ended == 0
+
+
+def test_what_ended_and_has_a_row_stays_until_that_has_gone() -> None:
+    rig = Rig(kept_ended=0, keeps=True)
+    durable(rig, "request")
+    assert rig.tracker.collect()
+    durable(rig, "inform", "b", "a")
+    assert rig.tracker.statistics().ended == 1
+    assert rig.tracker.collect() == [("c1", None)]
     assert rig.tracker.statistics().ended == 0
 
 
@@ -420,6 +443,27 @@ def test_deadlines_come_in_their_order_whatever_is_taken_out_between() -> None:
         following = min((other for other in left if other > delay), default=None)
         found = rig.tracker.next_deadline_ns()
         assert (found - rig.clock.start_ns) / SECOND == pytest.approx(following, abs=1e-4) if following else found == 0
+
+
+def test_who_is_away_has_time_from_when_it_has_the_message() -> None:
+    rig = Rig(first_answer=60.0, idle=1800.0)
+
+    def send(id: str, **fields: Any) -> Envelope:
+        message = envelope(rig.message("request", conversation_id=id, **fields), rig.clock)
+        rig.tracker.observe(message, "b", now_ns=rig.clock.ns, now_us=rig.clock.us, away=True)
+        return message
+
+    waits, named = send("waits"), send("named", reply_in=30.0)
+    answered = send("answered")
+    rig.say("agree", "b", "a", conversation_id="answered")
+    rig.clock.now = 7200.0
+    assert rig.tick() == 1
+    rig.tracker.reap_at(rig.clock.ns, rig.clock.us)
+    assert [rig.state(id) for id in ("waits", "named", "answered")] == ["DECIDE", "TIMED_OUT", "ABANDONED"]
+    assert rig.tracker.taken([named, waits, answered], "b") == 1
+    assert rig.tracker.taken([waits], "b") == 0, "it comes again, and has no more time"
+    (session,) = rig.conversation("waits").sessions
+    assert session.deadline == pytest.approx(time.time() + 60.0, abs=0.5)
 
 
 def test_what_is_idle_is_abandoned_and_a_promise_is_not() -> None:
@@ -698,8 +742,12 @@ def loops(rig: Rig) -> list[str]:
 
 def ping_pong(rig: Rig, times: int, pause: float = 0.001) -> list[int]:
     """The same two messages of an auction, again and again."""
+    rig.say("inform", protocol="fipa-auction-english")
+    return go_round(rig, times, pause)
+
+
+def go_round(rig: Rig, times: int, pause: float = 0.001) -> list[int]:
     say = {"protocol": "fipa-auction-english"}
-    rig.say("inform", **say)
     outcomes = []
     for _ in range(times):
         for act, sender, receiver in (("cfp", "a", "b"), ("propose", "b", "a"), ("reject-proposal", "a", "b")):
@@ -783,11 +831,25 @@ def test_an_answered_request_is_no_part_of_a_cycle() -> None:
     assert loops(rig) == []
 
 
+def test_a_loop_that_is_below_one_bound_is_beyond_the_next() -> None:
+    rig = Rig(max_repeats=1000)
+    ping_pong(rig, 60)
+    assert loops(rig) == []
+    rig.tracker.configure(max_repeats=10)
+    assert set(go_round(rig, 60)) == {MOVED}
+    assert len(loops(rig)) == 1
+    rig.tracker.configure(max_repeats=10, stop_loops=True)
+    assert LOOP in go_round(rig, 2)
+    assert loops(rig) == [], "it was told"
+    rig.tracker.configure(max_repeats=1000, stop_loops=True)
+    assert LOOP not in go_round(rig, 2)
+
+
 @pytest.mark.slow
 def test_threads_step_while_others_look() -> None:
     """The same conversations on two threads, and everything that Trio's thread asks meanwhile."""
     tracker = Tracker()
-    tracker.configure(keeps=True, kept_ended=100, max_repeats=5, first_answer=1e-5)
+    changes = cycle([0, 1, 5, 100])
     clock = Clock()
     acts = (
         ("request", "a", "b"),
@@ -819,6 +881,9 @@ def test_threads_step_while_others_look() -> None:
         tracker.list(limit=5, state="done")
         tracker.complete(said[0].conversation_id)
         tracker.undelivered(envelope(said[0], clock), "b")
+        tracker.taken([envelope(said[0], clock)], "b")
+        limits = next(changes)
+        tracker.configure(keeps=True, kept_ended=limits, max_repeats=limits, first_answer=limits / 1e5, max_hops=limits)
     for thread in threads:
         thread.join()
     found = tracker.statistics()

@@ -1,6 +1,7 @@
 """Conversations in a whole node: what is told, what time does, and what survives."""
 
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from caxton._fast.wasm.module import wat2wasm
 from caxton.bus.streams import Session
 from caxton.core.conversations import Conversation
 from caxton.core.errors import InvalidMessage
-from caxton.core.views import Event, EventFilter
+from caxton.core.views import Event, EventFilter, Receipt
 from caxton.node import Node
 from caxton.store import open_store
 from tests.node.opened import config, deploy, log, open_a_node, until
@@ -106,6 +107,33 @@ async def test_who_does_not_bid_in_time_has_not_bid_and_is_rejected(tmp_path: Pa
         recorded, _ = node.bus.history("c1", 0, 10)
         assert [each.performative for each in recorded] == ["cfp", "propose", "reject-proposal", "inform"]
         assert state(node) == "NO_BID"
+
+
+async def test_a_late_bid_to_several_reaches_those_for_whom_it_is_not_late(tmp_path: Path) -> None:
+    async with two(tmp_path) as (node, sam, rita):
+        await node.agents.attach(config("otto"))
+        say(node, "cfp", "sam", "rita", "fipa-contract-net")
+        later = time.monotonic_ns() + 61 * 10**9, time.time_ns() // 1000 + 61 * 10**6
+        assert node.scheduler.tracker.tick_at(*later) == 1
+        async with node.bus.stream("otto") as otto:
+            bid = message(
+                ["sam", "otto"],
+                performative="propose",
+                protocol="fipa-contract-net",
+                conversation_id="c1",
+                reply_with="bid",
+            )
+            (receipt,) = await node.bus.settle([node.bus.post(bid, sender="rita")])
+            assert isinstance(receipt, Receipt)
+            assert (await one(otto)).performative == "propose"
+        assert [(await one(rita)).performative for _ in range(2)] == ["cfp", "reject-proposal"]
+        say(node, "inform", "rita", "sam", protocol="none-of-them")
+        assert (await one(sam)).performative == "inform"
+        (session,) = conversation(node).sessions
+        assert (session.state, session.out_of_sequence) == ("NO_BID", 1)
+        await node.agents._committer.wait_written()
+    async with two(tmp_path) as (node, sam, _):
+        assert (await one(sam)).performative == "inform", "and it does not come after a restart"
 
 
 async def test_the_end_is_told_to_who_watches(tmp_path: Path) -> None:
@@ -232,13 +260,15 @@ async def test_a_chain_of_answers_to_answers(tmp_path: Path, policy: str) -> Non
                     events.receive_nowait()
 
 
-def relay(receiver: str) -> bytes:
-    """Answers every message with one for *receiver*."""
+def relay(receiver: str, times: int = -1) -> bytes:
+    """Answers every message, or the first *times*, with one for *receiver*."""
     text = f'{{"performative":"inform","receiver":"{receiver}"}}'
     data = "".join(f"\\{byte:02x}" for byte in text.encode())
     return wat2wasm(
         f'(module (import "caxton" "send_message" (func $send (param i32 i32) (result i32)))'
-        f'(memory (export "memory") 1) (data (i32.const 4096) "{data}")'
+        f'(memory (export "memory") 1) (data (i32.const 4096) "{data}") (global $left (mut i32) (i32.const {times}))'
         f'(func (export "handle_message") (param i32 i32) (result i32)'
+        f"(if (i32.eqz (global.get $left)) (then (return (i32.const 0))))"
+        f"(global.set $left (i32.sub (global.get $left) (i32.const 1)))"
         f"(drop (call $send (i32.const 4096) (i32.const {len(text)}))) (i32.const 0)))"
     )
