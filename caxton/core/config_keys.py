@@ -192,7 +192,7 @@ class MessagingConfig(msgspec.Struct, frozen=True, kw_only=True):
     loops: LoopsConfig = LoopsConfig()
     content_shapes: Annotated[
         Literal["off", "report", "refuse"],
-        Key("content in `language` `json` that is not [what its act needs](conversations.md#content)"),
+        Key("content in `language` `json` that is not [what its act needs](conversations.md#content)", dynamic=YES),
     ] = "report"
 
 

@@ -52,14 +52,21 @@ class Conversations:
     def __init__(
         self, scheduler: Scheduler, store: Store, bus: Bus, committer: Committer, messaging: MessagingConfig
     ) -> None:
-        config, loops = messaging.conversations, messaging.loops
         self.tracker = scheduler.tracker
         self._scheduler = scheduler
         self._store = store
         self._bus = bus
         self._committer = committer
-        self._pause = min(LONGEST_PAUSE, *(wait / 4 for wait in (config.idle_timeout, config.kept_time) if wait), inf)
         self._idle = trio.lowlevel.ParkingLot()
+        self._changed = trio.Event()
+        self.change(messaging)
+        bus.on_undelivered = self.undelivered
+        bus.events.on_taps = self._watch
+
+    def change(self, messaging: MessagingConfig) -> None:
+        """Other limits: for messages from now on, and for the reaper, which looks at all conversations at once."""
+        config, loops = messaging.conversations, messaging.loops
+        self._pause = min(LONGEST_PAUSE, *(wait / 4 for wait in (config.idle_timeout, config.kept_time) if wait), inf)
         self.tracker.configure(
             max_conversations=config.max_open,
             max_participants=config.max_participants,
@@ -76,8 +83,8 @@ class Conversations:
             max_repeats=loops.max_repeats,
             stop_loops=loops.policy == "stop",
         )
-        bus.on_undelivered = self.undelivered
-        bus.events.on_taps = self._watch
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def recover(self) -> None:
         """At start, before any mail flows: open conversations go on, with their deadlines and promises."""
@@ -96,6 +103,7 @@ class Conversations:
 
     def get(self, conversation_id: str) -> tuple[Conversation, bool]:
         """How it stands, and whether that was made again from the messages that are remembered. Raises NotFound."""
+        self.tracker.forget()
         found = self.tracker.get(conversation_id)
         if found is not None:
             return found, False
@@ -172,7 +180,9 @@ class Conversations:
 
     async def _reap(self) -> None:
         while True:
-            await trio.sleep(max(self._pause, 0.1))
+            with trio.move_on_after(max(self._pause, 0.1)):
+                await self._changed.wait()
+            self.tracker.forget()
             while self.tracker.reap(REAPED_AT_ONCE):
                 await trio.lowlevel.checkpoint()
             self._committer.look()

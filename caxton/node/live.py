@@ -57,6 +57,10 @@ def change_retention(node: "Node", config: Config) -> None:
     node.tasks.retention = config.messaging.retention_age
 
 
+def change_conversations(node: "Node", config: Config) -> None:
+    node.conversations.change(config.messaging)
+
+
 def change_agents(node: "Node", config: Config) -> None:
     node.agents.max_agents = config.runtime.max_agents
     node.agents.hot_reload = config.runtime.enable_hot_reload
@@ -131,6 +135,9 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "messaging.retention_size": (change_retention,),
     "messaging.dead_letter_size": (change_retention,),
     "messaging.dead_letter_age": (change_retention,),
+    "messaging.conversations": (change_conversations,),
+    "messaging.loops": (change_conversations,),
+    "messaging.content_shapes": (change_conversations,),
     "deployment.health_checks": (change_runtime, change_edge),
     "security.cors": (change_edge,),
     "security.rate_limiting": (change_edge,),

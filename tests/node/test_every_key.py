@@ -2,7 +2,6 @@
 
 A key stands in exactly one of three lists:
 
-- SEEN: it is set to something unusual, and the part that acts on it is asked what it was given;
 - TESTED: a test by this name sets it and watches what happens;
 - `inactive` in the model: its reason is the review, and `caxton config lint` prints it.
 
@@ -11,40 +10,15 @@ A new key belongs to one of them, or the first test here fails.
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
-from caxton.core.config import load, load_config, nested
+from caxton.core.config import load, nested
 from caxton.core.config_lint import Machine, lint
 from caxton.core.config_tree import leaves
-from caxton.node import Node
-from caxton.node import node as composition
-from caxton.node.conversations import Conversations
-from tests.node.opened import open_a_node
 
 TESTS = Path(__file__).parent.parent
-Given = dict[str, Any]  # what the native parts were made with
-
-Probe = Callable[[Node, Given], Any]
-
-# key: (as it is written, who knows it, what it knows)
-SEEN: dict[str, tuple[str, Probe, Any]] = {
-    "messaging.conversations.max_open": ("21", lambda node, given: given["max_conversations"], 21),
-    "messaging.conversations.max_participants": ("22", lambda node, given: given["max_participants"], 22),
-    "messaging.conversations.kept_ended": ("23", lambda node, given: given["kept_ended"], 23),
-    "messaging.conversations.kept_time": ("24s", lambda node, given: given["kept_seconds"], 24.0),
-    "messaging.conversations.first_answer_timeout": ("25s", lambda node, given: given["first_answer"], 25.0),
-    "messaging.conversations.clock_skew": ("4s", lambda node, given: given["clock_skew"], 4.0),
-    "messaging.conversations.idle_timeout": ("27m", lambda node, given: given["idle"], 1620.0),
-    "messaging.conversations.max_age": ("28h", lambda node, given: given["longest"], 100_800.0),
-    "messaging.conversations.max_rounds": ("9", lambda node, given: given["max_rounds"], 9),
-    "messaging.loops.max_hops": ("30", lambda node, given: given["max_hops"], 30),
-    "messaging.loops.max_repeats": ("31", lambda node, given: given["max_repeats"], 31),
-}  # fmt: skip
 
 # key: file::test, which names the key or watches what it does
 HTTP = "api/test_mtp.py"
@@ -54,6 +28,7 @@ GATE = "api/test_gate.py"
 LOGS = "telemetry/test_log_files.py"
 HOOKS = "node/test_webhooks.py"
 METER = "node/test_meter.py"
+TALKS = "node/test_conversation_keys.py"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
     "runtime.max_agents": "node/test_keys_act.py::test_max_agents_and_max_module_size",
@@ -140,8 +115,19 @@ TESTED: dict[str, str] = {
     ),
     "messaging.dead_letter_size": "node/test_dead_letters.py::dead_letter_size",
     "messaging.dead_letter_age": "node/test_dead_letters.py::dead_letter_age",
-    "messaging.loops.policy": "node/test_conversations.py::test_a_chain_of_answers_to_answers",
-    "messaging.content_shapes": "node/test_conversations.py::test_or_refused_where_that_is_wanted",
+    "messaging.conversations.max_open": f"{TALKS}::test_max_open",
+    "messaging.conversations.max_participants": f"{TALKS}::test_max_participants",
+    "messaging.conversations.kept_ended": f"{TALKS}::test_kept_ended",
+    "messaging.conversations.kept_time": f"{TALKS}::test_kept_time",
+    "messaging.conversations.first_answer_timeout": f"{TALKS}::test_first_answer_timeout",
+    "messaging.conversations.clock_skew": f"{TALKS}::test_clock_skew",
+    "messaging.conversations.idle_timeout": f"{TALKS}::test_idle_timeout",
+    "messaging.conversations.max_age": f"{TALKS}::test_max_age",
+    "messaging.conversations.max_rounds": f"{TALKS}::test_max_rounds",
+    "messaging.loops.policy": f"{TALKS}::test_max_repeats_and_the_policy",
+    "messaging.loops.max_hops": f"{TALKS}::test_max_hops",
+    "messaging.loops.max_repeats": f"{TALKS}::test_max_repeats_and_the_policy",
+    "messaging.content_shapes": f"{TALKS}::test_content_shapes",
     "security.secrets.timeout": "core/test_config_secrets.py::test_a_reference_is_followed",
     "security.secrets.agents": "node/test_agent_secrets.py::test_an_agent_has_the_secret_that_it_names",
     "security.secrets.refresh_interval": "node/test_settings.py::test_a_secret_that_changes_is_read_again",
@@ -187,8 +173,8 @@ REVIEWED: dict[str, str] = {
 
 def test_every_key_is_in_one_list() -> None:
     active = {key for key, leaf in leaves().items() if not leaf.key.inactive}
-    lists = [set(SEEN), set(TESTED), set(REVIEWED)]
-    assert set().union(*lists) == active, "a new key belongs to SEEN, TESTED or REVIEWED"
+    lists = [set(TESTED), set(REVIEWED)]
+    assert set().union(*lists) == active, "a new key belongs to TESTED or REVIEWED"
     assert sum(map(len, lists)) == len(active), "a key is in two lists"
 
 
@@ -197,25 +183,6 @@ def test_what_is_named_is_there() -> None:
         file, _, name = place.partition("::")
         text = (TESTS / file).read_text()
         assert re.search(rf"\b{re.escape(name)}", text), f"{key}: there is no {place}"
-
-
-async def test_every_part_is_given_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given: Given = {}
-    scheduler = composition.Scheduler
-
-    def spy(engine: object, **arguments: Any) -> object:
-        given.update(arguments)
-        return scheduler(engine, **arguments)
-
-    monkeypatch.setattr(composition, "Scheduler", spy)
-    sets = [f"{key}={written}" for key, (written, _, _) in SEEN.items()]
-    messaging = load_config(environ={"HOME": str(tmp_path)}, sets=sets).messaging
-    bus = SimpleNamespace(events=SimpleNamespace())
-    tracker = SimpleNamespace(configure=lambda **arguments: given.update(arguments))
-    Conversations(SimpleNamespace(tracker=tracker), None, bus, None, messaging)  # type: ignore[arg-type]
-    async with open_a_node(tmp_path, *sets) as node:
-        found = {key: probe(node, given) for key, (_, probe, _) in SEEN.items()}
-    assert found == {key: expected for key, (_, _, expected) in SEEN.items()}
 
 
 @pytest.mark.parametrize("key", [key for key, leaf in leaves().items() if leaf.key.inactive])
