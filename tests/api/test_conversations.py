@@ -47,7 +47,7 @@ async def test_a_conversation_is_shown_with_who_has_to_answer(tmp_path: Path) ->
             "rita": "REFUSED",
         }
         (words,) = found["waiting"]
-        assert words.startswith("participant pricing has not answered the CFP, ")
+        assert words.startswith("participant pricing has not answered the CFP for "), "it is away, and has time"
         (violation,) = found["violations"]
         assert (violation["from"], violation["performative"], violation["state"]) == ("pricing", "inform", "BIDDING")
         assert "propose by the participant" in violation["expected"]
