@@ -16,6 +16,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
+from math import isfinite
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
@@ -320,10 +321,12 @@ class _Reader:
             # from an environment variable or --set everything is text
             try:
                 value = msgspec.convert(value.strip().lower(), kind, strict=False)
-            except msgspec.ValidationError:
+            except (msgspec.ValidationError, UnicodeError):
                 return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {_describe(value)}")
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
+        if isinstance(value, float) and not isfinite(value):
+            return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {value}")
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             hint = _unquoted(value) if kind is str else ""
             return self.problem(path, f"expected {WORDS[kind]}{_bounds(metas, str)}, found {_describe(value)}{hint}")

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
+import apsw
 import msgspec
 import trio
 
@@ -44,6 +45,7 @@ from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentStatus, owner_of
 from caxton.runtime.supervisor import Runtime
 from caxton.store import Store
+from caxton.store.agents import write_agent
 from caxton.store.timers import Timer
 
 log = logging.getLogger(__name__)
@@ -140,13 +142,25 @@ class Agents:
         """What the store knows of it. Raises AgentNotFound."""
         return self._spec(name)
 
-    async def adjust(self, name: str, config: AgentConfig) -> None:
-        """Another configuration for an agent that goes on running; only what `Runtime.adjust` can tell it differs."""
+    async def adjust(
+        self, name: str, config: Callable[[AgentSpec], AgentConfig], also: Callable[[apsw.Connection], None]
+    ) -> None:
+        """Another configuration for an agent that goes on running; only what `Runtime.adjust` can tell it differs.
+
+        *also* is written with it, or neither is.
+        """
         async with self._one_at_a_time(name):
-            spec = msgspec.structs.replace(self._spec(name), config=config, version=self._spec(name).version + 1)
+            old = self._spec(name)
+            spec = msgspec.structs.replace(old, config=config(old), version=old.version + 1)
             if self._runtime.knows(name):
                 self._runtime.check(spec)
-            await self._keep(spec)
+
+            def write(connection: apsw.Connection) -> None:
+                write_agent(connection, spec)
+                also(connection)
+
+            await self._store.write(write)
+            self._specs[name] = spec
             if self._runtime.knows(name):
                 self._runtime.adjust(spec)
             self._bus.events.emit("agent.updated", {"agent_id": name, "version": spec.version})

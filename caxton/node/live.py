@@ -161,14 +161,20 @@ def parts_of(key: str) -> tuple[Part, ...]:
 
 
 def apply_change(node: "Node", before: Config, after: Config) -> None:
-    """Tell the parts whose keys differ, each once."""
+    """Tell the parts whose keys differ, each once. Raises what the first of those raised that failed."""
     old, new = values(before), values(after)
     told: dict[Part, None] = {}
     for key in new:
         if old[key] != new[key]:
             told |= dict.fromkeys(parts_of(key))
+    failed: Exception | None = None
     for part in told:
-        part(node, after)
+        try:
+            part(node, after)
+        except Exception as error:  # the others are told all the same; whoever asked is told of the first
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def ceilings(node: "Node") -> Mapping[str, tuple[Any, str]]:

@@ -11,9 +11,11 @@ Rule 4: which part a key belongs to is in `node/live.py`.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from math import inf
 from typing import Any, Protocol
 
+import apsw
 import msgspec
 import trio
 
@@ -32,10 +34,10 @@ from caxton.core.config_tree import (
     values,
     with_values,
 )
-from caxton.core.errors import CaxtonError, InvalidConfig, InvalidRequest, StoreError
+from caxton.core.errors import CaxtonError, InternalError, InvalidConfig, InvalidRequest, StoreError
 from caxton.core.secrets import MASK
 from caxton.core.settings import FILES, raise_problems
-from caxton.store.settings import Change, Held, SettingsRoom, Version
+from caxton.store.settings import Change, Held, SettingsRoom, Version, write_version
 from caxton.telemetry import logs
 
 log = logging.getLogger(__name__)
@@ -43,14 +45,22 @@ log = logging.getLogger(__name__)
 LAID_OUT = ("runtime.max_agents", "runtime.max_memory_per_agent")
 
 State = dict[str, Held]
+# makes of an agent's changes what is written in the same transaction
+Also = Callable[[Sequence[Change]], Callable[[apsw.Connection], None]]
 Ceilings = Mapping[str, tuple[Any, str]]  # Any: the most that a key may be without a restart; and why
 
 
 class AgentSettings(Protocol):
     """Changes of one agent; node/agents.py."""
 
-    async def configure(self, name: str, changes: Mapping[str, Any]) -> Sequence[Change]:
-        """All of them or none. Raises AgentNotFound, InvalidConfig."""
+    def created_at(self, name: str) -> float:
+        """When the agent of this name was deployed; infinity: there is none."""
+
+    def values(self, name: str) -> Mapping[str, Any]:
+        """What may be changed, as it is now. Raises AgentNotFound."""
+
+    async def configure(self, name: str, changes: Mapping[str, Any], also: Also) -> Sequence[Change]:
+        """All of them or none, and what *also* makes of them with them. Raises AgentNotFound, InvalidConfig."""
 
 
 class Settings:
@@ -133,8 +143,7 @@ class Settings:
             raise InvalidRequest("no key is named", hint='send {"set": {"observability.logging.level": "debug"}}')
         async with self._lock:
             if agent:
-                made = await self._configure(agent, changes)
-                return await self._keep(Version(action="set", who=who, changes=tuple(made), state=self._state))
+                return await self._set_agent(agent, changes, who)
             problems = [problem for key in changes if (problem := _refused(key))]
             raise_problems(problems, "change")
             number = self._version + 1
@@ -145,30 +154,22 @@ class Settings:
     async def rollback(self, to: int | None, *, who: str) -> Version:
         """As it was after version *to* (0: as the server was started); without one, before the last change."""
         async with self._lock:
-            rows = [row for row in await self._room.list(1 << 30) if row.action != "reload"]
+            rows = await self._room.list(1 << 30)  # the newest first
+            changes = [row for row in rows if row.action != "reload"]
             if to is None:
-                if not rows:
+                if not changes:
                     raise InvalidRequest("nothing was changed while the server ran")
-                undone = rows[:1]
+                undone, to = changes[:1], changes[0].version - 1
             else:
-                if to and to not in {row.version for row in await self._room.list(1 << 30)}:
+                if to and to not in {row.version for row in rows}:
                     raise InvalidRequest(f"there is no version {to}", hint="`caxton config history` lists them")
-                undone = [row for row in rows if row.version > to]
-            state = dict(self._state)
-            agents: dict[str, dict[str, Any]] = {}
-            for row in undone:
-                older = next((other.state for other in rows if other.version < row.version), {})
-                for change in row.changes:
-                    if change.agent:
-                        agents.setdefault(change.agent, {})[change.key] = change.before
-                    elif change.key in older:
-                        state[change.key] = older[change.key]
-                    else:
-                        state.pop(change.key, None)
+                undone = [row for row in changes if row.version > to]
+            state = next((row.state for row in rows if row.version <= to), {}) if to else {}
+            self._build(self._loaded, state)  # before an agent is told
             made: list[Change] = []
-            for name, changes in agents.items():
+            for name, wanted in self._of_agents(undone).items():
                 try:
-                    made += await self._configure(name, changes)
+                    made += await self._configure(name, wanted, _nothing)
                 except CaxtonError as error:
                     log.warning("agent %s stays as it is: %s", name, error)
             return await self._change(self._loaded, state, "rollback", who, made)
@@ -231,13 +232,32 @@ class Settings:
             self._loaded = loaded
             return self._tell_waiting(wanted, version)
         version = await self._keep(version)
-        self._loaded, self._state = loaded, state
-        old, self.config = self.config, config
-        self.apply(old, config)
+        before_all = self.config, self._loaded, self._state
+        self.config, self._loaded, self._state = config, loaded, state
+        await self._apply(before_all, changes)
         return self._tell_waiting(wanted, version)
 
+    async def _apply(self, before: tuple[Config, Loaded, State], changes: Sequence[Change]) -> None:
+        """Tell the parts of what holds now; when one fails, all go back. Raises InternalError."""
+        old, now = before[0], self.config
+        try:
+            self.apply(old, now)
+        except Exception as error:
+            # a part that fails is our mistake; whoever asked shall not be left with half of a change
+            log.exception("a part of the server failed over a change of the configuration: it is taken back")
+            self.config, self._loaded, self._state = before
+            try:
+                self.apply(now, old)
+            except Exception:
+                log.exception("and over taking it back; a restart is needed")
+            undone = [msgspec.structs.replace(one, before=one.after, after=one.before) for one in changes]
+            with trio.CancelScope(shield=True):
+                taken_back = Version(action="rollback", who="the server", changes=tuple(undone), state=self._state)
+                await self._keep(taken_back)
+            raise InternalError(f"a part of the server refused the change, and all is as it was: {error}") from error
+
     async def _keep(self, version: Version) -> Version:
-        version = msgspec.structs.replace(version, version=self._version + 1, at=time.time())
+        version = self._numbered(version)
         try:
             await self._room.add(version)
         except StoreError:
@@ -246,6 +266,13 @@ class Settings:
             # the files, or what the store has of the agent, say it as well
             log.exception("a change of the configuration holds, but is not in the history")
             return version
+        return self._tell(version)
+
+    def _numbered(self, version: Version) -> Version:
+        return msgspec.structs.replace(version, version=self._version + 1, at=time.time())
+
+    def _tell(self, version: Version) -> Version:
+        """It is in the store."""
         self._version = version.version
         self.announce(version)
         for change in version.changes:
@@ -254,9 +281,43 @@ class Settings:
                      version.version, version.action, version.who)  # fmt: skip
         return version
 
-    async def _configure(self, name: str, changes: Mapping[str, Any]) -> Sequence[Change]:
+    async def _set_agent(self, agent: str, changes: Mapping[str, Any], who: str) -> Version:
+        kept = Version(action="set", who=who, state=self._state)
+
+        def also(made: Sequence[Change]) -> Callable[[apsw.Connection], None]:
+            nonlocal kept
+            kept = self._numbered(msgspec.structs.replace(kept, changes=tuple(made)))
+            return partial(write_version, version=kept)
+
+        await self._configure(agent, changes, also)
+        return self._tell(kept) if kept.version else await self._keep(kept)
+
+    def _of_agents(self, undone: Sequence[Version]) -> Mapping[str, Mapping[str, Any]]:
+        """What agents are told to go back before these: to the oldest value, where the newest is what holds."""
         assert self.agents is not None, "the node gives them before it is ready"
-        return await self.agents.configure(name, changes)
+        back: dict[str, dict[str, tuple[Any, Any]]] = {}
+        for row in undone:
+            for change in row.changes:
+                if not change.agent:
+                    continue
+                if self.agents.created_at(change.agent) > row.at:
+                    log.warning("version %d changed an agent %s that is no more", row.version, change.agent)
+                    continue
+                known = back.setdefault(change.agent, {})
+                known[change.key] = (change.before, known[change.key][1] if change.key in known else change.after)
+        wanted: dict[str, dict[str, Any]] = {}
+        for name, keys in back.items():
+            now = self.agents.values(name)
+            for key, (before, after) in keys.items():
+                if now[key] == after:
+                    wanted.setdefault(name, {})[key] = before
+                else:
+                    log.warning("agent %s: %s stays %s, which came by an update", name, key, now[key])
+        return wanted
+
+    async def _configure(self, name: str, changes: Mapping[str, Any], also: Also) -> Sequence[Change]:
+        assert self.agents is not None, "the node gives them before it is ready"
+        return await self.agents.configure(name, changes, also)
 
     def _given(self, key: str, value: Any) -> Any:
         """A new value of the key, as the store keeps it. Any: as people write it."""
@@ -347,3 +408,7 @@ def _refused(key: str) -> str:
     if not leaf.key.dynamic:
         return f"{key}: needs a restart: `caxton config set --file FILE {key}=…`, then start the server again"
     return ""
+
+
+def _nothing(made: Sequence[Change]) -> Callable[[apsw.Connection], None]:
+    return lambda connection: None

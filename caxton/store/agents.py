@@ -36,14 +36,7 @@ class AgentRoom:
 
     async def put(self, spec: AgentSpec) -> None:
         """Add the agent, or replace what is known of it."""
-        text = _encode(spec).decode()
-
-        def work(connection: apsw.Connection) -> None:
-            connection.execute(
-                "INSERT INTO agents VALUES (?, ?) ON CONFLICT DO UPDATE SET spec = excluded.spec", (spec.name, text)
-            )
-
-        await self._database.write(work)
+        await self._database.write(lambda connection: write_agent(connection, spec))
 
     async def delete(self, name: str) -> None:
         """Forget the agent, with the state, the timers and the lifecycle of it and its replicas.
@@ -75,6 +68,14 @@ class AgentRoom:
             raise fault(
                 "damaged", self._database.path, f"the record of agent {name} cannot be read: {error}"
             ) from error
+
+
+def write_agent(connection: apsw.Connection, spec: AgentSpec) -> None:
+    """Part of a transaction that somebody else has opened."""
+    connection.execute(
+        "INSERT INTO agents VALUES (?, ?) ON CONFLICT DO UPDATE SET spec = excluded.spec",
+        (spec.name, _encode(spec).decode()),
+    )
 
 
 def _not_found(name: str) -> AgentNotFound:

@@ -78,11 +78,12 @@ class SettingsRoom:
 
     async def add(self, version: Version) -> None:
         """Keep it; the number is the caller's, one above the newest."""
+        await self._database.write(lambda connection: write_version(connection, version))
 
-        def work(connection: apsw.Connection) -> None:
-            values = (version.version, version.at, version.who, version.action)
-            encoded = (msgspec.json.encode(version.changes).decode(), msgspec.json.encode(version.state).decode())
-            connection.execute(INSERT, values + encoded)
-            connection.execute(TRIM, (KEPT,))
 
-        await self._database.write(work)
+def write_version(connection: apsw.Connection, version: Version) -> None:
+    """Part of a transaction that somebody else has opened."""
+    values = (version.version, version.at, version.who, version.action)
+    encoded = (msgspec.json.encode(version.changes).decode(), msgspec.json.encode(version.state).decode())
+    connection.execute(INSERT, values + encoded)
+    connection.execute(TRIM, (KEPT,))

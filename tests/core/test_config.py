@@ -268,3 +268,11 @@ def test_what_can_only_be_what_it_is() -> None:
     for wrong in ("coordination.local_state.type=postgres", "coordination.local_state.journal_mode=DELETE"):
         with pytest.raises(InvalidConfig, match="is not one of"):
             load_config(environ=HOME, sets=[wrong])
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "inf"])
+def test_a_number_is_one(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(f"security: {{rate_limiting: {{requests_per_second: {value}}}}}")
+    with pytest.raises(InvalidConfig, match="requests_per_second: expected a number"):
+        load_config(str(file), environ={"HOME": "/x"})

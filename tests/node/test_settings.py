@@ -4,27 +4,34 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import apsw
 import msgspec
 import pytest
 import trio
 
 from caxton.bus import http_client
 from caxton.core.config import Loaded, load
+from caxton.core.config_keys import Config
 from caxton.core.config_tree import leaves, table_leaves, values
 from caxton.core.errors import (
     AgentNotFound,
+    InternalError,
     InvalidConfig,
     InvalidRequest,
     MailboxFull,
     MessageTooLarge,
     ResourceLimitExceeded,
+    StoreError,
 )
-from caxton.core.manifest import AgentConfig
+from caxton.core.manifest import AgentConfig, Resources
 from caxton.core.secrets import Fetch
 from caxton.core.views import DeadLetterFilter, DeadLetterInfo, EventFilter
 from caxton.node import Node, open_node
+from caxton.node import settings as settings_of_node
 from caxton.node.live import PARTS, parts_of
 from caxton.secrets import fetch
+from caxton.store import settings as kept_settings
+from caxton.store.settings import Held, Version
 from caxton.telemetry import logs
 from tests.node.opened import deploy, open_a_node
 from tests.node.test_webhooks import open_receiver
@@ -409,6 +416,74 @@ async def test_back_to_a_version(tmp_path: Path) -> None:
         assert node.settings.config.messaging.retry_delay == 1.0
 
 
+async def test_many_at_a_time(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path) as node:
+        keys = ["messaging.retry_delay", "messaging.retention_age", "messaging.delivery_timeout", "directory.lease"]
+        async with trio.open_nursery() as nursery:
+            for number in range(1, 6):
+                for key in keys:
+                    nursery.start_soon(partial(node.settings.set, {key: f"{number}s"}, who=WHO))
+        found = await node.settings.versions(100)
+        assert [version.version for version in found] == list(range(20, 0, -1))
+        last = {change.key: change.after for version in reversed(found) for change in version.changes}
+        assert {key: node.settings.describe()["values"][key] for key in keys} == last
+        assert {key: held.value for key, held in found[0].state.items()} == last
+
+
+async def test_what_was_written_and_not_applied_holds_after_the_next_start(tmp_path: Path) -> None:
+    """The process ended between the two."""
+    async with open_a_node(tmp_path) as node:
+        held = {"messaging.retry_delay": Held(value="7s", version=1)}
+        await node.store.settings.add(Version(version=1, at=1.0, who=WHO, action="set", state=held))
+        assert node.settings.config.messaging.retry_delay == 1.0
+    async with open_a_node(tmp_path) as node:
+        assert node.settings.config.messaging.retry_delay == 7.0
+
+
+async def test_a_part_that_fails_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(node: Node, config: Config) -> None:
+        if config.messaging.dedup_window == 5:
+            raise RuntimeError("no room")
+
+    async with open_a_node(tmp_path) as node:
+        monkeypatch.setitem(PARTS, "messaging.dedup_window", (fails,))  # type: ignore[arg-type]
+        with pytest.raises(InternalError, match="a part of the server refused the change, and all is as it was"):
+            await change(node, messaging__retention_age="1h", messaging__dedup_window=5)
+        assert node.settings.config.messaging.retention_age == 86_400.0
+        assert node.housekeeping.limits.retention_age == 86_400.0
+        assert [version.action for version in await node.settings.versions(9)] == ["rollback", "set"]
+        await change(node, messaging__retention_age="2h")
+        assert node.housekeeping.limits.retention_age == 7200.0
+    async with open_a_node(tmp_path) as node:
+        assert node.settings.config.messaging.retention_age == 7200.0
+        assert node.settings.config.messaging.dedup_window == 600.0
+
+
+async def test_all_changes_are_undone_though_the_oldest_are_in_no_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_settings, "KEPT", 2)
+    async with open_a_node(tmp_path) as node:
+        await change(node, messaging__retry_delay="2s")
+        for delay in ("2s", "3s", "4s"):
+            await change(node, messaging__delivery_timeout=delay)
+        assert [version.version for version in await node.settings.versions(9)] == [4, 3]
+        await node.settings.rollback(3, who=WHO)
+        assert node.settings.config.messaging.delivery_timeout == 3.0
+        await node.settings.rollback(0, who=WHO)
+        assert node.settings.config.messaging.delivery_timeout == 60.0
+        assert node.settings.config.messaging.retry_delay == 1.0
+
+
+async def test_a_value_that_was_there_already_is_undone_as_well(tmp_path: Path) -> None:
+    """It was held, against another that the file may say later."""
+    async with open_a_node(tmp_path) as node:
+        assert (await node.settings.set({"messaging.retry_delay": "1s"}, who=WHO)).changes == ()
+        assert "messaging.retry_delay" in (await node.settings.versions(1))[0].state
+        await node.settings.rollback(None, who=WHO)
+        assert (await node.settings.versions(1))[0].state == {}
+
+
 async def test_nothing_to_undo(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         with pytest.raises(InvalidRequest, match="nothing was changed"):
@@ -444,6 +519,42 @@ async def test_an_agent_s_messages_and_its_restarts(tmp_path: Path) -> None:
         with pytest.raises(InvalidConfig, match="shares its supervisor"):
             await node.settings.set({"supervision.max_restarts": 9}, agent="b", who=WHO)
         assert node.agents.spec("b").config.supervision.max_restarts == 3
+
+
+async def test_an_agent_s_change_and_its_version_are_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(connection: object, version: object) -> None:
+        raise apsw.FullError("no room")
+
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        with monkeypatch.context() as patch:
+            patch.setattr(settings_of_node, "write_version", full)
+            with pytest.raises(StoreError):
+                await node.settings.set({"delivery": "volatile"}, agent="a", who=WHO)
+        assert node.agents.spec("a").config.delivery == ""
+        assert (await node.store.agents.get("a")).config.delivery == ""
+        assert await node.settings.versions(9) == []
+
+
+async def test_what_was_done_to_an_agent_meanwhile_is_not_undone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_a_node(tmp_path) as node:
+        for name in ("a", "b"):
+            await deploy(node, name)
+            await node.settings.set({"resources.timeout": "9s", "delivery": "volatile"}, agent=name, who=WHO)
+        await node.agents.delete("a")
+        await deploy(node, "a", resources={"timeout": "9s"}, delivery="volatile")
+        updated = msgspec.structs.replace(node.agents.spec("b").config, resources=Resources(timeout=5.0))
+        await node.agents.update("b", None, updated)
+        made = await node.settings.rollback(0, who=WHO)
+        assert [(one.agent, one.key, one.after) for one in made.changes] == [("b", "delivery", "")]
+        assert node.agents.spec("a").config.delivery == "volatile"
+        assert node.agents.spec("b").config.resources.timeout == 5.0
+        assert "version 1 changed an agent a that is no more" in caplog.text
+        assert "agent b: resources.timeout stays 5s, which came by an update" in caplog.text
 
 
 async def test_what_an_agent_cannot_be_told(tmp_path: Path) -> None:
