@@ -86,14 +86,26 @@ static inline int32_t fail(const char *why, size_t length) {
 
 #define FAIL(literal) fail(literal, sizeof(literal) - 1)
 
-/* CAPABILITIES("pricing") once in a file: what others find the agent by, as `capability:pricing`. Several: "a\",\"b". */
-#define CAPABILITIES(names) \
+/* CAPABILITIES("pricing", "books") once in a file: what others find the agent by, as `capability:pricing`. */
+#define CAPABILITIES(...) \
     EXPORT(get_capabilities) int32_t get_capabilities(char *to, size_t room) { \
-        static const char declared[] = "{\"capabilities\":[\"" names "\"]}"; \
-        if (room < sizeof declared - 1) return 0; \
-        for (size_t i = 0; i < sizeof declared - 1; i++) to[i] = declared[i]; \
-        return (int32_t)(sizeof declared - 1); \
+        static const char *const declared[] = {__VA_ARGS__}; \
+        return declare(declared, sizeof declared / sizeof *declared, to, room); \
     }
+
+static inline int32_t declare(const char *const *names, size_t count, char *to, size_t room) {
+    static const char open[] = "{\"capabilities\":[", close[] = "]}";
+    size_t n = 0;
+    for (const char *from = open; *from && n < room; from++) to[n++] = *from;
+    for (size_t i = 0; i < count; i++) {
+        if (i && n < room) to[n++] = ',';
+        if (n < room) to[n++] = '"';
+        for (const char *from = names[i]; *from && n < room; from++) to[n++] = *from;
+        if (n < room) to[n++] = '"';
+    }
+    for (const char *from = close; *from && n < room; from++) to[n++] = *from;
+    return n < room ? (int32_t)n : 0;
+}
 
 /* -- memory: taken from the end of the heap, never given back -- */
 extern char __heap_base;
@@ -548,15 +560,22 @@ static inline int32_t slow_call(int32_t (*call)(const char *, size_t, char *, si
     return found < 0 ? found : 0;
 }
 
-/* Calls a tool; the agent waits for its answer, no thread does. 0 or an error_t. */
-static inline int32_t tool(const char *name, span_t arguments, span_t *answer) {
+/* The same with a time limit; 0: the server's. */
+static inline int32_t tool_within(int64_t milliseconds, const char *name, span_t arguments, span_t *answer) {
     out_length = 0;
     PUT("{\"tool\":");
     quote(name, length_of(name));
     MEMBER("arguments", arguments);
+    if (milliseconds > 0) {
+        PUT(",\"timeout_ms\":");
+        number(milliseconds);
+    }
     PUT("}");
     return slow_call(mcp_call, answer);
 }
+
+/* Calls a tool; the agent waits for its answer, no thread does. 0 or an error_t. */
+static inline int32_t tool(const char *name, span_t arguments, span_t *answer) { return tool_within(0, name, arguments, answer); }
 
 /* Searches the memory of the agent's workspace. */
 static inline int32_t search(const char *query, span_t *answer) {

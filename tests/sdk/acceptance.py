@@ -2,14 +2,18 @@
 
 A language's agent is a component or a module that was built from its `acceptance` example. Every scenario runs in order
 on the same two agents; the first step that is not as it should be is an assertion that names scenario and step.
+
+Tools are fakes on a stage: what they answer, how late, and how often they are called is the test's.
 """
 
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import trio
 import yaml
 
+from caxton.testing import open_stage
 from tests.e2e.server import Server, serve
 
 SDK = Path(__file__).parents[2] / "sdk"
@@ -58,3 +62,42 @@ def take(server: Server, step: Step, where: str) -> None:
     assert step.text in str(got.get("content")), f"{where}: {got}"
     if step.log:
         assert step.log in server.lines("agent"), where
+
+
+LONG = "x" * 200_000  # more than an SDK has room for at first
+
+
+async def call_tools(wasm: bytes, modules: Path) -> None:
+    """The agent's `do: tool` with tools that answer, answer much, answer late, and fail."""
+    calls: list[Any] = []
+
+    def add(arguments: Any) -> Any:
+        calls.append(arguments)
+        return {"sum": arguments["x"] + arguments["y"]}
+
+    def much(arguments: Any) -> Any:
+        calls.append(arguments)
+        return [LONG, arguments]
+
+    def broken(arguments: Any) -> Any:
+        raise RuntimeError("no satellite")
+
+    async def late(arguments: Any) -> Any:
+        await trio.sleep(20)
+        return "at last"
+
+    async with open_stage("runtime.compile_timeout=120s", modules=modules) as stage:
+        await stage.wasm("agent", wasm)
+        asker = await stage.agent("asker")
+        for tool in (add, much, broken, late):
+            stage.tool(tool.__name__, tool)
+
+        async def ask(name: str, arguments: Any, within: float = 5) -> Any:
+            asker.send("agent", "request", {"do": "tool", "name": name, "arguments": arguments})
+            return (await asker.expect("inform", within=within)).content
+
+        assert await ask("add", {"x": 1, "y": 2}) == {"answer": {"sum": 3}}
+        assert await ask("much", {"a": 'Zoë "and" co'}) == {"answer": [LONG, {"a": 'Zoë "and" co'}]}
+        assert calls == [{"x": 1, "y": 2}, {"a": 'Zoë "and" co'}]  # no call is made twice for want of room
+        assert await ask("broken", {}) == {"error": "failed"}
+        assert await ask("late", {}, within=25) == {"answer": "at last"}

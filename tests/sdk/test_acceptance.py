@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.sdk.acceptance import accept, scenarios
+from caxton.testing import run
+from tests.sdk.acceptance import accept, call_tools, scenarios
 from tests.sdk.toolchains import LANGUAGES, Absent, build
 
 pytestmark = pytest.mark.slow
@@ -30,3 +31,4 @@ def test_the_agent_of_a_language_is_accepted(language: str, agent: str, tmp_path
     except Absent as absent:
         pytest.skip(f"{language}: {absent}; `make sdk-test` installs it")
     accept(wasm, tmp_path / "data")
+    run(call_tools, wasm, tmp_path / "data/modules")

@@ -70,8 +70,8 @@ def make(folder: Path, name: str, template: str, language: Language, capabilitie
 def _declare(language: Language, capabilities: tuple[str, ...]) -> str:
     """The capabilities as the source says them: a list's inside, or C's line."""
     if language.name == "c":
-        inside = r"\",\"".join(capabilities)
-        return f'CAPABILITIES("{inside}")\n\n' if capabilities else ""
+        inside = ", ".join(f'"{each}"' for each in capabilities)
+        return f"CAPABILITIES({inside})\n\n" if capabilities else ""
     quote = "'" if language.name == "javascript" else '"'
     inside = ", ".join(f"{quote}{each}{quote}" for each in capabilities)
     return f"{inside}," if language.name == "python" and capabilities else inside

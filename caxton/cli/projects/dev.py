@@ -2,7 +2,9 @@
 
 Rule 1: files are polled: a folder of sources is small, and what tells of changes differs from system to system.
 Rule 2: a build that fails leaves the agent that runs as it is.
-Rule 3: a server of our own is a process of its own, on a free port, with its data in build/dev; it ends with us.
+Rule 3: a server of our own is a process of its own, on a free port, with its data in build/dev; it ends with us. What
+it has compiled of earlier builds is removed: an interpreter's is 50 MB each time.
+Rule 4: what the agent writes is shown as it comes.
 """
 
 import json
@@ -13,6 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +54,7 @@ def _server(project: Project, settings: Settings) -> Iterator[str]:
         return
     data = project.folder / "build/dev"
     data.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "CAXTON_DATA_DIR": str(data), "CAXTON_HOST": "127.0.0.1"}
+    environment = {"CAXTON_LOG_LEVEL": "warn", **os.environ, "CAXTON_DATA_DIR": str(data), "CAXTON_HOST": "127.0.0.1"}
     sets = ["--set", "server.port=0", "--set", "server.metrics_port=0", "--set", "server.grpc_port=0"]
     command = [sys.executable, "-m", "caxton.cli", *sets, "serve"]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as server:
@@ -68,10 +71,28 @@ def _server(project: Project, settings: Settings) -> Iterator[str]:
 
 async def _follow(project: Project, client: Client) -> None:
     click.echo(f"{project.name} ({project.language.title}) on {client.url}; Ctrl-C ends it")
-    async for changed in changes(project):
-        for path in changed[:3]:
-            click.echo(f"  changed: {path.relative_to(project.folder)}")
-        await trio.to_thread.run_sync(swap, project, client)
+    async with trio.open_nursery() as nursery:
+        follows = trio.Event()
+        show = partial(_show_log, project.name, Client(client.url), follows)
+        nursery.start_soon(partial(trio.to_thread.run_sync, show, abandon_on_cancel=True))
+        await follows.wait()
+        async for changed in changes(project):
+            for path in changed[:3]:
+                click.echo(f"  changed: {path.relative_to(project.folder)}")
+            await trio.to_thread.run_sync(swap, project, client)
+            project.forget(project.folder / "build/dev/modules")
+
+
+def _show_log(name: str, client: Client, follows: trio.Event) -> None:
+    """Until the server ends, which whoever talks to it next will tell."""
+    try:
+        with client.events(what="No log", query={"types": "agent.log", "agents": name}) as events:
+            trio.from_thread.run_sync(follows.set)
+            for event in events:
+                if event.type == "agent.log":
+                    click.echo(f"  {click.style(f'[{name}]', fg='cyan')} {event.data['text']}")
+    except Failure:
+        trio.from_thread.run_sync(follows.set)
 
 
 async def changes(project: Project) -> AsyncIterator[list[Path]]:

@@ -1,5 +1,6 @@
 """A project: a folder with one agent's source, its configuration, its SDK and its scenarios."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,15 @@ class Project:
             return True
         built = self.wasm.stat().st_mtime_ns
         return any(changed > built for changed in self.sources().values())
+
+    def forget(self, folder: Path) -> None:
+        """Remove modules of earlier builds from a folder of modules."""
+        if not self.wasm.exists():
+            return
+        name = hashlib.sha256(self.wasm.read_bytes()).hexdigest()
+        for path in folder.glob("*/*"):
+            if not path.name.startswith(name):
+                path.unlink(missing_ok=True)
 
     def build(self) -> None:
         """Compile it; a Failure says what is missing or wrong."""

@@ -1,6 +1,5 @@
 """`caxton test`: the project's scenarios, against its agent in a private server, in virtual time."""
 
-import hashlib
 import importlib.util
 import inspect
 import time
@@ -118,10 +117,7 @@ async def _python(project: Project, path: Path, only: str) -> tuple[list[Outcome
 def _compiled(project: Project) -> Path:
     """Where the agent is kept in its compiled form, from one file and one run to the next."""
     folder = project.folder / "build/modules"
-    name = hashlib.sha256(project.wasm.read_bytes()).hexdigest()
-    for path in folder.glob("*/*"):
-        if not path.name.startswith(name):  # of an earlier build
-            path.unlink(missing_ok=True)
+    project.forget(folder)
     return folder
 
 
@@ -164,4 +160,6 @@ def _print(outcomes: list[Outcome], reports: list[dict[str, Any]], failed: int) 
         for name, ratio in report["protocols"].items():
             states = ", ".join(report["states"][name])
             click.echo(f"  {name}: {ratio:.0%} of its table; states {states}")
+            for row in report["missing"][name]:
+                click.echo(f"    not seen: {row}")
     click.echo(f"\n{len(outcomes) - failed} passed, {failed} failed")

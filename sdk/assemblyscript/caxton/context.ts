@@ -96,13 +96,18 @@ export class Context {
 
   // A value of the state; `exists` is false when there is none.
   get(key: string): Json {
+    const bytes = this.getBytes(key);
+    return bytes ? Json.of(bytes, bytes.byteLength) : new Json(0, 0);
+  }
+
+  getBytes(key: string): ArrayBuffer | null {
     const name = lines(key);
     let room = 256;
     while (true) {
       const bytes = new ArrayBuffer(room);
       const length = host.load_data(changetype<usize>(name), name.byteLength, changetype<usize>(bytes), room);
-      if (length < 0) return new Json(0, 0);
-      if (length <= room) return Json.of(bytes, length);
+      if (length < 0) return null;
+      if (length <= room) return bytes.slice(0, length);
       room = length;
     }
   }
@@ -112,6 +117,11 @@ export class Context {
     const name = lines(key), text = new Buffer();
     text.value<T>(value);
     return host.store_data(changetype<usize>(name), name.byteLength, text.at, text.length);
+  }
+
+  setBytes(key: string, value: ArrayBuffer): Code {
+    const name = lines(key);
+    return host.store_data(changetype<usize>(name), name.byteLength, changetype<usize>(value), value.byteLength);
   }
 
   // Code.notFound when there was no value.

@@ -100,7 +100,10 @@ static int32_t act(const message_t *m, span_t asked, span_t what, const char *ke
     if (is(what, "timer")) return wait_for_timer(m, asked);
     if (is(what, "cancel")) return told(m, cancel_timer(set_timer(60000000)), "cancelled");
     if (is(what, "tool")) {
-        int32_t code = tool("nothing", field(asked, "arguments"), &found);
+        char name[64];
+        int32_t size = text(field(asked, "name"), name, sizeof name - 1);
+        name[size < 0 ? 0 : size] = 0;
+        int32_t code = tool(name, field(asked, "arguments"), &found);
         return code ? told(m, code, "") : answer(m, "answer", found);
     }
     if (is(what, "now")) return answer(m, "now", current_timestamp() > 1600000000000000 ? JSON("true") : JSON("false"));

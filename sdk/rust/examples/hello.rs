@@ -11,6 +11,4 @@ impl Agent for Hello {
 }
 
 #[no_mangle]
-pub fn caxton_agent() -> Box<dyn Agent> {
-    Box::new(Hello)
-}
+pub fn caxton_agent() -> Box<dyn Agent> { Box::new(Hello) }

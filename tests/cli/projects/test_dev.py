@@ -37,6 +37,7 @@ async def test_every_change_is_noticed_once(tmp_path: Path, autojump_clock: obje
 def test_a_change_is_built_and_swapped(tmp_path: Path, number: signal.Signals) -> None:
     make(tmp_path / "hello", "hello", "request-handler", LANGUAGES["c"], ())
     source = tmp_path / "hello/agent.c"
+    source.write_text(source.read_text().replace("    begin_reply", '    LOG("asked for something");\n    begin_reply'))
     command = [sys.executable, "-m", "caxton.cli", "dev", str(tmp_path / "hello")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -46,15 +47,20 @@ def test_a_change_is_built_and_swapped(tmp_path: Path, number: signal.Signals) -
             assert found
             assert "hello runs" in process.stdout.readline()
             assert ask(found[0]) == {"done": 7}
+            assert "[hello] asked for something" in process.stdout.readline()
             text = source.read_text()
             source.write_text("no C\n")
             assert "changed: agent.c" in process.stdout.readline()
             assert "Building hello failed" in until(process, "Building")
             assert ask(found[0]) == {"done": 7}  # as it was
+            assert "[hello] asked for something" in process.stdout.readline()
             source.write_text(text.replace('"done', '"swapped'))
             assert "changed: agent.c" in process.stdout.readline()
             assert "hello runs" in process.stdout.readline()
             assert ask(found[0]) == {"swapped": 7}
+            assert "[hello] asked for something" in process.stdout.readline()
+            kept = [path for path in (tmp_path / "hello/build/dev/modules").glob("*/*") if path.suffix == ".wasm"]
+            assert len(kept) == 1  # of the newest build
         finally:
             process.send_signal(number)
             process.wait(20)

@@ -12,7 +12,8 @@ from click.testing import Result
 from caxton.cli.projects.create import TEMPLATES, make
 from caxton.cli.projects.languages import LANGUAGES, detect, mistake
 from caxton.cli.projects.project import find_project
-from caxton.core.wasm_binary import inspect
+from caxton.testing import open_stage
+from caxton.testing import run as run_stage
 
 Run = Callable[..., Result]
 
@@ -62,14 +63,23 @@ def test_without_a_project_the_way_to_one_is_told(here: Path, run: Run) -> None:
     assert detect(here) is None
 
 
+async def found_by_both(wasm: bytes) -> None:
+    async with open_stage() as stage:
+        await stage.wasm("hello", wasm)  # without agent.yaml: by what the source says
+        asker = await stage.agent("asker")
+        for name in ("greeting", "parting"):
+            asker.send(f"capability:{name}", "request", name)
+            assert (await asker.expect("inform", sender="hello")).content == {"done": name}
+
+
 @pytest.mark.slow
 def test_a_project_is_built_and_tested(here: Path, run: Run) -> None:
-    make(here / "hello", "hello", "request-handler", LANGUAGES["c"], ("greeting",))
+    make(here / "hello", "hello", "request-handler", LANGUAGES["c"], ("greeting", "parting"))
     built = run("build")
     assert built.exit_code == 0, built.output
     assert "imports caxton: send_message" in built.output
     wasm = (here / "hello/build/hello.wasm").read_bytes()
-    assert "get_capabilities" in {item.name for item in inspect(wasm).exports}
+    run_stage(found_by_both, wasm)
 
     said = run("test", "-o", "json")
     assert said.exit_code == 0, said.output
@@ -81,6 +91,9 @@ def test_a_project_is_built_and_tested(here: Path, run: Run) -> None:
     compiled = [path.name for path in (here / "hello/build/modules").glob("*/*")]
     assert [name.partition(".")[0] for name in compiled] == [sha256(wasm).hexdigest()]
 
+    shown = run("test").output
+    assert "fipa-request: 43% of its table" in shown
+    assert "    not seen: DECIDE: participant failure → FAILED\n" in shown
     source = here / "hello/agent.c"
     text = source.read_text().replace('\\"done', '\\"undone')
     source.write_text(text.replace("return dispatch()", 'LOG("it is undone"); return dispatch()'))
