@@ -16,7 +16,14 @@ import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-TARGETS = {"envelope_json": 4096, "frame": 2048, "abi_pointers": 1024, "segment": 4096}  # and the longest input of each
+TARGETS = {  # and the longest input of each
+    "envelope_json": 4096,
+    "frame": 2048,
+    "abi_pointers": 1024,
+    "segment": 4096,
+    "component_calls": 1024,
+    "component_binary": 4096,
+}
 ROOT = Path(__file__).parent.parent.parent
 HERE = ROOT / "tests" / "fuzz"
 BUILD = ROOT / "build" / "fuzz"

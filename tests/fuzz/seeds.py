@@ -1,6 +1,6 @@
 """The binary seeds from readable ones: `python -m tests.fuzz.seeds` writes them again, when frame or ABI have changed.
 
-Frames are made of corpus/envelope_json; scripts for the guest of abi_pointers are here.
+Frames are made of corpus/envelope_json; scripts for the guest of abi_pointers are here, components in component_seeds.
 """
 
 import struct
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from caxton.core.wasm_abi import WASI_MODULE
 from tests._fast.agreement import by_native
+from tests.fuzz import component_seeds
 from tests.fuzz.abi_pointers import HEAD, IMPORTS, NUMBERS, SCRIPT
 from tests.oracles import envelope as twin
 
@@ -198,8 +199,15 @@ def segments() -> dict[str, bytes]:
     return found
 
 
+def made() -> dict[str, dict[str, bytes]]:
+    """All that are made, by target."""
+    components = {"component_calls": component_seeds.components(), "component_binary": component_seeds.binaries()}
+    return {"abi_pointers": scripts(), "frame": frames(), "segment": segments()} | components
+
+
 def main() -> None:
-    for folder, seeds in (("abi_pointers", scripts()), ("frame", frames()), ("segment", segments())):
+    for folder, seeds in made().items():
+        (CORPUS / folder).mkdir(exist_ok=True)
         for path in (CORPUS / folder).iterdir():
             path.unlink()
         for name, seed in seeds.items():

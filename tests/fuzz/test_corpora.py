@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from tests.fuzz import abi_pointers, seeds
+from tests.fuzz import abi_pointers, component_calls, seeds
 from tests.fuzz.run import HERE, TARGETS
 
 
@@ -16,10 +16,11 @@ def hosts() -> Iterator[None]:
     try:
         yield
     finally:
-        for host in abi_pointers.HOSTS.values():
+        for host in (*abi_pointers.HOSTS.values(), *component_calls.HOSTS.values()):
             host.scheduler.stop()
-        abi_pointers.HOSTS.clear()
-        abi_pointers._binary.cache_clear()
+        for target in (abi_pointers, component_calls):
+            target.HOSTS.clear()
+            target._binary.cache_clear()
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -33,9 +34,7 @@ def test_no_seed_breaks_its_target(target: str) -> None:
             one_input(path.read_bytes())
 
 
-@pytest.mark.parametrize(
-    ("folder", "made"), [("abi_pointers", seeds.scripts()), ("frame", seeds.frames()), ("segment", seeds.segments())]
-)
+@pytest.mark.parametrize(("folder", "made"), seeds.made().items())
 def test_the_binary_seeds_say_what_their_source_says(folder: str, made: dict[str, bytes]) -> None:
     found = {path.stem: path.read_bytes() for path in (seeds.CORPUS / folder).iterdir()}
     assert found == made, "run python -m tests.fuzz.seeds"
