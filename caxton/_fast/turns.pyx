@@ -96,6 +96,7 @@ from caxton._fast.router cimport (
 )
 from caxton._fast.state cimport state_bytes, state_commit
 from caxton._fast.wasm.c_api cimport wasm_engine_t, wasmtime_engine_increment_epoch, wasmtime_memory_data_size
+from caxton._fast.wasm.component_guest cimport weigh
 from caxton._fast.wasm.instance cimport *
 from caxton._fast.workers cimport IDLE, PARKED, pool_push, pool_push_at, pool_t, QUEUED, RUNNING, SPENT, worker_t
 
@@ -894,6 +895,8 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
                 pthread_mutex_lock(&port.lock)
                 continue
             commit(pool, worker, agent, now)
+            if agent.guest != NULL:
+                weigh(agent, now)
             announce(pool, agent, now)
             if agent.turn.kind == KIND_SHUTDOWN:
                 agent_crash(agent, EXIT_NORMAL, b"", 0)

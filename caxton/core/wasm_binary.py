@@ -471,14 +471,18 @@ def export_globals(wasm: bytes) -> bytes:
                 hint="rename the export",
             )
     mutable = [index for index, value in enumerate(info.globals) if value.mutable]
-    if not mutable:
+    return export_as(wasm, info, [(f"{RESERVED_PREFIX}{index}", "global", index) for index in mutable])
+
+
+def export_as(wasm: bytes, info: ModuleInfo, more: list[tuple[str, Kind, int]]) -> bytes:
+    """The same module with some more exports: their names, what they are, and their numbers."""
+    if not more:
         return wasm
     added = bytearray()
-    for index in mutable:
-        name = f"{RESERVED_PREFIX}{index}".encode()
-        added += leb(len(name)) + name + bytes([KINDS.index("global")]) + leb(index)
+    for name, kind, index in more:
+        added += leb(len(name.encode())) + name.encode() + bytes([KINDS.index(kind)]) + leb(index)
     place, end, old = _export_place(wasm)
-    body = leb(len(info.exports) + len(mutable)) + old + added
+    body = leb(len(info.exports) + len(more)) + old + added
     return b"".join((wasm[:place], bytes([EXPORT]), leb(len(body)), body, wasm[end:]))
 
 

@@ -44,19 +44,12 @@ def imports(wasm: bytes) -> dict[str, Functions]:
             if section == TYPE:
                 types.append(_type(reader, 0))
             elif section == ALIAS:
-                types += [()] * (_alias(reader) == A_TYPE)
+                types += [()] * (alias(reader)[0] == A_TYPE)
             elif section == EXPORT:
-                _name(reader)
-                sort = reader.byte()
-                if sort == CORE:
-                    reader.byte()
-                reader.u()
-                if reader.byte():
-                    _extern(reader)
-                types += [()] * (sort == A_TYPE)
+                types += [()] * (export(reader)[1] == A_TYPE)
             else:
-                name = _name(reader)
-                sort, index = _extern(reader)
+                name = name_of(reader)
+                sort, index = extern(reader)
                 if sort == FUNCTION:
                     found.setdefault("", []).append(name)
                 elif sort == INSTANCE:
@@ -79,7 +72,7 @@ def outside(imported: dict[str, Functions]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _name(reader: Reader) -> str:
+def name_of(reader: Reader) -> str:
     kind = reader.byte()
     if kind > 2:
         reader.fail(f"a name of the unknown kind 0x{kind:02x}")
@@ -91,7 +84,7 @@ def _name(reader: Reader) -> str:
     return name
 
 
-def _extern(reader: Reader) -> tuple[int, int]:
+def extern(reader: Reader) -> tuple[int, int]:
     """What something is: its sort, and the index of its type."""
     sort = reader.byte()
     if sort == CORE:
@@ -109,11 +102,21 @@ def _extern(reader: Reader) -> tuple[int, int]:
     return sort, reader.u()
 
 
-def _alias(reader: Reader) -> int:
-    """The sort of what gets another name."""
+def export(reader: Reader) -> tuple[str, int, int]:
+    """The name of what is exported, its sort, and what sort of the core's it is."""
+    name = name_of(reader)
     sort = reader.byte()
-    if sort == CORE:
-        reader.byte()
+    core = reader.byte() if sort == CORE else 0
+    reader.u()
+    if reader.byte():
+        extern(reader)
+    return name, sort, core
+
+
+def alias(reader: Reader) -> tuple[int, int]:
+    """The sort of what gets another name, and what sort of the core's it is."""
+    sort = reader.byte()
+    core = reader.byte() if sort == CORE else 0
     target = reader.byte()
     if target > 2:
         reader.fail(f"an unknown target of an alias 0x{target:02x}")
@@ -122,7 +125,7 @@ def _alias(reader: Reader) -> int:
         reader.u()
     else:
         reader.name()
-    return sort
+    return sort, core
 
 
 def _value(reader: Reader) -> None:
@@ -197,10 +200,10 @@ def _declarations(reader: Reader, depth: int) -> Functions:
         if kind == 1:
             _type(reader, depth)
         elif kind == 2:
-            _alias(reader)
+            alias(reader)
         elif kind in (3, 4):
-            name = _name(reader)
-            sort, _ = _extern(reader)
+            name = name_of(reader)
+            sort, _ = extern(reader)
             if kind == 4 and sort == FUNCTION:
                 found.append(name)
         else:

@@ -39,11 +39,14 @@ from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, Resource
 from caxton.core.wasm_abi import AgentLimits
 from caxton.core.wasm_binary import export_globals, inspect
 from caxton.core.wasm_component import Shape, is_component
+from caxton.core.wasm_component_memory import weighed
 from caxton.runtime.compile_child import REFUSED
 
 log = logging.getLogger(__name__)
 
-MAGIC: Final = b"caxton artefact 3\n"  # another number when export_globals, what is checked, or this layout changes
+MAGIC: Final = (
+    b"caxton artefact 4\n"  # another number when export_globals, weighed, what is checked, or this layout changes
+)
 TRAILER: Final = Struct(f"<{len(MAGIC)}sQQQI")  # magic, the three of a Shape, the CRC-32 of all before itself
 COMPONENT_PATIENCE: Final = 4  # times as long: an interpreter is ten times an agent
 LOADER_VARIABLES: Final = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD")
@@ -182,7 +185,8 @@ class ModuleCache:
                 f"module {sha} has the SHA-256 {found}", hint="the stored file is damaged: deploy again"
             )
         if is_component(wasm):
-            return _Source(wasm, wasm_component.shape(wasm, limits), limits, is_component=True, is_examined=True)
+            known = wasm_component.shape(wasm, limits)
+            return _Source(weighed(wasm), known, limits, is_component=True, is_examined=True)
         info = inspect(wasm)
         wasm_abi.check(info, limits)
         known = Shape(1, *wasm_abi.sizes(info))

@@ -13,6 +13,7 @@ from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import wat2wasm
 from caxton.core.wasm_component import CODES
+from caxton.core.wasm_component_memory import weighed
 
 MIB = 1 << 20
 
@@ -381,7 +382,7 @@ def text(guest: Guest) -> str:
 
 
 def build(guest: Guest) -> Component:
-    return Component.compile(engine(), wat2wasm(text(guest)))
+    return Component.compile(engine(), weighed(wat2wasm(text(guest))))
 
 
 def refuse(words: str = "no") -> str:

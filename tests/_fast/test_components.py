@@ -14,6 +14,7 @@ from caxton._fast.wasm.instance import Instance
 from caxton._fast.wasm.module import wat2wasm
 from caxton.core import wasm_component
 from caxton.core.errors import InvalidWasm
+from caxton.core.wasm_component_memory import weighed
 from tests._fast.components import MIB, Guest, build, engine, refuse, text
 from tests._fast.scheduling import Stage, open_stage, unharmed
 
@@ -180,6 +181,30 @@ def test_memory_grows_to_its_limit_and_no_further() -> None:
     grow = "(call $number (i64.extend_i32_u (memory.grow (i32.const {})))) "
     guest = Guest(grow.format(8) + grow.format(64), pages=4)
     assert answer(guest) == f"4 {(1 << 32) - 1}"
+
+
+def test_how_much_memory_it_has_is_told() -> None:
+    again = "(core module $more (memory 2)) (core instance (instantiate $more))"
+    with open_stage(threads=1) as stage:
+        me = stage.host()
+        wasm = weighed(wat2wasm(text(Guest("(drop (memory.grow (i32.const 3)))" + HANDS, extra=again))))
+        port = stage.seat("guest", Component.compile(engine(), wasm, 2), memory=2 * MIB)
+        assert stage.scheduler.statistics(port).memory_bytes == (4 + 2) << 16
+        # after a turn, ten times a second
+        stage.watch(lambda: stage.ask(me, "guest") and stage.scheduler.statistics(port).memory_bytes > 6 << 16)
+
+
+def test_a_component_at_its_limit_leaves_the_others_theirs() -> None:
+    grow = "(block $full (loop $more (br_if $full (i32.eq (memory.grow (i32.const 1)) (i32.const -1))) (br $more)))"
+    touch = """(memory.fill (i32.const 0x20000) (i32.const 7)
+      (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 0x20000)))"""
+    with open_stage(threads=2) as stage, unharmed(stage):
+        me = stage.host()
+        module = build(Guest(grow + touch + "(call $int (memory.size))"))
+        for name, pages in (("small", 8), ("large", 64)):
+            stage.seat(name, module, memory=pages << 16)
+        for name, pages in (("small", 8), ("large", 64)) * 2:
+            assert stage.ask(me, name)["content"] == str(pages)
 
 
 def test_more_memory_than_it_may_have_is_a_failed_start() -> None:

@@ -17,6 +17,7 @@ from caxton._fast.wasm.module import wat2wasm
 from caxton.core.wasm_abi import CAXTON, WASI, WASI_MODULE
 from caxton.core.wasm_binary import Signature, inspect
 from caxton.core.wasm_component import CODES
+from caxton.core.wasm_component_memory import weighed
 from tests._fast.components import CORE, DECLARED, NEEDS, OTHERS, core_types
 
 chosen = False  # whether the guests of the test that runs are wrapped
@@ -119,7 +120,7 @@ def component_engine() -> Engine:
 
 def wrapped(wat: str, on: Engine | None = None) -> Component:
     """The component around the guest that the text is."""
-    return Component.compile(on or component_engine(), wat2wasm(text(wat)), MEMORIES)
+    return Component.compile(on or component_engine(), weighed(wat2wasm(text(wat))), MEMORIES)
 
 
 def _types(signature: Signature) -> str:

@@ -429,6 +429,7 @@ async def test_a_component_lives_like_a_module(tmp_path: Path) -> None:
         info = await deploy(node, "a", wasm)
         assert (info.status, info.unavailable_imports) == ("running", ())
         assert await tell(node, "a", 1) == ["hello"]
+        assert node.agents.get("a").resources.memory_used == 4 << 16
     async with open_a_node(tmp_path) as node:
         assert await tell(node, "a", 1) == ["hello"]
 

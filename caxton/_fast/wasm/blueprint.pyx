@@ -24,6 +24,7 @@ from caxton._fast.wasm.wasi2 import FUNCTIONS as WASI_FUNCTIONS
 from caxton.core.errors import DeploymentFailed, InvalidWasm
 from caxton.core.wasm_component import EXPORTS as COMPONENT_EXPORTS
 from caxton.core.wasm_component import is_guest, known
+from caxton.core.wasm_component_memory import SCALE
 
 # which export serves as which function: the first that is there; params and results as core.wasm_binary writes them
 EXPORTS = (
@@ -209,6 +210,9 @@ cdef class Blueprint:
             self.plan.exports |= 1 << <int>index
             self.plan.returns |= ("->" in COMPONENT_EXPORTS[name]) << <int>index
         wasmtime_component_export_index_delete(guest)
+        if component.exported.get("", {}).get(SCALE) == "() -> u32":
+            raw = SCALE.encode()
+            plan.scale = wasmtime_component_get_export_index(plan.component, NULL, raw, len(raw))
         return 0
 
     def is_used(self):
@@ -222,6 +226,8 @@ cdef class Blueprint:
             for i in range(FN_COUNT):
                 if plan.indexes[i] != NULL:
                     wasmtime_component_export_index_delete(plan.indexes[i])
+            if plan.scale != NULL:
+                wasmtime_component_export_index_delete(plan.scale)
             if plan.linker != NULL:
                 wasmtime_component_linker_delete(plan.linker)
             free(plan)

@@ -27,11 +27,14 @@ ctypedef struct component_t:
     wasmtime_component_t* component
     wasmtime_component_linker_t* linker
     wasmtime_component_export_index_t* indexes[FN_COUNT]    # of the exports that are there
+    wasmtime_component_export_index_t* scale    # the function that tells how much memory there is (core/wasm_component_memory); NULL: none
     int memories
 
 ctypedef struct guest_t:
     wasmtime_component_instance_t instance
     wasmtime_component_func_t functions[FN_COUNT]
+    wasmtime_component_func_t scale
+    int64_t weighed_ns                  # when it was called last
     wasmtime_component_val_t argument   # of the call that runs; ours until it has ended
     wasmtime_component_val_t result
     wasmtime_component_val_t* answer    # where the result of a host call that waits belongs
@@ -43,6 +46,9 @@ ctypedef struct guest_t:
     uint32_t polled_count
 
 cdef kind_t COMPONENTS
+
+# after a turn: see how much memory the guest has, ten times a second at most
+cdef void weigh(agent_t* agent, int64_t now) noexcept nogil
 
 # *text* as a string value; what is not UTF-8 is replaced
 cdef void put_text(wasmtime_component_val_t* value, const char* text, size_t length) noexcept nogil

@@ -1,13 +1,13 @@
 """See component_guest.pxd."""
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from caxton._fast.activity cimport DO_ENVELOPE, DO_GUEST, set_activity
 from caxton._fast.byte_scan cimport has_high, utf8_stop
 from caxton._fast.envelope cimport envelope_write_json
-from caxton._fast.platform cimport cx_monotonic_ns
+from caxton._fast.platform cimport cx_monotonic_ns, cx_store_u64
 from caxton._fast.wasm.component_values cimport *
 from caxton._fast.wasm.instance cimport *
 
@@ -15,6 +15,9 @@ cdef enum:
     CORE_INSTANCES = 128        # of one component, those inside it included
     TABLES = 4
     DECLARED_ROOM = 65536       # of get-capabilities
+    PAGE = 65536
+
+cdef int64_t BETWEEN_WEIGHINGS_NS = 100_000_000
 
 
 cdef bint is_utf8(const char* text, size_t length) noexcept nogil:
@@ -80,7 +83,30 @@ cdef int look_up(agent_t* agent) noexcept nogil:
             &guest.instance, agent.context, plan.indexes[i], &guest.functions[i]
         ):
             return crash(agent, EXIT_INIT, b"an exported function is missing", 31)
+    if plan.scale != NULL and not wasmtime_component_instance_get_func(&guest.instance, agent.context, plan.scale, &guest.scale):
+        return crash(agent, EXIT_INIT, b"the function that was put in is missing", 39)
     return agent_next_phase(agent, PHASE_INIT)
+
+
+cdef void weigh(agent_t* agent, int64_t now) noexcept nogil:
+    cdef guest_t* guest = guest_of(agent)
+    cdef wasmtime_call_future_t* future
+    cdef wasmtime_error_t* error = NULL
+    if plan_of(agent).scale == NULL or now - guest.weighed_ns < BETWEEN_WEIGHINGS_NS:
+        return
+    guest.weighed_ns = now
+    put_bool(&guest.result, False)
+    # a few instructions of ours, which run to their end: no slice ends here
+    wasmtime_context_set_epoch_deadline(agent.context, 1 << 30)
+    future = wasmtime_component_func_call_async(&guest.scale, agent.context, &guest.argument, 0, &guest.result, 1, &error)
+    while not wasmtime_call_future_poll(future):
+        pass
+    wasmtime_call_future_delete(future)
+    if error != NULL:
+        wasmtime_error_delete(error)
+    elif guest.result.kind == CVAL_U32:
+        cx_store_u64(&agent.memory_seen, <uint64_t>guest.result.of.u32 * PAGE)
+    put_bool(&guest.result, False)
 
 
 cdef int call(agent_t* agent, int function, size_t arguments) noexcept nogil:
