@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from caxton.core.config_web import check_networks
-from caxton.core.secrets import MASK
+from caxton.core.secrets import MASK, SecretText
 from caxton.core.settings import YES, Key, Positive, Seconds
 from caxton.core.webhooks import EVENTS, wants
 
@@ -61,7 +61,8 @@ def check_webhooks(problems: list[str], webhooks: WebhooksConfig) -> None:
         key = f"integrations.webhooks.endpoints[{index}]"
         if wrong := _wrong_url(endpoint.url):
             problems.append(f"{key}.url: {wrong}; write https://host/path")
-        if endpoint.secret not in ("", MASK) and len(endpoint.secret) < LEAST_SECRET:
+        unseen = isinstance(endpoint.secret, SecretText) and endpoint.secret == MASK  # nobody fetched it
+        if endpoint.secret and not unseen and len(endpoint.secret) < LEAST_SECRET:
             problems.append(f"{key}.secret: {len(endpoint.secret)} characters are too few; the least is {LEAST_SECRET}")
         for place, pattern in enumerate(endpoint.events):
             if not any(wants((pattern,), event) for event in EVENTS):

@@ -92,7 +92,7 @@ def pick(reference: Reference, found: str | Mapping[str, Any]) -> SecretText:
     if isinstance(found, str):
         if key:
             raise NoSecret(f"there are no keys, and so no {key!r}; leave #{key} out for all of it")
-        return SecretText(found)
+        return _text(found)
     value: Any = found
     if not key:
         if len(found) != 1:
@@ -109,6 +109,12 @@ def pick(reference: Reference, found: str | Mapping[str, Any]) -> SecretText:
         return SecretText(str(value).lower())
     if not isinstance(value, str | int | float):
         raise NoSecret(f"{key!r} is no text, but a table or a list")
+    return _text(str(value))
+
+
+def _text(value: str) -> SecretText:
+    if value == MASK:
+        raise NoSecret(f"it is {MASK}, which stands for what is not shown, and was copied from such a place")
     return SecretText(value)
 
 

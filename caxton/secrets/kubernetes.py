@@ -5,12 +5,16 @@ In a pod that is the service account's cluster and namespace, elsewhere those of
 
 import base64
 import binascii
+import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from caxton.core.secrets import NoSecret, Reference
 
+LARGEST = 4 << 20  # bytes; Kubernetes itself allows 1 MB
+PIECE = 256  # bytes; a whole one is waited for, as long as a byte comes now and then
 NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -26,7 +30,10 @@ def read(reference: Reference, environ: Mapping[str, str], patience: float) -> M
     namespace = namespace or default
     try:
         with client.ApiClient(configuration) as api:
-            found = client.CoreV1Api(api).read_namespaced_secret(name, namespace, _request_timeout=patience)
+            answer = client.CoreV1Api(api).read_namespaced_secret(
+                name, namespace, _request_timeout=patience, _preload_content=False
+            )
+            data = _read(answer, time.monotonic() + patience)
     except client.ApiException as error:
         if error.status == 404:
             raise NoSecret(f"Kubernetes has no secret {name} in the namespace {namespace}") from None
@@ -35,9 +42,24 @@ def read(reference: Reference, environ: Mapping[str, str], patience: float) -> M
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise NoSecret(f"Kubernetes at {configuration.host} cannot be reached: {type(error).__name__}") from None
     try:
-        return {key: base64.b64decode(value).decode() for key, value in (found.data or {}).items()}
+        found = json.loads(data)["data"] or {}
+        return {key: base64.b64decode(value).decode() for key, value in found.items()}
     except (binascii.Error, UnicodeDecodeError):
         raise NoSecret(f"the secret {name} holds what is no UTF-8 text") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise NoSecret(f"Kubernetes at {configuration.host} answered what is no secret") from None
+
+
+def _read(answer: Any, deadline: float) -> bytes:
+    """The body, which is as long as a secret may be, and ends in time. Raises NoSecret."""
+    data = bytearray()
+    for piece in answer.stream(PIECE):
+        data += piece
+        if len(data) > LARGEST:
+            raise NoSecret(f"Kubernetes answered more than {LARGEST >> 20}MB")
+        if time.monotonic() > deadline:
+            raise NoSecret("the answer of Kubernetes did not end in time")
+    return bytes(data)
 
 
 # Any: the client has no types

@@ -6,14 +6,16 @@ Rule 3: logging never raises and never blocks on anything but its output. What a
         by the record stream (`bus`).
 """
 
+import base64
 import logging
 import re
 import sys
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TextIO
+from urllib.parse import quote, quote_plus
 
 import msgspec
 
@@ -40,6 +42,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
+LONG = 12  # characters of a line that is hidden by itself
 SHORTEST = 6  # characters; of less, every other word of the log would be hidden
 _hidden: set[str] = set()
 _hiding: re.Pattern[str] | None = None
@@ -104,15 +107,26 @@ def configure(
 def hide(secrets: Iterable[str]) -> None:
     """Let no line show these from here on; those of before stay hidden."""
     global _hiding
+    known = len(_hidden)
     for secret in secrets:
         if len(secret) >= SHORTEST:
-            form = str(secret)
-            for _ in range(3):  # as it is, in a JSON line, and in JSON inside of that
-                _hidden.add(form)
-                form = msgspec.json.encode(form).decode()[1:-1]
-    if _hidden:
+            _hidden.update(_forms(str(secret)))
+    if len(_hidden) > known:
         # the longest first: one may begin with another
         _hiding = re.compile("|".join(re.escape(one) for one in sorted(_hidden, key=len, reverse=True)))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """How a log may have it: as it is, line by line, in a URL, in a header, and all of these in JSON."""
+    data = secret.encode("utf-8", "surrogatepass")
+    plain = [secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1]]
+    plain += [base64.b64encode(data).decode().rstrip("="), base64.urlsafe_b64encode(data).decode().rstrip("=")]
+    plain += [line for line in secret.splitlines() if len(line) >= LONG and not line.startswith("-----")]
+    for form in plain:
+        for _ in range(3):  # as it is, in a JSON line, and in JSON inside of that
+            if len(form) >= SHORTEST:
+                yield form
+            form = _encode(form)[1:-1]
 
 
 class _Handler(logging.StreamHandler["TextIO | LogFile"]):

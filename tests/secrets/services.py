@@ -4,7 +4,7 @@ import base64
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Service:
     secrets: dict[str, Any] = attrs.field(factory=dict)
     asked: list[str] = attrs.field(factory=list)
     silent: threading.Event | None = None  # answers only when this is set
+    raw: Callable[[Callable[[bytes], object]], object] | None = None  # answers instead, byte by byte
 
 
 @contextmanager
@@ -36,6 +37,11 @@ def open_service(answer: Callable[[Service, str, Any, bytes], tuple[int, Any]]) 
             service.asked.append(self.path)
             if service.silent is not None:
                 service.silent.wait(30)
+            if service.raw is not None:
+                self.close_connection = True
+                with suppress(OSError):
+                    service.raw(self.wfile.write)
+                return
             status, value = answer(service, self.path, self.headers, body)
             data = json.dumps(value).encode()
             self.send_response(status)

@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 
@@ -189,6 +189,10 @@ def test_vault_that_does_not_answer(vault: Service, tmp_path: Path) -> None:
     assert "cannot be reached: ConnectionError" in got(text, {**here, "VAULT_ADDR": "http://127.0.0.1:1"})
 
 
+def of(service: Service) -> dict[str, str]:
+    return {"VAULT_ADDR": service.url, "VAULT_TOKEN": service.token}
+
+
 def test_nobody_waits_for_ever(vault: Service) -> None:
     vault.silent = threading.Event()
     here = {"VAULT_ADDR": vault.url, "VAULT_TOKEN": vault.token}
@@ -198,6 +202,72 @@ def test_nobody_waits_for_ever(vault: Service) -> None:
         f"(Vault at {vault.url} cannot be reached: ReadTimeout)",
     )
     assert time.monotonic() - began < 20
+
+
+HERE = "vault:kv/plain#only"
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_vault_that_leads_elsewhere_is_not_followed(vault: Service, status: int) -> None:
+    """The token would go there as well."""
+    with open_service(services.vault) as other:
+        other.secrets["kv/plain"] = {"only": "of another"}
+        vault.raw = lambda send: send(
+            f"HTTP/1.1 {status} Elsewhere\r\nLocation: {other.url}/v1/kv/plain\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        assert "leads elsewhere, which is not followed" in got(HERE, of(vault))
+        assert other.asked == []
+
+
+@pytest.mark.slow
+def test_answers_of_vault_without_an_end(vault: Service) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+    sent = 0
+
+    def much(send: Callable[[bytes], None]) -> None:
+        nonlocal sent
+        send(head)
+        for _ in range(1000):
+            send(b" " * (1 << 20))
+            sent += 1
+
+    vault.raw = much
+    assert got(HERE, of(vault)) == f"(Vault at {vault.url} answered more than 4MB)"
+    assert sent < 100, "and not a gigabyte"
+
+    def slow(send: Callable[[bytes], None]) -> None:
+        send(head)
+        for _ in range(1000):
+            send(b" ")
+            time.sleep(0.005)
+
+    vault.raw = slow
+    before = threading.active_count()
+    began = time.monotonic()
+    text = got(HERE, of(vault), patience=0.1)
+    assert "did not end within 0.1 s" in text or "no answer within 0.1 s" in text
+    assert time.monotonic() - began < 3
+    while threading.active_count() > before + 1 and time.monotonic() < began + 3:
+        time.sleep(0.01)
+    assert threading.active_count() <= before + 1, "nobody reads on"
+
+
+def test_answers_of_vault_that_are_none(vault: Service) -> None:
+    for body in (b"nonsense", b"[]", b'{"data": 7}', b"\xff\xfe", b'{"data": {"only": ["a"]}}'):
+        vault.raw = lambda send, body=body: send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        assert got(HERE, of(vault)).startswith("("), body
+
+
+def test_a_secret_is_not_its_mask(vault: Service) -> None:
+    vault.secrets["kv/plain"] = {"only": "***"}
+    assert "it is ***, which stands for what is not shown" in got(HERE, of(vault))
+
+
+def test_a_secret_of_several_lines_is_as_it_is(vault: Service, tmp_path: Path) -> None:
+    text = "-----BEGIN KEY-----\nab ***\n\u00fc=#${x}\n-----END KEY-----\n"
+    vault.secrets["kv/plain"] = {"only": text}
+    assert got(HERE, of(vault)) == text
+    assert got(f"file:{write(tmp_path / 'key', text)}") == text.removesuffix("\n")
 
 
 # -- Kubernetes --

@@ -1,9 +1,12 @@
 """The log: what a line looks like in each format, and that it never raises."""
 
+import base64
 import io
+import json
 import logging
 from collections.abc import Iterator
 from typing import Literal
+from urllib.parse import quote, quote_plus
 
 import msgspec
 import pytest
@@ -124,3 +127,33 @@ def test_a_secret_is_in_no_line(format: str, monkeypatch: pytest.MonkeyPatch) ->
     assert "hunt" not in text
     assert "-and-more" not in text
     assert "of" in text
+
+
+def test_a_secret_is_hidden_however_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_hidden", set())
+    monkeypatch.setattr(logs, "_hiding", None)
+    secret = 'pa ss/w"o\u00fcrd+1'
+    key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkq\nhkiG9w0BAQEFAASC\n-----END KEY-----\n"
+    logs.hide([secret, key])
+    forms = [
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        quote_plus(secret),
+        base64.b64encode(secret.encode()).decode(),
+        base64.urlsafe_b64encode(secret.encode()).decode(),
+        json.dumps(secret, ensure_ascii=False),
+        repr({"a": secret}),
+        key,
+        "found hkiG9w0BAQEFAASC there",
+        base64.b64encode(key.encode()).decode(),
+    ]
+    for name in ("json", "compact", "pretty"):
+        stream = io.StringIO()
+        logs.configure("info", name, stream=stream)  # type: ignore[arg-type]
+        for form in forms:
+            logging.getLogger("caxton.test").info("it is %s.", form, extra={"value": form})
+        text = stream.getvalue()
+        assert text.count("***") >= 2 * len(forms), text
+        for part in ("ss/w", "w%22o", "hkiG9w0BAQ", "LS0tLS1CRUdJTiBLRVkt", "cGEgc3Mvd"):
+            assert part not in text, (name, part)
