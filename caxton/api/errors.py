@@ -17,6 +17,8 @@ from caxton.core.errors import (
     InvalidRequest,
     NotFound,
     RejectedError,
+    StorageFull,
+    StoreError,
     Unauthorized,
     UnavailableError,
     error_body,
@@ -76,6 +78,8 @@ def as_caxton_error(error: BaseException, trace_id: str) -> CaxtonError:
     """*error* in our own tree. What nobody expected is logged here, and only here."""
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return as_caxton_error(error.exceptions[0], trace_id)
+    if isinstance(error, StoreError) and error.details.get("cause") == "disk_full":
+        return StorageFull(error.message, hint=error.hint, details=error.details)
     if isinstance(error, CaxtonError):
         return error
     if isinstance(error, trio.TooSlowError):

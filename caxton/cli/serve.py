@@ -222,13 +222,15 @@ def _try_out(config: "Config") -> None:
     """Everything that can keep a server from starting and can be seen without starting one. Raises Failure."""
     import socket
 
+    from caxton.core.errors import InvalidConfig
+    from caxton.store.temp import check_folder
+
     what = "A server would not start"
     if unmet := config.unmet_protections:
         fix = "take the key out, and let a proxy in front of the server protect it"
         raise Failure(what, why=f"{', '.join(unmet)}: this version does not have it", fix=fix)
     if config.server.tls.enabled:
         from caxton.api.tls import server_context
-        from caxton.core.errors import InvalidConfig
 
         try:
             server_context(config.server.tls)
@@ -245,6 +247,10 @@ def _try_out(config: "Config") -> None:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         why = f"the data folder {folder} cannot be written to: {there} does not allow it"
         raise Failure(what, why=why, fix="choose another with CAXTON_DATA_DIR, or give this user the right")
+    try:
+        check_folder(Path(config.resources.disk.temp_dir))
+    except InvalidConfig as error:
+        raise Failure(what, why=error.message, fix=error.hint) from None
     keys = ["port"]
     if config.observability.metrics.enabled and config.server.metrics_port:
         keys.append("metrics_port")

@@ -165,10 +165,10 @@ def build(
     config = build_config(
         merged(layers), environ, sources=sources, layers=layers, problems=problems or [], fetched=fetched
     )
-    if not config.data_dir:
-        disk = msgspec.structs.replace(config.resources.disk, data_dir=default_data_dir(environ))
-        config = msgspec.structs.replace(config, resources=msgspec.structs.replace(config.resources, disk=disk))
-    return config
+    disk = config.resources.disk
+    data_dir = disk.data_dir or default_data_dir(environ)
+    disk = msgspec.structs.replace(disk, data_dir=data_dir, temp_dir=disk.temp_dir or str(Path(data_dir) / "temp"))
+    return msgspec.structs.replace(config, resources=msgspec.structs.replace(config.resources, disk=disk))
 
 
 def merged(layers: Sequence[Layer]) -> Tree:

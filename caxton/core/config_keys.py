@@ -2,8 +2,9 @@
 
 Rule 1: keys, units and defaults are those of the configuration guide. Some differ: the server listens on 127.0.0.1
         until told otherwise, an agent may have a whole core (1000m), what is not built is off, the log goes to
-        standard error, clients need no certificate, histograms have buckets for microseconds too, and the processors
-        may be promised without bound (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
+        standard error, clients need no certificate, histograms have buckets for microseconds too, temporary files are
+        in the data folder, and the processors may be promised without bound (`resources.cpu.overcommit_ratio`): 1000
+        agents of 100m are 100 cores.
 Rule 2: a key is one line here: `name: Annotated[Type, Key("what it means")] = default`. The documents and the schema
         are made from it (`docs/make_configuration.py`). Parts that are not built yet are in `core/config_later.py`.
 Rule 3: a key without effect says so (`inactive`), and what has the effect instead; `Config.unserved` names those that
@@ -268,20 +269,25 @@ class MemoryConfig(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-NO_TEMP = "no temporary folder is used: what is unfinished is beside its place in resources.disk.data_dir"
-
-
 class DiskConfig(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Annotated[
         str, Key("the data folder; else `$XDG_DATA_HOME/caxton` or `~/.local/share/caxton`", env="CAXTON_DATA_DIR")
     ] = ""
-    temp_dir: Annotated[str, Key("folder for what is only needed for a while", inactive=NO_TEMP)] = "/tmp/caxton"
-    max_temp_size: Annotated[Bytes, Key("of it", inactive=NO_TEMP)] = 10 << 30
+    temp_dir: Annotated[
+        str,
+        Key(
+            "folder for [what is only needed for a while](operations.md#temporary-files), the server's user's alone; "
+            "else `temp` in the data folder"
+        ),
+    ] = ""
+    max_temp_size: Annotated[
+        Bytes, Key("of what is there, and of what is being written elsewhere; more is refused", dynamic=YES)
+    ] = 10 << 30
     cleanup_interval: Annotated[
         Seconds,
         Key(
-            "between two rounds that delete what is not needed",
-            inactive=f"{NO_TEMP}; messages are tidied twice a minute",
+            "between two rounds that delete what crashed servers left, and modules that no agent has. 0 is never",
+            dynamic=YES,
         ),
     ] = 3600.0
 

@@ -96,6 +96,10 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
             yield f"security.secrets.agents.{name}.agents", "none is named, so no agent may have it"
     if config.data_dir.startswith(("/tmp/", "/var/tmp/")):
         yield "resources.disk.data_dir", f"{config.data_dir} is in a folder of everybody; what is there may be deleted"
+    temp_dir = config.resources.disk.temp_dir
+    if temp_dir.startswith(("/tmp/", "/var/tmp/")) and not temp_dir.startswith(config.data_dir):
+        text = f"who makes {temp_dir} before the server does keeps it from starting; left out, it is in the data folder"
+        yield "resources.disk.temp_dir", text
     for layer in loaded.layers:
         for key in _plain_secrets(layer):
             if layer.file in machine.readable_by_others:

@@ -121,7 +121,8 @@ class Agents:
             config = old.config if config is None else msgspec.structs.replace(config, name=name)
             spec = msgspec.structs.replace(old, module=sha, config=config, version=old.version + 1, desired="running")
             self._secrets.check(spec)
-            with self._room_for(_instances(spec) - _instances(old), _millicores(spec) - _millicores(old)):
+            more = _instances(spec) - _instances(old), _millicores(spec) - _millicores(old)
+            with self._room_for(*more), self._store.modules.hold(sha, old.module):
                 module = await self._load(spec, wasm)
                 # what is broken has no version that could come back: this one mends it
                 before = None if name in self._broken else await self._load(old, None)
@@ -295,6 +296,10 @@ class Agents:
     def knows(self, name: str) -> bool:
         return name in self._specs
 
+    def uses(self, module: str) -> bool:
+        """Whether an agent has this module, by its SHA-256."""
+        return any(spec.module == module for spec in self._specs.values())
+
     def waiting(self, name: str) -> int:
         """Messages in the agent's mailboxes."""
         status = self._status(name)
@@ -329,7 +334,8 @@ class Agents:
             timers.setdefault(timer.agent.partition("#")[0], []).append(timer)
         specs = await self._store.agents.list()
         try:
-            await self._store.modules.prune({spec.module for spec in specs})  # of agents that were deleted or updated
+            used = {spec.module for spec in specs}
+            await self._store.modules.prune(used.__contains__)  # those of agents that were deleted or updated go
         except StoreError as error:
             log.warning("modules that nobody uses could not be removed: %s", error)
         async with trio.open_nursery() as nursery:
@@ -367,7 +373,7 @@ class Agents:
         )
         self._secrets.check(spec)
         async with self._one_at_a_time(name):
-            with self._room_for(_instances(spec), _millicores(spec)):
+            with self._room_for(_instances(spec), _millicores(spec)), self._store.modules.hold(spec.module):
                 module = await self._load(spec, wasm)
                 await self._sweep(spec)  # a crash in the middle of a deployment may have left something
                 try:

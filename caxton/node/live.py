@@ -70,6 +70,11 @@ def change_admission(node: "Node", config: Config) -> None:
     node.admission.limits = config.resources
 
 
+def change_disk(node: "Node", config: Config) -> None:
+    node.store.temp.limit = config.resources.disk.max_temp_size
+    node.cleanup.change(config.resources.disk.cleanup_interval)
+
+
 def change_runtime(node: "Node", config: Config) -> None:
     node.runtime.change_limits(RuntimeLimits.of(config))
 
@@ -113,6 +118,8 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "resources.cpu.reserve_system": (change_admission,),
     "resources.cpu.overcommit_ratio": (change_admission,),
     "resources.memory.reserve_system": (change_admission,),
+    "resources.disk.max_temp_size": (change_disk,),
+    "resources.disk.cleanup_interval": (change_disk,),
     "runtime.max_memory_per_agent": (change_edge,),
     "runtime.max_cpu_per_agent": (change_edge,),
     "runtime.default_agent_timeout": (change_edge,),

@@ -43,6 +43,7 @@ from caxton.node.agents import Agents
 from caxton.node.ams import AgentManagement
 from caxton.node.backlog import Refills, recover
 from caxton.node.capabilities import Capabilities
+from caxton.node.cleanup import Cleanup
 from caxton.node.committer import Committer
 from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
@@ -109,7 +110,10 @@ async def open_node(
         check_http_client("integrations.webhooks.enabled", "webhooks")
     if config.observability.metrics.endpoint:
         check_exporter("observability.metrics.endpoint")
-    async with open_store(Path(config.data_dir)) as store:
+    disk = config.resources.disk
+    async with open_store(
+        Path(disk.data_dir), temp_dir=Path(disk.temp_dir) if disk.temp_dir else None, max_temp_size=disk.max_temp_size
+    ) as store:
         settings = Settings(loaded, store.settings, reload)
         await settings.recall()
         config = settings.config
@@ -162,6 +166,7 @@ async def open_node(
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
                     tasks.start_soon(node.housekeeping.run)
+                    tasks.start_soon(node.cleanup.run)
                     tasks.start_soon(tidy_log_files)
                     tasks.start_soon(node.conversations.run)
                     tasks.start_soon(node.housekeeping.watch_disk)
@@ -310,6 +315,7 @@ class Node:
             self.store.modules.folder,
             compile_limits(config),
             partial(_open_component_engine, self.started_with),
+            self.store.temp.reserve,
         )
         self.runtime = runtime
         self.agents = Agents(
@@ -325,6 +331,7 @@ class Node:
             secrets=self.secrets,
         )
         runtime.environment_of = self.secrets.environment
+        self.cleanup = Cleanup(self.store, self.agents, config.resources.disk.cleanup_interval)
         self.admission = Admission(config.resources, Machine())
         self.agents.admission = self.admission
         self.agents.hot_reload = config.runtime.enable_hot_reload

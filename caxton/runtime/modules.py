@@ -12,6 +12,7 @@ Rule 3: where modules and artefacts lie is the store's business; this file is gi
 """
 
 import copy
+import errno
 import hashlib
 import logging
 import mmap
@@ -20,6 +21,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from struct import Struct
@@ -35,7 +37,7 @@ from caxton._fast.wasm.component import Component
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
 from caxton.core import wasm_abi, wasm_component
-from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded
+from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, ResourceLimitExceeded, StorageFull
 from caxton.core.wasm_abi import AgentLimits
 from caxton.core.wasm_binary import export_globals, inspect
 from caxton.core.wasm_component import Shape, is_component
@@ -84,7 +86,8 @@ class _Pending:
 class ModuleCache:
     """Compiled modules and components by the SHA-256 of their bytes; used from one Trio thread.
 
-    *component_engine* makes the engine of components when the first of them comes.
+    *component_engine* makes the engine of components when the first of them comes. *reserve* is asked for room on the
+    disk while an artefact is written beside its place.
     """
 
     def __init__(
@@ -93,12 +96,14 @@ class ModuleCache:
         directory: Path,
         limits: CompileLimits | None = None,
         component_engine: Callable[[], Engine] | None = None,
+        reserve: Callable[[int, str], AbstractContextManager[None]] = lambda size, what: nullcontext(),
     ) -> None:
         self.engine = engine
         self._make_component_engine = component_engine or partial(Engine, components=True, pool_slots=64)
         self._component_engine: Engine | None = None
         self.directory = directory
         self.limits = limits or CompileLimits()
+        self._reserve = reserve
         self.compiled = 0  # compilations since the start
         self._loaded: WeakValueDictionary[str, Module] = WeakValueDictionary()
         self._pending: dict[str, _Pending] = {}
@@ -303,6 +308,12 @@ class ModuleCache:
         try:
             self._write(path, artefact, source.shape)
         except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(
+                    f"there is no room on the disk for the {len(artefact)} bytes that the component is compiled to: "
+                    f"{path.parent}",
+                    hint="free some space, then deploy it again",
+                ) from error
             raise InternalError(f"the artefact of component {sha} cannot be written: {error}") from error
         try:
             return Component.open(self.component_engine, path, max(source.shape.memories, 1))
@@ -320,15 +331,17 @@ class ModuleCache:
             ) from error
         try:
             self._write(self.path(sha), artefact, source.shape)
-        except OSError as error:  # the module works; it will only be compiled again next time
+        except (OSError, StorageFull) as error:  # the module works; it will only be compiled again next time
             log.warning("the artefact of module %s cannot be written: %s", sha, error)
         return module
 
     def _write(self, path: Path, artefact: bytes, known: Shape) -> None:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # the mode is the last one's only
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        reserved = self._reserve(len(artefact) + TRAILER.size, "what a module is compiled to")
         try:
-            with open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
+            with reserved, open(temporary, "xb", opener=partial(os.open, mode=0o600)) as file:
                 file.write(artefact)
                 file.write(trailer(artefact, known))
                 file.flush()

@@ -2,14 +2,14 @@
 
 A running server's database is copied by SQLite's backup interface from the writer's own connection: what is written
 meanwhile goes into the copy too, and the copy is the database as it was when the last step ended. A step takes SLICE
-from the writer, then others have their turn; no reader holds the WAL.
+from the writer, then others have their turn; no reader holds the WAL. The copy is in the temporary folder (temp.py).
 
     <data_dir>/backups/NAME.caxton-backup    what the server makes; the format is archive.py's
     <data_dir>/replaced-DATE/                what `restore` found and put aside
 
 Rule 1: a backup is a whole one or does not exist; so is what `restore` makes of it. A restore that is cut off in the
         middle leaves a folder that no server starts with (integrity.py), and can be made again.
-Rule 2: modules are never removed while a server runs, so those that the copy names are there when it is done.
+Rule 2: no module is removed while a backup is made (`is_busy`), so those that the copy names are there when it is done.
 """
 
 import os
@@ -41,6 +41,7 @@ from caxton.store.integrity import check_pages, keep_wal, look
 from caxton.store.lock import lock_data_dir
 from caxton.store.meta import NODE_ID, mark_clean, was_clean
 from caxton.store.schema import check_version, read_version
+from caxton.store.temp import TempRoom
 from caxton.telemetry.failpoints import failpoint
 
 T = TypeVar("T")
@@ -63,24 +64,31 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BackupRoom:
-    def __init__(self, database: Database, data_dir: Path) -> None:
+    def __init__(self, database: Database, data_dir: Path, temp: TempRoom) -> None:
         self._database = database
         self._data_dir = data_dir
+        self._temp = temp
         self.folder = data_dir / FOLDER
         self._one_at_a_time = trio.Lock()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether one is being made."""
+        return self._one_at_a_time.locked()
 
     async def create(self, name: str = "") -> Backup:
         """Back up the store as it is when this returns, or a little before."""
         name = name or time.strftime("caxton-%Y%m%d-%H%M%S", time.gmtime()) + SUFFIX
         path = self.path(name)
-        if self._one_at_a_time.locked():
+        if self.is_busy:
             raise InvalidTransition("a backup is being made", hint="wait until it is done")
         async with self._one_at_a_time:
             if path.exists():
                 raise InvalidTransition(f"there is a backup named {name}", details={"name": name})
-            await _in_thread(self.folder, partial(_sweep, self.folder))
-            async with _staging(self.folder) as staging:
-                await _in_thread(self.folder, partial(_check_room, self._data_dir))
+            modules = await self._database.read(_modules)
+            copy, archive = await _in_thread(self._data_dir, partial(_sizes, self._data_dir, modules))
+            await _in_thread(self._data_dir, partial(_check_room, self._temp.folder, copy, self._data_dir, archive))
+            async with self._temp.open_folder(copy + archive, "a backup") as staging:
                 await self._copy_database(staging / DATABASE)
                 await _in_thread(path, partial(_pack, staging / DATABASE, self._data_dir, path))
         return await _in_thread(path, partial(_describe, path))
@@ -298,17 +306,25 @@ def _modules(connection: apsw.Connection) -> list[str]:
     return sorted(f"modules/{sha[:2]}/{sha}.wasm" for (sha,) in found if sha)
 
 
-def _check_room(data_dir: Path) -> None:
-    """Raise StoreError unless a copy of the database and the file made of it fit on the disk."""
-    size = sum((data_dir / name).stat().st_size for name in (DATABASE, f"{DATABASE}-wal") if (data_dir / name).exists())
-    disk = os.statvfs(data_dir)
-    free = disk.f_bavail * disk.f_frsize
-    if free < 2 * size:
-        raise fault(
-            "disk_full",
-            data_dir,
-            f"a backup takes up to {format_bytes(2 * size)} while it is made, {format_bytes(free)} are free",
-        )
+def _sizes(data_dir: Path, modules: Sequence[str]) -> tuple[int, int]:
+    """Bytes of a copy of the database, and of the file that is made of it and the modules; each at most."""
+    database = [data_dir / DATABASE, data_dir / f"{DATABASE}-wal"]
+    copy = sum(path.stat().st_size for path in database if path.exists())
+    return copy, copy + sum((data_dir / name).stat().st_size for name in modules if (data_dir / name).exists())
+
+
+def _check_room(temp: Path, copy: int, data_dir: Path, archive: int) -> None:
+    """Raise StoreError unless both fit on their disks."""
+    there = next(path for path in (temp, *temp.parents) if path.exists())
+    wanted = [(there, copy), (data_dir, archive)]
+    if there.stat().st_dev == data_dir.stat().st_dev:
+        wanted = [(data_dir, copy + archive)]
+    for path, size in wanted:
+        disk = os.statvfs(path)
+        free = disk.f_bavail * disk.f_frsize
+        if free < size:
+            text = f"a backup takes up to {format_bytes(size)} there while it is made, {format_bytes(free)} are free"
+            raise fault("disk_full", path, text)
 
 
 def _describe(path: Path) -> Backup:
@@ -330,15 +346,6 @@ async def _staging(folder: Path) -> AsyncIterator[Path]:
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(partial(shutil.rmtree, staging, ignore_errors=True))
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a crash has left in a folder that is ours alone."""
-    for stale in folder.glob(".*"):
-        if stale.is_dir():
-            shutil.rmtree(stale, ignore_errors=True)
-        else:
-            stale.unlink()
 
 
 async def _in_thread(path: Path, work: Callable[[], T]) -> T:

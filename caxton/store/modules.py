@@ -5,11 +5,14 @@
 
 Rule 1: nothing leaves here unverified: a damaged module is an error.
 Rule 2: a file that exists is whole (`files.write_file`). Putting a module again mends a damaged file.
+Rule 3: a module that no agent has is removed in time, with what was compiled of it; who is about to use one holds it.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +22,16 @@ from caxton.store.faults import explain, fault
 from caxton.store.files import write_file
 
 T = TypeVar("T")
+Reserve = Callable[[int, str], AbstractContextManager[None]]
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class ModuleRoom:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reserve: Reserve = lambda size, what: nullcontext()) -> None:
         self.folder = folder
+        self._reserve = reserve  # room on the disk, of what is written beside its place first
+        self._held: Counter[str] = Counter()
 
     def path(self, sha: str) -> Path:
         assert SHA256.fullmatch(sha), f"not a SHA-256 in hex: {sha!r}"
@@ -45,25 +51,39 @@ class ModuleRoom:
             raise fault("damaged", path, f"its SHA-256 is {found}; deploying the module again mends it")
         return wasm
 
-    async def prune(self, keep: Collection[str]) -> int:
-        """Remove every file of modules that are not in *keep*, and what a crash left half written; return how many.
+    @contextmanager
+    def hold(self, *shas: str) -> Iterator[None]:
+        """They are not removed during the block, though no agent has them yet, or any more."""
+        self._held.update(shas)
+        try:
+            yield
+        finally:
+            self._held.subtract(shas)
 
-        Not while a module is being put: it has no agent yet.
+    async def prune(self, is_used: Callable[[str], bool]) -> int:
+        """Remove every file of modules that nobody uses or holds; return how many.
+
+        *is_used* is asked in the moment before each is removed, and by the thread of Trio.
         """
-        return await self._use(self.folder, lambda: self._prune(keep))
+        removed = 0
+        for path in await self._use(self.folder, lambda: sorted(self.folder.glob("??/[!.]*"))):
+            sha = path.name.partition(".")[0]
+            if not self._held[sha] and not is_used(sha):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise explain(error, path) from error
+                removed += 1
+                await trio.lowlevel.checkpoint()
+        return removed
 
     def _put(self, wasm: bytes) -> str:
         sha = hashlib.sha256(wasm).hexdigest()
         path = self.path(sha)
         if _read(path) != wasm:
-            write_file(path, wasm)
+            with self._reserve(len(wasm), "a module"):
+                write_file(path, wasm)
         return sha
-
-    def _prune(self, keep: Collection[str]) -> int:
-        stale = [path for path in self.folder.glob("??/*") if path.name.partition(".")[0] not in keep]
-        for path in stale:
-            path.unlink()
-        return len(stale)
 
     async def _use(self, path: Path, work: Callable[[], T]) -> T:
         try:

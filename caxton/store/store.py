@@ -5,6 +5,7 @@
                              changes of the configuration, what waits for webhooks (and -wal, -shm while open)
     <data_dir>/local.reserve held for the moment when the disk is full
     <data_dir>/modules/      the agents' code
+    <data_dir>/temp/         what is only needed for a while, where no other folder is named (temp.py)
     <data_dir>/backups/      backups that this server was asked for
 
 The rooms are thin: each has functions of a connection (`write_segment`, `write_state`, `write_timers`, `write_event`,
@@ -43,6 +44,7 @@ from caxton.store.settings import SettingsRoom
 from caxton.store.signing_keys import SigningKeyRoom
 from caxton.store.state import StateRoom
 from caxton.store.tasks import TaskRoom
+from caxton.store.temp import DEFAULT_FOLDER, DEFAULT_LIMIT, TempRoom, open_temp
 from caxton.store.timers import TimerRoom
 from caxton.store.webhooks import WebhookRoom
 
@@ -70,6 +72,7 @@ class Store:
     platforms: PlatformRoom
     signing_keys: SigningKeyRoom
     webhooks: WebhookRoom
+    temp: TempRoom
     _database: Database
     _lock: DataDirLock
 
@@ -101,38 +104,43 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(data_dir: Path, *, vfs: str | None = None) -> AsyncIterator[Store]:
+async def open_store(
+    data_dir: Path, *, temp_dir: Path | None = None, max_temp_size: int = DEFAULT_LIMIT, vfs: str | None = None
+) -> AsyncIterator[Store]:
     """Lock the folder, check and upgrade the database, and keep both until the end of the block.
 
     *vfs* is a registered apsw VFS; tests inject the faults of a disk with it.
     """
     check_sqlite_version()
     path = data_dir / "local.db"
+    beside = ((data_dir / "modules", "??/.*"), (data_dir / "backups", ".*"), (data_dir, ".backup-*"))
     async with lock_data_dir(data_dir) as lock:
-        reserve = Reserve(data_dir / "local.reserve")
-        connection, meta = await trio.to_thread.run_sync(_prepare, path, vfs, reserve)
-        async with open_database(connection, path, farewell=mark_clean, reserve=reserve, vfs=vfs) as database:
-            yield Store(
-                data_dir=data_dir,
-                meta=meta,
-                agents=AgentRoom(database),
-                modules=ModuleRoom(data_dir / "modules"),
-                state=StateRoom(database),
-                timers=TimerRoom(database),
-                lifecycle=LifecycleRoom(database),
-                journal=JournalRoom(database),
-                dead_letters=DeadLetterRoom(database),
-                conversations=ConversationRoom(database),
-                tasks=TaskRoom(database),
-                directory=DirectoryRoom(database),
-                settings=SettingsRoom(database),
-                backups=BackupRoom(database, data_dir),
-                platforms=PlatformRoom(database),
-                signing_keys=SigningKeyRoom(database),
-                webhooks=WebhookRoom(database),
-                database=database,
-                lock=lock,
-            )
+        with open_temp(temp_dir or data_dir / DEFAULT_FOLDER, max_temp_size, beside) as temp:
+            reserve = Reserve(data_dir / "local.reserve")
+            connection, meta = await trio.to_thread.run_sync(_prepare, path, vfs, reserve)
+            async with open_database(connection, path, farewell=mark_clean, reserve=reserve, vfs=vfs) as database:
+                yield Store(
+                    data_dir=data_dir,
+                    meta=meta,
+                    agents=AgentRoom(database),
+                    modules=ModuleRoom(data_dir / "modules", temp.reserve),
+                    state=StateRoom(database),
+                    timers=TimerRoom(database),
+                    lifecycle=LifecycleRoom(database),
+                    journal=JournalRoom(database),
+                    dead_letters=DeadLetterRoom(database),
+                    conversations=ConversationRoom(database),
+                    tasks=TaskRoom(database),
+                    directory=DirectoryRoom(database),
+                    settings=SettingsRoom(database),
+                    backups=BackupRoom(database, data_dir, temp),
+                    platforms=PlatformRoom(database),
+                    signing_keys=SigningKeyRoom(database),
+                    webhooks=WebhookRoom(database),
+                    temp=temp,
+                    database=database,
+                    lock=lock,
+                )
 
 
 def _prepare(path: Path, vfs: str | None, reserve: Reserve) -> tuple[apsw.Connection, Meta]:

@@ -35,8 +35,9 @@ async def open_a_node(folder: Path, *sets: str) -> AsyncIterator[Node]:
 
 def _put_artefacts(folder: Path) -> None:
     for path, artefact in compiled.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(artefact)
+        if not (folder / path).exists():  # agents run out of it
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(artefact)
 
 
 def _take_artefacts(folder: Path) -> None:

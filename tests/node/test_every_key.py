@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent.parent
 
 # key: file::test, which names the key or watches what it does
 HTTP = "api/test_mtp.py"
+TEMP = "node/test_temp.py"
 ENGINE = "node/test_runtime_keys.py"
 HEALTH = "node/test_health_checks.py"
 GATE = "api/test_gate.py"
@@ -152,6 +153,9 @@ TESTED: dict[str, str] = {
     "resources.cpu.overcommit_ratio": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
     "resources.memory.reserve_system": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
     "resources.disk.data_dir": "cli/test_server.py::test_one_server_per_data_folder",
+    "resources.disk.temp_dir": f"{TEMP}::test_the_copy_of_a_backup_is_in_the_folder_named",
+    "resources.disk.max_temp_size": f"{TEMP}::test_what_does_not_fit_is_refused",
+    "resources.disk.cleanup_interval": f"{TEMP}::test_modules_that_nobody_has_go_in_time",
     "integrations.fipa.http_mtp.enabled": f"{HTTP}::test_a_request_has_a_bound_and_without_the_switch_there_is_nothing",
     "integrations.fipa.http_mtp.platform_name": f"{HTTP}::platform_name",
     "integrations.fipa.http_mtp.accept_from": f"{HTTP}::test_nobody_sends_from_another_network",

@@ -22,7 +22,7 @@ from tests.store.disk import Disk, faulty_disk
 
 @asynccontextmanager
 async def a_node_on(disk: Disk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Node]:
-    monkeypatch.setattr(composition, "open_store", lambda folder: open_store(folder, vfs=disk.name))
+    monkeypatch.setattr(composition, "open_store", lambda folder, **sizes: open_store(folder, vfs=disk.name, **sizes))
     monkeypatch.setattr(committing, "RETRY_SECONDS", 0.01)
     async with open_a_node(folder) as node:
         await node.agents.attach(config("rita"))

@@ -160,7 +160,7 @@ async def test_an_event_that_cannot_be_handled_is_one_event(tmp_path: Path, capl
 
 
 def on(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(composition, "open_store", lambda folder: open_store(folder, vfs=disk.name))
+    monkeypatch.setattr(composition, "open_store", lambda folder, **sizes: open_store(folder, vfs=disk.name, **sizes))
     monkeypatch.setattr(committing, "RETRY_SECONDS", 0.01)
 
 

@@ -1,5 +1,6 @@
 """Keys of `runtime`: sizes that the engine and the compiler are made with, each seen from outside."""
 
+import gc
 import re
 import sys
 from pathlib import Path
@@ -124,6 +125,7 @@ async def test_what_the_engine_lays_out(tmp_path: Path) -> None:
     """Stacks, address space and threads, of two nodes that want little and much."""
     sizes = []
     for reservation, stack, native in (("16MB", 448, 1), ("1GB", 832, 4)):
+        gc.collect()  # engines of other tests
         before = proc("VmSize")
         sets = ("max_memory_per_agent=16MB", f"memory_reservation={reservation}", f"async_stack_size={stack}KB")
         more = (f"scheduler_threads={native}", "pool_slots=20")

@@ -292,6 +292,11 @@ async def test_a_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None
                 await use(name)
 
 
+def copies(folder: Path) -> list[Path]:
+    """Of the database, that backups are being made of."""
+    return list(folder.glob("temp/server-*/*/local.db"))
+
+
 async def test_one_backup_at_a_time_and_a_cancelled_one_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,15 +307,16 @@ async def test_one_backup_at_a_time_and_a_cancelled_one_leaves_nothing(
         with trio.CancelScope() as scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(store.backups.create, "cancelled")
-                while not list((tmp_path / "backups").glob(".backup-*/local.db")):
+                while not copies(tmp_path):
                     await trio.lowlevel.checkpoint()
                 with pytest.raises(InvalidTransition, match="a backup is being made"):
                     await store.backups.create("second")
                 scope.cancel()
-        assert os.listdir(tmp_path / "backups") == []
-        (tmp_path / "backups" / ".backup-stale").mkdir()  # as kill -9 leaves it
-        (tmp_path / "backups" / ".new-stale").touch()
+        assert not (tmp_path / "backups").exists()
+        assert copies(tmp_path) == []
         await store.backups.create("third")
+        (tmp_path / "backups" / ".new-stale").touch()  # as kill -9 leaves it
+    async with open_store(tmp_path):
         assert os.listdir(tmp_path / "backups") == ["third"]
 
 
@@ -323,4 +329,4 @@ async def test_a_backup_that_would_fill_the_disk_is_not_begun(tmp_path: Path, mo
             await store.backups.create()
         assert caught.value.details["cause"] == "disk_full"
         assert store.condition == "ok"
-        assert os.listdir(tmp_path / "backups") == []
+        assert not (tmp_path / "backups").exists()
