@@ -19,7 +19,9 @@ from caxton.core.errors import (
     ResourceLimitExceeded,
 )
 from caxton.node import Node
+from tests._fast import wrapping
 from tests._fast.components import Guest, text
+from tests._fast.scheduling import both_kinds
 from tests._fast.wasi_outside import OUTSIDE, declared
 from tests.bus.desk import receive
 from tests.node.opened import config, deploy, log, open_a_node, states, tell, until
@@ -190,6 +192,7 @@ async def test_replicas_share_a_name(tmp_path: Path) -> None:
 # -- stop and start --
 
 
+@both_kinds
 async def test_what_comes_for_a_stopped_agent_waits_until_it_is_started(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("counter"))
@@ -259,6 +262,7 @@ async def test_a_stop_whose_caller_has_gone_is_a_stop(tmp_path: Path) -> None:
 # -- update --
 
 
+@both_kinds
 async def test_an_update_keeps_state_and_mail(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("counter"))
@@ -271,6 +275,17 @@ async def test_an_update_keeps_state_and_mail(tmp_path: Path) -> None:
         assert not node.scheduler.has_address("capability:counting")
 
 
+async def test_an_update_may_make_a_component_of_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a", guest("counter"))
+        await tell(node, "a", 1)
+        for count in (2, 3):
+            monkeypatch.setattr(wrapping, "chosen", count == 2)
+            assert (await node.agents.update("a", guest("counter"), None)).version == count
+            assert await tell(node, "a", count) == [str(each) for each in range(1, count + 1)]
+
+
+@both_kinds
 async def test_an_update_starts_what_was_stopped(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a")
@@ -279,6 +294,7 @@ async def test_an_update_starts_what_was_stopped(tmp_path: Path) -> None:
         assert (await node.bus.request(message("a", 1), timeout=10)).sender == "a"
 
 
+@both_kinds
 async def test_a_version_that_does_not_start_gives_way_to_the_old_one(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         before = await deploy(node, "a", guest("counter"))
@@ -296,6 +312,7 @@ async def test_a_version_that_does_not_start_gives_way_to_the_old_one(tmp_path: 
         assert await tell(node, "a", 1) == ["3"]
 
 
+@both_kinds
 async def test_a_stopped_agent_is_stopped_again_when_its_update_fails(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a")
@@ -306,6 +323,7 @@ async def test_a_stopped_agent_is_stopped_again_when_its_update_fails(tmp_path: 
         assert (await node.agents.start("a")).status == "running"
 
 
+@both_kinds
 async def test_an_update_whose_caller_has_gone_is_undone(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         before = await deploy(node, "a", guest("counter"))
@@ -394,6 +412,7 @@ def more_lines(node: Node, than: int) -> bool:
     return len(log(node, "bad", "system")) > than
 
 
+@both_kinds
 @pytest.mark.slow
 async def test_an_agent_that_crashes_too_often_is_quarantined_and_nobody_else(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
@@ -415,6 +434,7 @@ async def test_an_agent_that_crashes_too_often_is_quarantined_and_nobody_else(tm
         assert (await node.agents.start("bad")).status == "running"
 
 
+@both_kinds
 async def test_a_guest_that_asks_for_a_tool_is_told_that_there_are_none(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("asker"))

@@ -13,6 +13,7 @@ from caxton.core.errors import InvalidConfig, ResourceLimitExceeded
 from caxton.core.manifest import parse_agent_config
 from caxton.core.views import EventFilter
 from caxton.node import Node
+from tests._fast.scheduling import both_kinds
 from tests.node.opened import config, deploy, log, open_a_node, tell, until
 from tests.node.test_directory import ask, attached, listed
 from tests.node.wat import guest, message
@@ -74,6 +75,7 @@ async def test_dedup_size(tmp_path: Path) -> None:
         assert node.bus.post(message("a", message_id=ids[0])).status != "duplicate", "the third took its place"
 
 
+@both_kinds
 @pytest.mark.parametrize(("quota", "said"), [("2KB", "refused"), ("4KB", "kept")])
 async def test_state_quota(tmp_path: Path, quota: str, said: str) -> None:
     async with open_a_node(tmp_path, f"runtime.state_quota={quota}") as node:
@@ -81,6 +83,7 @@ async def test_state_quota(tmp_path: Path, quota: str, said: str) -> None:
         assert await tell(node, "k", 1) == [said]
 
 
+@both_kinds
 async def test_log_lines_per_second(tmp_path: Path) -> None:
     sets = ("runtime.log_lines_per_second=7", "runtime.default_agent_timeout=50ms", "messaging.retry_attempts=1")
     async with open_a_node(tmp_path, *sets) as node:

@@ -8,6 +8,7 @@ import pytest
 from caxton.core.errors import StoreError
 from caxton.node import Node, open_node
 from caxton.store import open_store
+from tests._fast.scheduling import both_kinds
 from tests.node.opened import config, config_of, deploy, log, open_a_node, states, tell, until
 from tests.node.wat import example, guest, message
 
@@ -17,6 +18,7 @@ def module_file(folder: Path, node_module: str) -> Path:
     return path
 
 
+@both_kinds
 async def test_agents_come_back_with_their_state(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("counter"), replicas=2, capabilities=["counting"])
@@ -66,6 +68,7 @@ async def overdue(folder: Path) -> None:
         await store.timers.set("a", timer.timer_id, 1)
 
 
+@both_kinds
 async def test_a_timer_that_came_due_while_the_server_was_down_fires(tmp_path: Path) -> None:
     await overdue(tmp_path)
     async with open_a_node(tmp_path) as node:
@@ -131,6 +134,7 @@ async def test_a_failed_agent_is_tried_again(tmp_path: Path) -> None:
         assert states(node) == {"a": "running"}
 
 
+@both_kinds
 async def test_a_replica_that_comes_again_has_its_state(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("counter"), replicas=2)
@@ -157,6 +161,7 @@ async def broken(folder: Path, *, missing: bool = False) -> None:
         path.write_bytes(path.read_bytes()[:-1] + b"\0")
 
 
+@both_kinds
 @pytest.mark.parametrize("missing", [False, True])
 async def test_a_damaged_module_keeps_its_agent_away_and_nobody_else(tmp_path: Path, missing: bool) -> None:
     await broken(tmp_path, missing=missing)
