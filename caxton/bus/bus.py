@@ -259,11 +259,11 @@ class Bus:
                 self._poster.post(failure, AMS)
             except CaxtonError as error:
                 log.debug("the sender of %s cannot be told: %s", message.message_id, error)
+        self.mail.on_hold()  # nobody else says that there is something to commit
 
     def ended(self, port: int, code: int, message: Envelope) -> None:
         """Its time has passed before anybody came to it at this port; it is a dead letter."""
         self.undelivered(code, message, "", self._scheduler.name_of(port))
-        self.mail.on_hold()  # nobody else says that there is something to commit
 
     def return_to_senders(self, messages: Sequence[Envelope]) -> None:
         """Their receiver is gone; they are dead letters."""

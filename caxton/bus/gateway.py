@@ -11,7 +11,9 @@ Rule 1: a platform may send when it is listed, or when it shows an address that 
 Rule 2: a sender from outside is `agent@platform`, of a platform that is not this one (`core/acl/names.py`).
 Rule 3: a platform that cannot be reached is tried again; one that refuses a message is not. What is given up is a dead
         letter, and its sender gets a `failure`.
-Rule 4: the first address of a platform that was learned stays until it is forgotten: nobody in the network redirects
+Rule 4: what is configured may change at any time. A platform that is unknown then, or was forgotten, keeps its port:
+        what is for its agents is given up at once, and their senders are told.
+Rule 5: the first address of a platform that was learned stays until it is forgotten: nobody in the network redirects
         the answers to another by sending once.
 """
 
@@ -19,6 +21,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from ipaddress import IPv6Address, ip_address, ip_network
 from random import Random
 from typing import Any, Final
@@ -31,7 +34,7 @@ from caxton._fast.envelope import Envelope
 from caxton._fast.scheduler import EXIT_EXPIRED, Scheduler
 from caxton.bus.bus import Bus
 from caxton.bus.delivery import PLATFORM_REFUSED, PLATFORM_UNREACHABLE
-from caxton.bus.http_client import HttpClient, Outcome, open_http_client
+from caxton.bus.http_client import HttpClient, open_http_client
 from caxton.bus.reserved import LATER, Later, ReservedAgent
 from caxton.core.acl import mtp
 from caxton.core.acl.message import AclLimits, AclMessage, AgentId, from_json, in_one_line, to_json
@@ -49,10 +52,10 @@ Remember = Callable[[str, str | None], Awaitable[None]]  # name and address of a
 @attrs.define(eq=False)
 class Platform:
     name: str
-    url: str
-    representation: str
-    networks: tuple[str, ...]
-    is_learned: bool
+    url: str = ""  # empty: it is not known any more
+    representation: str = mtp.REPRESENTATIONS["string"]
+    networks: tuple[str, ...] = ()  # of its own; empty: those of all
+    is_learned: bool = True
     agent: ReservedAgent | None = None
     failures: int = 0  # attempts in a row
     problem: str = ""  # of the last attempt
@@ -72,49 +75,63 @@ class Gateway:
         remember: Remember,
         rng: Random | None = None,
     ) -> None:
-        self.home = home
-        self.max_request_size = config.max_request_size
         self._bus = bus
         self._scheduler = scheduler
-        self._config = config
         self._remember = remember
+        self._learned = dict(learned)
         self._rng = rng or Random()
         self._client: HttpClient | None = None
         self._has_client = trio.Event()
-        self._limits = AclLimits(size=config.max_request_size)
+        self._changed = trio.Event()
         self._platforms: dict[str, Platform] = {}
+        self.change(config, home)
+
+    def change(self, config: HttpMtpConfig, home: Home) -> None:
+        """Other platforms, networks, bounds. Who waits for another attempt makes it now, as it is configured now."""
+        self.home = home
+        self.max_request_size = config.max_request_size
+        self._config = config
+        self._limits = AclLimits(size=config.max_request_size)
+        known = set()
         for each in config.platforms:
-            networks = each.accept_from or config.accept_from
-            self._open(
-                Platform(each.name, each.url, mtp.REPRESENTATIONS[each.representation], networks, is_learned=False)
-            )
-        for name, url in learned.items():
-            if name not in self._platforms and is_allowed(url, config.learn):
-                self._open_learned(name, url)
+            known.add(each.name)
+            representation = mtp.REPRESENTATIONS[each.representation]
+            self._know(each.name, each.url, representation, each.accept_from, is_learned=False)
+        for name, url in self._learned.items():
+            if name not in known and is_allowed(url, config.learn):
+                known.add(name)
+                self._learn(name, url)
+        for name, platform in self._platforms.items():
+            if name not in known:
+                platform.url = ""
+        self._changed.set()
+        self._changed = trio.Event()
 
     async def run(self) -> None:
         """Hold the client, for as long as the node is open."""
-        async with open_http_client(self._config.timeout) as self._client:
+        async with open_http_client() as self._client:
             self._has_client.set()
             await trio.sleep_forever()
 
     # -- platforms --
 
-    def _open(self, platform: Platform) -> Platform:
-        async def deliver(message: Envelope) -> Later | None:
-            return await self._deliver(platform, message)
-
-        platform.agent = self._bus.reserved.host(f"@{platform.name}", deliver)
-        self._platforms[platform.name] = platform
+    def _know(
+        self, name: str, url: str, representation: str, networks: tuple[str, ...], *, is_learned: bool
+    ) -> Platform:
+        platform = self._platforms.get(name)
+        if platform is None:
+            platform = self._platforms[name] = Platform(name)
+            platform.agent = self._bus.reserved.host(f"@{name}", partial(self._deliver, platform))
+        platform.url, platform.representation = url, representation
+        platform.networks, platform.is_learned = networks, is_learned
         return platform
 
-    def _open_learned(self, name: str, url: str) -> Platform:
-        networks = self._config.accept_from
-        return self._open(Platform(name, url, mtp.REPRESENTATIONS["string"], networks, is_learned=True))
+    def _learn(self, name: str, url: str) -> Platform:
+        return self._know(name, url, mtp.REPRESENTATIONS["string"], (), is_learned=True)
 
     @property
     def urls(self) -> dict[str, str]:
-        return {platform.name: platform.url for platform in self._platforms.values()}
+        return {platform.name: platform.url for platform in self._platforms.values() if platform.url}
 
     # Any: JSON for people
     def list(self) -> list[dict[str, Any]]:
@@ -130,6 +147,7 @@ class Gateway:
                 "waiting": self._waiting(each),
             }
             for each in sorted(self._platforms.values(), key=lambda each: each.name)
+            if each.url
         ]
 
     def _waiting(self, platform: Platform) -> int:
@@ -138,16 +156,17 @@ class Gateway:
         return counters.waiting + counters.backlog
 
     async def forget(self, name: str) -> None:
-        """A platform that was learned is unknown from the next start on, and its address can be learned anew.
+        """A platform that was learned is unknown, until its address is learned anew.
 
         Raises NotFound.
         """
         platform = self._platforms.get(name)
-        if platform is None or not platform.is_learned:
+        if platform is None or not platform.url or not platform.is_learned:
             raise NotFound(
                 f"no platform named {name!r} was learned", hint="those in the configuration are removed from it there"
             )
         await self._remember(name, None)
+        self._learned.pop(name, None)
         platform.url = ""
 
     # -- in --
@@ -191,7 +210,9 @@ class Gateway:
     async def _admit(self, name: str, sender: AgentId | None, peer: str) -> Platform:
         platform = self._platforms.get(name)
         if platform is not None and platform.url:
-            self._check_peer(peer, platform.networks, f"the platform {name!r} is not expected")
+            self._check_peer(
+                peer, platform.networks or self._config.accept_from, f"the platform {name!r} is not expected"
+            )
             return platform
         self._check_peer(peer, self._config.accept_from, f"the platform {name!r} is not expected")
         addresses = sender.addresses if sender is not None else ()
@@ -202,15 +223,13 @@ class Gateway:
                 hint="list it in integrations.fipa.http_mtp.platforms, or allow its address in .learn",
                 details={"platform": name, "addresses": list(addresses)},
             )
-        if platform is not None:  # it was forgotten
-            platform.url = url
-        else:
-            if sum(each.is_learned for each in self._platforms.values()) >= self._config.max_learned:
-                raise ResourceLimitExceeded(
-                    f"{self._config.max_learned} platforms were learned, and {name!r} would be one more",
-                    hint="raise integrations.fipa.http_mtp.max_learned",
-                )
-            platform = self._open_learned(name, url)
+        if sum(each.is_learned for each in self._platforms.values() if each.url) >= self._config.max_learned:
+            raise ResourceLimitExceeded(
+                f"{self._config.max_learned} platforms were learned, and {name!r} would be one more",
+                hint="raise integrations.fipa.http_mtp.max_learned",
+            )
+        platform = self._learn(name, url)
+        self._learned[name] = url
         self._bus.events.emit("platform.learned", {"platform": name, "url": url, "peer": peer})
         await self._remember(name, url)
         return platform
@@ -233,16 +252,18 @@ class Gateway:
         assert agent is not None
         await self._has_client.wait()
         assert self._client is not None
-        try:
-            content_type, body = self._request(platform, message)
-        except RejectedError as error:
-            return await self._give_up(platform, message, PLATFORM_REFUSED, str(error))
-        for attempt in range(self._config.attempts):
+        attempt = 0
+        while True:
+            if not platform.url:
+                return await self._give_up(platform, message, PLATFORM_UNREACHABLE, "it is not known any more")
             if message.expires_at_us and message.expires_at_us <= time.time_ns() // 1000:
                 return await self._give_up(platform, message, EXIT_EXPIRED, platform.problem)
-            outcome = Outcome(False, True, "it was forgotten")
-            if platform.url:
-                outcome = await self._client.post(platform.url, content_type, body)
+            changed = self._changed
+            try:
+                content_type, body = self._request(platform, message)
+            except RejectedError as error:
+                return await self._give_up(platform, message, PLATFORM_REFUSED, str(error))
+            outcome = await self._client.post(platform.url, content_type, body, self._config.timeout)
             if outcome.is_delivered:
                 self._note_delivered(platform, message)
                 return None
@@ -253,11 +274,14 @@ class Gateway:
                 log.warning("platform %s cannot be reached: %s", platform.name, outcome.reason)
                 self._scheduler.set_away(agent.port, True)
             platform.failures += 1
-            if attempt + 1 < self._config.attempts:
-                config = self._config
-                await trio.sleep(backoff(attempt, config.retry_delay, 2, config.max_retry_delay, self._rng))
-        text = f"{platform.problem}, {self._config.attempts} times"
-        return await self._give_up(platform, message, PLATFORM_UNREACHABLE, text)
+            config = self._config
+            if attempt + 1 >= config.attempts:
+                text = f"{platform.problem}, {attempt + 1} times"
+                return await self._give_up(platform, message, PLATFORM_UNREACHABLE, text)
+            pause = backoff(attempt, config.retry_delay, 2, config.max_retry_delay, self._rng)
+            with trio.move_on_after(pause) as paused:
+                await changed.wait()
+            attempt += paused.cancelled_caught
 
     def _note_delivered(self, platform: Platform, message: Envelope) -> None:
         platform.sent += 1

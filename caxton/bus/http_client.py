@@ -42,13 +42,13 @@ class HttpClient:
     def __init__(self, client: "httpx.AsyncClient") -> None:
         self._client = client
 
-    async def post(self, url: str, content_type: str, body: bytes) -> Outcome:
+    async def post(self, url: str, content_type: str, body: bytes, timeout: float) -> Outcome:  # noqa: ASYNC109
         """Never raises but for cancellation: whatever goes wrong is the outcome."""
         import httpx
 
         headers = {"Content-Type": content_type, "Cache-Control": "no-cache", "Mime-Version": "1.0"}
         try:
-            async with self._client.stream("POST", url, content=body, headers=headers) as response:
+            async with self._client.stream("POST", url, content=body, headers=headers, timeout=timeout) as response:
                 status = response.status_code
                 if response.headers.get("content-length") == "0":
                     await response.aread()  # the connection can be used again
@@ -61,13 +61,12 @@ class HttpClient:
 
 
 @asynccontextmanager
-async def open_http_client(timeout: float) -> AsyncIterator[HttpClient]:  # noqa: ASYNC109 (of each attempt)
+async def open_http_client() -> AsyncIterator[HttpClient]:
     """Raises InvalidConfig when httpx is not installed."""
     check_http_client("integrations.fipa.http_mtp.enabled", "fipa")
     import httpx
 
     async with httpx.AsyncClient(
-        timeout=timeout,
         trust_env=False,
         follow_redirects=False,
         headers={"User-Agent": AGENT},

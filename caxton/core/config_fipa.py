@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from caxton.core.settings import Key
+from caxton.core.settings import YES, Key
 
 Bounded = Annotated[int, Meta(ge=1 << 10, le=64 << 20, extra={"unit": "bytes"})]
 SomeTime = Annotated[float, Meta(ge=0.001, le=3600, extra={"unit": "duration"})]
@@ -31,26 +31,41 @@ class PlatformConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HttpMtpConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("exchange messages with other platforms at `/acc`")] = False
+    enabled: Annotated[
+        bool,
+        Key(
+            "exchange messages with other platforms at `/acc`",
+            restart="the ports of other platforms open with the server",
+        ),
+    ] = False
     platform_name: Annotated[
-        str, Key("what stands behind the `@` of our agents' names elsewhere; empty: the node's id")
+        str,
+        Key(
+            "what stands behind the `@` of our agents' names elsewhere; empty: the node's id",
+            restart="others know our agents by it",
+        ),
     ] = ""
-    public_url: Annotated[str, Key("where others reach `/acc`; empty: `http://<server.host>:<server.port>/acc`")] = ""
-    accept_from: Annotated[Texts, Key("networks that messages may come from")] = ("127.0.0.0/8", "::1/128")
+    public_url: Annotated[
+        str, Key("where others reach `/acc`; empty: `http://<server.host>:<server.port>/acc`", dynamic=YES)
+    ] = ""
+    accept_from: Annotated[Texts, Key("networks that messages may come from", dynamic=YES)] = ("127.0.0.0/8", "::1/128")
     platforms: Annotated[
         tuple[PlatformConfig, ...],
-        Key("list of {name, url, representation, accept_from}; these may send and are sent to"),
+        Key("list of {name, url, representation, accept_from}; these may send and are sent to", dynamic=YES),
     ] = ()
     learn: Annotated[
         Texts,
-        Key("beginnings of addresses: who is not listed and shows such an address may send, and is answered there"),
+        Key(
+            "beginnings of addresses: who is not listed and shows such an address may send, and is answered there",
+            dynamic=YES,
+        ),
     ] = ()
-    max_learned: Annotated[Few, Key("platforms that are remembered so")] = 100
-    max_request_size: Annotated[Bounded, Key("of one HTTP request, envelope and message")] = 4 << 20
-    timeout: Annotated[SomeTime, Key("of one attempt to deliver")] = 10.0
-    attempts: Annotated[Attempts, Key("in all, before a message is a dead letter")] = 8
-    retry_delay: Annotated[SomeTime, Key("before the second attempt; it doubles with each")] = 1.0
-    max_retry_delay: Annotated[SomeTime, Key("at most")] = 60.0
+    max_learned: Annotated[Few, Key("platforms that are remembered so", dynamic=YES)] = 100
+    max_request_size: Annotated[Bounded, Key("of one HTTP request, envelope and message", dynamic=YES)] = 4 << 20
+    timeout: Annotated[SomeTime, Key("of one attempt to deliver", dynamic=YES)] = 10.0
+    attempts: Annotated[Attempts, Key("in all, before a message is a dead letter", dynamic=YES)] = 8
+    retry_delay: Annotated[SomeTime, Key("before the second attempt; it doubles with each", dynamic=YES)] = 1.0
+    max_retry_delay: Annotated[SomeTime, Key("at most", dynamic=YES)] = 60.0
 
 
 class FipaConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -80,6 +80,7 @@ class Key(msgspec.Struct, frozen=True):
 
     meaning: str  # one line, for the documents and the schema
     dynamic: str = ""  # "yes": it may change while the server runs; or what the change holds for then
+    restart: str = ""  # why it does not, where that is not plain
     inactive: str = ""  # why it does nothing in this version, and what does instead; holds for the keys below as well
     env: str = ""  # variables that set it, the most binding first
     secret: bool = False  # its value is shown to nobody

@@ -61,6 +61,10 @@ def change_conversations(node: "Node", config: Config) -> None:
     node.conversations.change(config.messaging)
 
 
+def change_gateway(node: "Node", config: Config) -> None:
+    node.change_home(config)
+
+
 def change_agents(node: "Node", config: Config) -> None:
     node.agents.max_agents = config.runtime.max_agents
     node.agents.hot_reload = config.runtime.enable_hot_reload
@@ -145,6 +149,16 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "messaging.conversations": (change_conversations,),
     "messaging.loops": (change_conversations,),
     "messaging.content_shapes": (change_conversations,),
+    "integrations.fipa.http_mtp.public_url": (change_gateway,),
+    "integrations.fipa.http_mtp.accept_from": (change_gateway,),
+    "integrations.fipa.http_mtp.platforms": (change_gateway,),
+    "integrations.fipa.http_mtp.learn": (change_gateway,),
+    "integrations.fipa.http_mtp.max_learned": (change_gateway,),
+    "integrations.fipa.http_mtp.max_request_size": (change_gateway,),
+    "integrations.fipa.http_mtp.timeout": (change_gateway,),
+    "integrations.fipa.http_mtp.attempts": (change_gateway,),
+    "integrations.fipa.http_mtp.retry_delay": (change_gateway,),
+    "integrations.fipa.http_mtp.max_retry_delay": (change_gateway,),
     "deployment.health_checks": (change_runtime, change_edge),
     "security.cors": (change_edge,),
     "security.rate_limiting": (change_edge,),

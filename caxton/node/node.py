@@ -377,6 +377,12 @@ class Node:
         self.settings.reloaded = partial(reloaded, self)
         self.settings.announce = self.changed
 
+    def change_home(self, config: Config) -> None:
+        """Where this platform is, and the others that it knows."""
+        self.home = self._signing.home = _home(config, self.store)
+        if self.gateway is not None:
+            self.gateway.change(config.integrations.fipa.http_mtp, self.home)
+
     @property
     def config(self) -> Config:
         """What holds now."""

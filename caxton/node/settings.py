@@ -406,7 +406,8 @@ def _refused(key: str) -> str:
     if leaf.key.dynamic.startswith(FILES):
         return f"{key}: only files say this: write it there, then `caxton config reload`"
     if not leaf.key.dynamic:
-        return f"{key}: needs a restart: `caxton config set --file FILE {key}=…`, then start the server again"
+        reason = f" ({leaf.key.restart})" if leaf.key.restart else ""
+        return f"{key}: needs a restart{reason}: `caxton config set --file FILE {key}=…`, then start the server again"
     return ""
 
 

@@ -18,7 +18,9 @@ from caxton.core.acl import mtp, string
 from caxton.core.acl.message import AclLimits, AgentId
 from caxton.core.config import load_config
 from caxton.core.config_keys import Config
+from caxton.core.errors import InvalidConfig
 from caxton.core.manifest import parse_agent_config
+from caxton.core.views import EventFilter
 from caxton.node import Node, open_node
 
 pytestmark = pytest.mark.slow
@@ -225,6 +227,106 @@ async def test_what_was_learned_is_known_after_a_restart_and_can_be_forgotten(tm
         assert (await left.http.delete("/api/v1/platforms/near")).status_code == 404
     async with open_platform(tmp_path, port, "left", learn=learn) as left:
         assert (await left.http.get("/api/v1/platforms")).json()["platforms"] == []
+
+
+# -- while it runs ----------------------------------------------------------------------------------------------------
+
+
+async def change(served: Served, **keys: Any) -> None:
+    changes = {f"integrations.fipa.http_mtp.{key}": value for key, value in keys.items()}
+    await served.node.settings.set(changes, who="a test")
+
+
+async def undo(served: Served) -> None:
+    await served.node.settings.rollback(None, who="a test")
+
+
+async def say(served: Served, receiver: str) -> int:
+    sent = {"performative": "inform", "sender": "seller", "receiver": receiver}
+    status: int = (await served.http.post("/api/v1/messages", json=sent)).status_code
+    return status
+
+
+async def test_platforms_come_and_go(tmp_path: Path) -> None:
+    ports = free_port(), free_port()
+    urls = [f"http://127.0.0.1:{port}/acc" for port in ports]
+    async with (
+        open_platform(tmp_path / "left", ports[0], "left") as left,
+        open_platform(tmp_path / "right", ports[1], "right") as right,
+    ):
+        await left.attach("seller")
+        await right.attach("buyer")
+        assert await say(left, "buyer@right") == 404
+        await change(left, platforms=[{"name": "right", "url": urls[1]}], public_url="http://127.0.0.1:1/acc")
+        await change(right, learn=["http://127.0.0.1:1/"])
+        assert await say(left, "buyer@right") == 200
+        assert (await right.receive("buyer"))["sender"] == "seller@left"
+        assert (await right.platform("left"))["url"] == "http://127.0.0.1:1/acc", "as our envelopes say it"
+        await undo(left)
+        assert (await left.http.get("/api/v1/platforms")).json() == {
+            "platform": {"name": "left", "url": urls[0]},
+            "platforms": [],
+        }
+        await say(left, "buyer@right")
+        failure = await left.receive("seller")
+        assert failure["content"]["reason"]["mts_error"] == "foreign-agent-unreachable"
+        assert failure["content"]["reason"]["text"] == "it is not known any more"
+        await undo(right)
+        assert (await right.http.get("/api/v1/platforms")).json()["platforms"] == []
+        await change(right, learn=["http://127.0.0.1:1/"])
+        assert (await right.platform("left"))["url"] == "http://127.0.0.1:1/acc", "it was remembered"
+
+
+async def test_who_may_send_changes(tmp_path: Path) -> None:
+    async with open_platform(tmp_path, free_port(), "left", learn=["http://far/"], max_learned=1) as left:
+        await left.attach("b")
+
+        async def status(**fields: str) -> int:
+            code: int = (await left.http.post("/acc", **request_of(**fields))).status_code
+            return code
+
+        assert await status() == 200
+        assert await status(sender="a@other") == 429
+        await change(left, max_learned=2)
+        assert await status(sender="a@other") == 200
+        await change(left, accept_from=["10.0.0.0/8"])
+        assert await status() == 403
+        await undo(left)
+        assert await status() == 200
+        await change(left, learn=[])
+        assert await status() == 403
+        await change(left, platforms=[{"name": "far", "url": "http://far/acc"}], max_request_size="1KB")
+        assert (await left.http.post("/acc", content=b"x" * 2000)).status_code == 413
+        await change(left, max_request_size="1MB")
+        assert await status() == 200
+
+
+async def test_how_long_and_how_often_it_is_tried_changes(tmp_path: Path) -> None:
+    (silent,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    urls = [f"http://127.0.0.1:{port}/acc" for port in (free_port(), silent.socket.getsockname()[1])]
+    platforms = [{"name": name, "url": url} for name, url in zip(("gone", "silent"), urls, strict=True)]
+    keys = {"platforms": platforms, "attempts": 100, "retry_delay": "1h", "max_retry_delay": "1h", "timeout": "50ms"}
+    async with silent, open_platform(tmp_path, free_port(), "left", **keys) as left:
+        await left.attach("seller")
+        for name in ("gone", "silent"):
+            with left.node.bus.tap(10, EventFilter(types=("message.dead",))) as events:
+                await say(left, f"x@{name}")
+                while (await left.platform(name))["state"] == "ok":
+                    await trio.lowlevel.checkpoint()
+                with pytest.raises(trio.WouldBlock):
+                    events.receive_nowait()
+                await change(left, max_retry_delay="1ms", attempts=4)
+                await events.receive()
+            await undo(left)
+            text = (await left.receive("seller"))["content"]["reason"]["text"]
+            assert text.endswith(", 4 times")
+
+
+async def test_what_needs_a_restart_says_why(tmp_path: Path) -> None:
+    async with open_platform(tmp_path, free_port(), "left") as left:
+        for key, why in (("enabled", "ports of other platforms open"), ("platform_name", "others know our agents by")):
+            with pytest.raises(InvalidConfig, match=f"{key}: needs a restart .*{why}"):
+                await change(left, **{key: False})
 
 
 # -- who may send -----------------------------------------------------------------------------------------------------
