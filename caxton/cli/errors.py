@@ -61,7 +61,8 @@ def core_failure(error: CaxtonError) -> Failure:
     """An error of the house itself (the configuration, a data folder) in our form."""
     what, _, why = error.message.partition("\n")
     what = what.rstrip(":")
-    return Failure(what[:1].upper() + what[1:], why=why, fix=error.hint)
+    is_name = "." in what.partition(" ")[0]  # of a file
+    return Failure(what if is_name else what[:1].upper() + what[1:], why=why, fix=error.hint)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

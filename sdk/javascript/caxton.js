@@ -42,6 +42,8 @@ export class Reply {
   }
 }
 
+let asked = 0;
+
 // One FIPA message. `fields` has all of it; the usual ones are properties.
 export class Message {
   // `ctx.state.set(key, message.fields)` keeps it, and `new Message(ctx.state.get(key))` is it again in a later turn.
@@ -71,8 +73,12 @@ export class Message {
   refuse(content, fields) { return this.answer('refuse', content, fields); }
   inform(content, fields) { return this.answer('inform', content, fields); }
   failure(content, fields) { return this.answer('failure', content, fields); }
-  propose(content, fields) { return this.answer('propose', content, fields); }
-  acceptProposal(content, fields) { return this.answer('accept-proposal', content, fields); }
+  // These two will be answered in their turn, and so have a reply_with of their own.
+  propose(content, fields) { return this.answer('propose', content, { reply_with: `propose-${++asked}`, ...fields }); }
+  acceptProposal(content, fields) {
+    return this.answer('accept-proposal', content, { reply_with: `accept-proposal-${++asked}`, ...fields });
+  }
+
   rejectProposal(content, fields) { return this.answer('reject-proposal', content, fields); }
   notUnderstood(content, fields) { return this.answer('not-understood', content, fields); }
 }

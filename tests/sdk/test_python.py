@@ -204,3 +204,13 @@ def test_an_agent_that_cannot_be_made_is_a_failed_start(sdk: Any, world: World) 
 
     with pytest.raises(Err, match="ValueError: no colour"):
         sdk.serve(Broken)().init()
+
+
+def test_an_answer_that_is_answered_again_has_a_mark(sdk: Any) -> None:
+    message = sdk.Message(MESSAGE)
+    first, second = message.propose({"cost": 1}).fields, message.accept_proposal().fields
+    assert first["in_reply_to"] == second["in_reply_to"] == "r"
+    assert (first["reply_with"], second["reply_with"]) == ("propose-1", "accept-proposal-2")
+    assert message.propose(1, reply_with="mine").fields["reply_with"] == "mine"
+    assert "reply_with" not in message.reject_proposal().fields
+    assert sdk.Message(message.fields).inform(1).fields["receiver"] == "tester"

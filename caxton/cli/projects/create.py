@@ -74,7 +74,7 @@ def _declare(language: Language, capabilities: tuple[str, ...]) -> str:
         return f"CAPABILITIES({inside})\n\n" if capabilities else ""
     quote = "'" if language.name == "javascript" else '"'
     inside = ", ".join(f"{quote}{each}{quote}" for each in capabilities)
-    return f"{inside}," if language.name == "python" and capabilities else inside
+    return f"{inside}," if language.name == "python" and len(capabilities) == 1 else inside  # a tuple of one
 
 
 def _write(skeleton: Path, path: Path, words: dict[str, str]) -> None:

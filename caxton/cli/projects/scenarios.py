@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import trio
 
+from caxton.core.errors import CaxtonError
 from caxton.core.limits import parse_duration
 from caxton.core.performatives import Performative
 from caxton.core.protocols import find
@@ -102,7 +103,7 @@ class Player:
         for number, step in enumerate(scenario.steps, 1):
             try:
                 await self._take(step)
-            except (AssertionError, ValueError) as error:
+            except (AssertionError, CaxtonError, ValueError) as error:
                 raise AssertionError(f"step {number}: {error}") from None
 
     async def _take(self, step: Step) -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import inspect
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,10 @@ async def _python(project: Project, path: Path, only: str) -> tuple[list[Outcome
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the project's own code
+        raise Failure("Not scenarios", why=_told(error, path), fix=f"look at {path.name}") from None
     outcomes = []
     async with open_stage(*getattr(module, "SETTINGS", ()), modules=_compiled(project)) as stage:
         await _deploy(stage, project)
@@ -134,9 +138,20 @@ async def _attempt(
     try:
         await play(*arguments)
     except Exception as found:  # a scenario ends here, and the next one begins
-        error = str(found) or type(found).__name__
+        error = _told(found, path)
         log = [line.text for line in stage.node.agents.logs([project.name], began_at, LOG_LINES)]
     return Outcome(path.name, name, error, round(time.monotonic() - began, 3), log)
+
+
+def _told(error: Exception, path: Path) -> str:
+    """What is wrong; in a file of Python also where."""
+    said = str(error)
+    if path.suffix != ".py":
+        return said or type(error).__name__
+    if not said or not isinstance(error, AssertionError):
+        said = f"{type(error).__name__}: {said}".removesuffix(": ")
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+    return f"{said}\n{path.name}:{own[-1].lineno}: {own[-1].line}" if own else said
 
 
 def _report(path: Path, found: Any) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def serve(agent: type[Agent]) -> type:
             plain.log.error(traceback.format_exc().strip())  # noqa: TRY400 (the agent's log, which has no levels)
             raise Err(f"{type(error).__name__}: {error}") from None
 
-    class Guest(exports.Guest):  # type: ignore[misc]  # generated
+    class Guest(exports.Guest):  # type: ignore[misc, unused-ignore]  # generated
         def init(self) -> None:
             attempt("start")
 

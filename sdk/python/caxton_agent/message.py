@@ -1,6 +1,7 @@
 """A message as the agent sees it, and the answers it gives."""
 
 import json
+from itertools import count
 from types import CoroutineType
 from typing import Any
 
@@ -12,6 +13,7 @@ def _refuse(value: Any) -> Any:
 
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_refuse).encode
 decode = json.JSONDecoder().decode
+numbers = count(1)
 
 
 class Reply:
@@ -56,6 +58,10 @@ class Message:
         known = {name: value for name, value in known.items() if value is not None}
         return Reply(performative, content, **{**known, **fields})
 
+    def _expecting(self, performative: str, content: Any, fields: dict[str, Any]) -> Reply:
+        """An answer that will be answered in its turn, and so has a `reply_with` of its own."""
+        return self.answer(performative, content, **{"reply_with": f"{performative}-{next(numbers)}", **fields})
+
     def agree(self, content: Any = None, **fields: Any) -> Reply:
         return self.answer("agree", content, **fields)
 
@@ -69,10 +75,10 @@ class Message:
         return self.answer("failure", content, **fields)
 
     def propose(self, content: Any = None, **fields: Any) -> Reply:
-        return self.answer("propose", content, **fields)
+        return self._expecting("propose", content, fields)
 
     def accept_proposal(self, content: Any = None, **fields: Any) -> Reply:
-        return self.answer("accept-proposal", content, **fields)
+        return self._expecting("accept-proposal", content, fields)
 
     def reject_proposal(self, content: Any = None, **fields: Any) -> Reply:
         return self.answer("reject-proposal", content, **fields)

@@ -1,11 +1,15 @@
 """What the words of a scenario do, each with an agent that makes them true or false."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from caxton._fast.wasm.module import wat2wasm
+from caxton.cli.projects.create import make
+from caxton.cli.projects.languages import LANGUAGES
+from caxton.cli.projects.project import find_project
 from caxton.cli.projects.scenarios import Player, coverage, read
 from caxton.testing import Stage, open_stage, virtual_time
 
@@ -71,6 +75,7 @@ def test_what_was_said_and_heard_is_counted(tmp_path: Path) -> None:
         ("  - {reply: {}}", "heard nothing to reply to"),
         ("  - {send: {protocol: fipa-request, content: 1}, state: FAILED}", "is DONE, not FAILED"),
         ("  - {status: failed}", "status is running, not failed"),
+        ("  - {send: {performative: shout}}", "step 1: performative: the performative is missing or not one of"),
     ],
 )
 def test_what_is_not_as_it_should_be_is_told(tmp_path: Path, steps: str, why: str) -> None:
@@ -119,3 +124,28 @@ async def test_fake_tools_answer_late_or_not_at_all(tmp_path: Path) -> None:
         player = Player(stage, AGENT, scenarios.tools)
         for scenario in scenarios.scenarios:
             await player.play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("async def test_it(stage, agent):\n    assert 1 == 2\n", "    AssertionError\n    s.py:2: assert 1 == 2\n"),
+        (
+            "async def test_it(stage, agent):\n    stage.no()\n",
+            "    AttributeError: 'Stage' object has no attribute 'no'\n",
+        ),
+        ("def test_it() ->:\n", "why: SyntaxError: expected ':' (s.py, line 1)"),
+        ("import nothing\n", "why: ModuleNotFoundError: No module named 'nothing'\n       s.py:1: import nothing\n"),
+    ],
+)
+def test_a_mistake_in_python_is_told_with_its_line(tmp_path: Path, run: Any, code: str, told: str) -> None:
+    make(tmp_path / "hello", "hello", "bidder", LANGUAGES["c"], ())
+    project = find_project(tmp_path / "hello")
+    project.wasm.parent.mkdir()
+    project.wasm.write_bytes(wat2wasm(ASKER))
+    os.utime(project.wasm, (2e9, 2e9))  # newer than the source
+    (project.folder / "tests/scenarios.yaml").unlink()
+    (project.folder / "tests/s.py").write_text(code)
+    said = run("test", str(project.folder))
+    assert said.exit_code == 1
+    assert told in said.output
