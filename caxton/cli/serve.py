@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -161,9 +162,10 @@ async def _watch_hangups(nodes: list[Any], stop: Any, *, task_status: Any) -> No
                 stop.set()
                 continue
             try:
-                for node in nodes:
-                    if logs.output is not None:
+                if logs.output is not None:
+                    with suppress(OSError):  # it goes on in the file that it has, and tries again soon
                         logs.output.reopen()
+                for node in nodes:
                     await node.settings.reload(who="SIGHUP")
             except (CaxtonError, OSError) as error:
                 # the server goes on as it was; whoever sent the signal reads the log
@@ -207,7 +209,7 @@ def start(settings: Settings, detach: bool, dry_run: bool) -> None:
     with log.open("ab") as stream, progress("Starting the server"):
         began = stream.tell()
         process = subprocess.Popen(
-            [sys.executable, "-m", "caxton.cli", *settings.arguments(), "serve"],
+            [sys.executable, "-m", "caxton.cli", *settings.arguments(), *_logging_to(log, config), "serve"],
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
@@ -216,6 +218,14 @@ def start(settings: Settings, detach: bool, dry_run: bool) -> None:
         url = _wait_ready(process, folder, log, began)
     print_done(f"Server running at {url}")
     click.echo(f"  log: {log}")
+
+
+def _logging_to(log: Path, config: "Config") -> list[str]:
+    """Options for a server whose standard streams nobody empties: its log is a file with bounds, this one."""
+    if config.observability.logging.output == "file":
+        return []
+    path = str(log.absolute()).replace("${", "$${")
+    return ["--set", "observability.logging.output=file", "--set", f"observability.logging.file_path={path}"]
 
 
 def _try_out(config: "Config") -> None:

@@ -26,12 +26,15 @@ def test_a_server_is_changed_while_it_runs(tmp_path: Path) -> None:
         assert "needs a restart" in box.run("config", "set", "server.port=1", code=1)
         assert "version 1" in box.run("config", "get", "observability.logging")
         box.deploy("ping")
+        box.run("config", "set", "observability.logging.max_file_size=1B")
+        assert "max_file_size: 1B -> 100MB" in box.run("config", "rollback")
+        assert list((tmp_path / "data").glob("server.log.*")), "the log of a detached server has bounds"
         out = box.run("config", "set", "--agent", "ping", "--resources.timeout=10s")
-        assert out == "✓ Changed (version 2)\n  agent ping: resources.timeout: 30s -> 10s\n"
+        assert out == "✓ Changed (version 4)\n  agent ping: resources.timeout: 30s -> 10s\n"
         assert "resources.timeout: 10s -> 30s" in box.run("config", "rollback")
         assert "observability.logging.level: debug -> info" in box.run("config", "rollback", "0")
         rows = json.loads(box.run("config", "history", "-o", "json"))
-        assert [row["action"] for row in rows] == ["rollback", "rollback", "set", "set"]
+        assert [row["action"] for row in rows] == ["rollback", "rollback", "set", "rollback", "set", "set"]
         assert "rollback" in box.run("config", "history")
         file.write_text("messaging: {queue_size: 200}\nserver: {host: localhost}\n")
         assert "messaging.queue_size: 100 -> 200" in box.run("config", "reload")

@@ -1,9 +1,12 @@
 """Log files: full ones make way, old ones go, and nothing that is written is lost on the way."""
 
+import errno
 import gzip
 import logging
 import os
+import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +143,139 @@ def test_a_file_that_somebody_else_moved(tmp_path: Path) -> None:
     file.write("after\n")
     assert (tmp_path / "elsewhere").read_text() == "before\nstill there\n"
     assert file.path.read_text() == "after\n"
+    file.close()
+
+
+def test_a_file_that_somebody_else_emptied_is_not_full(tmp_path: Path) -> None:
+    """logrotate's copytruncate."""
+    file = opened(tmp_path, max_file_size=1000)
+    for _ in range(9):
+        file.write(LINE)
+    os.truncate(file.path, 0)
+    for _ in range(9):
+        file.write(LINE)
+    assert file.path.read_text() == LINE * 9
+    assert file.backups() == []
+    file.close()
+
+
+def test_a_file_that_somebody_else_deleted_is_made_again(tmp_path: Path) -> None:
+    file = opened(tmp_path, max_file_size=250)
+    file.write(LINE)
+    file.path.unlink()
+    file.tidy(time.time())
+    file.write("here\n")
+    assert file.path.read_text() == "here\n"
+    file.path.unlink()
+    for _ in range(3):  # full before anybody looked
+        file.write(LINE)
+    assert file.path.read_text() == LINE
+    assert file.backups() == []
+    file.close()
+
+
+def full(monkeypatch: pytest.MonkeyPatch, room: list[int]) -> None:
+    """A disk with so many bytes left."""
+    write = os.write
+
+    def fails(file: int, data: memoryview) -> int:
+        done = min(room[0], len(data))
+        room[0] -= done
+        if data and not done:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data[:done])
+
+    monkeypatch.setattr(os, "write", fails)
+
+
+def test_a_full_disk_costs_lines_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = opened(tmp_path, max_file_size=300, max_backups=2, compress=False)
+    for number in range(6):
+        file.write(f"{number}{LINE[1:]}")
+    kept = text_of(file)
+    with monkeypatch.context() as patch:
+        room = [30]
+        full(patch, room)
+        for _ in range(100):
+            file.write(LINE)
+        assert len(file.backups()) == 2
+        assert text_of(file) == kept + "x" * 30, "what was there is not thrown away for what cannot be written"
+        room[0] = 10_000
+        file.write("after\n")
+    assert text_of(file).endswith("x" * 30 + "\nafter\n"), "on a line of its own"
+    with monkeypatch.context() as patch:
+        full(patch, [0])
+        logs.output, handler = file, logging.StreamHandler(file)  # type: ignore[arg-type]  # of what it needs
+        logging.getLogger().addHandler(handler)
+        file.tidy(time.time())
+        logging.getLogger().removeHandler(handler)
+        logs.output = None
+    caplog.clear()
+    file.tidy(time.time())
+    assert "100 lines of the log could not be written: No space left on device" in caplog.text
+    caplog.clear()
+    file.tidy(time.time())
+    assert caplog.text == ""
+    file.close()
+
+
+def test_a_full_disk_leaves_no_half_compressed_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = opened(tmp_path, max_file_size=100)
+    file.write(LINE)
+    file.write(LINE)
+    (backup,) = file.backups()
+    backup.with_name(f"{backup.name}.part").write_text("of a process that was killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfileobj", no)
+        file.tidy(time.time())
+    assert sorted(tmp_path.iterdir()) == [file.path, backup]
+    file.tidy(time.time())
+    assert [path.suffix for path in file.backups()] == [".gz"]
+    file.close()
+
+
+def test_what_is_no_file_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "c.log")
+    with pytest.raises(InvalidConfig, match=r"cannot be written to: (No such device|it is no file)"):
+        logs.start(settings(tmp_path))
+    reader = os.open(tmp_path / "c.log", os.O_RDONLY | os.O_NONBLOCK)
+    with pytest.raises(InvalidConfig, match="it is no file; for a standard stream say output: stdout"):
+        logs.start(settings(tmp_path))
+    os.close(reader)
+
+
+def test_threads_that_write_while_others_tidy_and_rotate(tmp_path: Path) -> None:
+    """Each line whole, none lost, none twice."""
+    file = opened(tmp_path, max_file_size=20_000, max_backups=10_000)
+    done = threading.Event()
+
+    def tidy() -> None:
+        while not done.is_set():
+            file.tidy(time.time())
+
+    def write(thread: int) -> None:
+        for number in range(1000):
+            file.write(f"{thread} {number} {'z' * (number % 90)}\n")
+
+    tidier = threading.Thread(target=tidy)
+    writers = [threading.Thread(target=write, args=(thread,)) for thread in range(4)]
+    for thread in (tidier, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    done.set()
+    tidier.join()
+    file.tidy(time.time())
+    lines = text_of(file).splitlines()
+    assert sorted(lines) == sorted(f"{t} {n} {'z' * (n % 90)}" for t in range(4) for n in range(1000))
+    for thread in range(4):
+        numbers = [int(line.split()[1]) for line in lines if line.startswith(f"{thread} ")]
+        assert numbers == sorted(numbers)
     file.close()
 
 
