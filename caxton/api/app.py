@@ -24,6 +24,7 @@ from caxton.api.sockets import WebsocketConnection
 from caxton.api.stream import stream_blueprint
 from caxton.api.system import system_blueprint
 from caxton.api.tasks import tasks_blueprint
+from caxton.api.tools import tools_blueprint
 from caxton.api.tracing import trace_id_of
 from caxton.api.webhooks import webhooks_blueprint
 from caxton.api.wire import JSON
@@ -47,6 +48,7 @@ ROOMS = (
     platforms_blueprint,
     keys_blueprint,
     webhooks_blueprint,
+    tools_blueprint,
 )
 
 

@@ -18,6 +18,7 @@ from caxton.core.errors import CaxtonError
 from caxton.core.manifest import AgentConfig
 from caxton.core.views import (
     AgentInfo,
+    BreakerInfo,
     CapabilityHealth,
     CapabilityInfo,
     DeadLetterFilter,
@@ -32,6 +33,7 @@ from caxton.core.views import (
     Receipt,
     Registration,
     Retried,
+    ToolServerInfo,
 )
 
 
@@ -342,7 +344,17 @@ class Meter(Protocol):
         """Until metrics are on, or off."""
 
 
+class Tools(Protocol):
+    @property
+    def is_enabled(self) -> bool: ...
+    def list(self) -> tuple[Sequence[ToolServerInfo], Sequence[BreakerInfo]]: ...
+    async def call(self, name: str, arguments: dict[str, Any], timeout_ms: float = 0) -> Any:
+        """MCP's content and structured content. Raises NotFound, ToolFailed, ToolServerFailed, ToolUnavailable."""
+
+
 class Node(Protocol):
+    @property
+    def tools(self) -> Tools: ...
     @property
     def capabilities(self) -> Capabilities: ...
     @property

@@ -139,6 +139,8 @@ def agent_detail(agent: AgentInfo) -> dict[str, Any]:
         "capabilities": agent.capabilities,
         "unavailable_imports": agent.unavailable_imports,
         "public_key": agent.public_key,
+        "tools": agent.tools,
+        "circuit_breakers": agent.circuit_breakers,
         "deployment": {"strategy": "direct", "deployed_at": moment(agent.deployed_at), "deployed_by": ""},
         "resources": {
             "limits": {

@@ -240,6 +240,10 @@ def status(settings: Settings, name: str, output: str) -> None:
         click.echo(f"{mark} {found['status'].capitalize()} {instances}")
         if found["reason"]:
             click.echo(f"  why: {found['reason']}")
+        for breaker in found.get("circuit_breakers", ()):
+            if breaker["state"] != "closed":
+                wait = f"next call in {breaker['retry_after']:g} s"
+                click.echo(f"  circuit breaker of {breaker['server']}: {breaker['state']}, {wait}")
     if found["status"] == "failed":
         raise SystemExit(ERROR)
 

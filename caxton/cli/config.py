@@ -365,7 +365,9 @@ def _without_layers(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _pair(change: str) -> tuple[str, str]:
-    key, equals, value = change.removeprefix("--").partition("=")
+    key, equals, value = change.partition("=")
+    if key.startswith("--"):  # as options are written: --circuit-breaker.timeout=10s
+        key = key.removeprefix("--").replace("-", "_")
     if not equals or not key:
         raise click.UsageError(f"{change!r} is not KEY=VALUE, such as observability.logging.level=debug")
     return key, value

@@ -40,6 +40,7 @@ COMMANDS = {
     "platforms": Place("caxton.cli.platforms:platforms", "Look at other FIPA platforms."),
     "webhook": Place("caxton.cli.webhooks:webhook", "Look at webhooks, and send again what they did not take."),
     "keys": Place("caxton.cli.keys:keys", "Look at and register public keys of agents."),
+    "tool": Place("caxton.cli.tools:tool", "See the tools that agents may call, and try one."),
     "logs": Place("caxton.cli.logs:logs", "Show what agents wrote."),
     "debug": Place("caxton.cli.debug:debug", "Look into a server that is slow."),
     "backup": Place("caxton.cli.backup:backup", "Make, check and put back backups."),

@@ -35,6 +35,7 @@ from caxton.core.config_later import (
     TracingConfig,
 )
 from caxton.core.config_logging import LoggingConfig, check_logging
+from caxton.core.config_mcp import check_mcp
 from caxton.core.config_secrets import SecretsConfig, check_secrets
 from caxton.core.config_telemetry import MetricsConfig, check_metrics
 from caxton.core.config_tls import TlsConfig
@@ -59,6 +60,7 @@ from caxton.core.settings import (
 
 PAGE = 65536  # of WebAssembly memory
 DATA_DIR = "everything is in resources.disk.data_dir"
+KEYS_OF_TOOLS = "a tool's key stands with its server, in headers or env of integrations.mcp.servers"
 NO_LOGIN = "there is no authentication yet: let a proxy in front of the server do it"
 
 Stack = Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})]
@@ -355,8 +357,8 @@ class Keys(msgspec.Struct, frozen=True, kw_only=True):
     database: Annotated[
         FREE_TABLE, Key("of a database server", inactive="no database server is needed", secret=True)
     ] = {}
-    api_keys: Annotated[FREE_TABLE, Key("of other services", inactive="tools are not built yet", secret=True)] = {}
-    credentials: Annotated[FREE_TABLE, Key("for other services", inactive="tools are not built yet", secret=True)] = {}
+    api_keys: Annotated[FREE_TABLE, Key("of other services", inactive=KEYS_OF_TOOLS, secret=True)] = {}
+    credentials: Annotated[FREE_TABLE, Key("for other services", inactive=KEYS_OF_TOOLS, secret=True)] = {}
 
 
 class Config(Keys, frozen=True, kw_only=True):
@@ -379,6 +381,7 @@ class Config(Keys, frozen=True, kw_only=True):
                 timeout=self.runtime.default_agent_timeout,
             ),
             health_check=self.deployment.health_checks,
+            circuit_breaker=self.integrations.mcp.circuit_breaker,
         )
 
     @property
@@ -419,6 +422,7 @@ def check(problems: list[str], config: Config) -> None:
     check_metrics(problems, config.observability.metrics)
     check_webhooks(problems, config.integrations.webhooks)
     check_secrets(problems, config.security.secrets)
+    check_mcp(problems, config.integrations.mcp)
     check_web(problems, config.security.cors, config.security.rate_limiting)
     if not server.host:
         problems.append("server.host: missing; 127.0.0.1 serves this machine, 0.0.0.0 everybody who can reach it")

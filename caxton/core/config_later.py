@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from caxton.core.config_fipa import FipaConfig
+from caxton.core.config_mcp import McpConfig
 from caxton.core.config_webhooks import WebhooksConfig
 from caxton.core.settings import Count, Key, Percent, Positive, Seconds
 
@@ -78,22 +79,9 @@ class StrategiesConfig(msgspec.Struct, frozen=True, kw_only=True):
     blue_green: BlueGreenConfig = BlueGreenConfig()
 
 
-class McpServer(msgspec.Struct, frozen=True, kw_only=True):
-    name: Annotated[str, Key("as agents call it")]
-    url: Annotated[str, Key("where it answers")]
-    capabilities: Annotated[Texts, Key("tools that it offers")] = ()
-
-
-class McpConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("agents may use tools")] = False
-    servers: Annotated[tuple[McpServer, ...], Key("list of {name, url, capabilities}")] = ()
-
-
 class IntegrationsConfig(msgspec.Struct, frozen=True, kw_only=True):
     fipa: FipaConfig = FipaConfig()
-    mcp: Annotated[McpConfig, Key("tools over the Model Context Protocol", inactive="tools are not built yet")] = (
-        McpConfig()
-    )
+    mcp: McpConfig = McpConfig()
     webhooks: WebhooksConfig = WebhooksConfig()
 
 

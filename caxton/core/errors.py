@@ -7,11 +7,13 @@
     │   ├── NotFound · AgentNotFound                                                          404
     │   ├── AgentAlreadyExists · InvalidTransition                                            409
     │   └── MessageTooLarge 413 · ResourceLimitExceeded 429
-    ├── AgentError         the guest failed: look at the agent
-    │   └── GuestTrapped · DeploymentFailed · DeliveryFailed                                  500
+    ├── AgentError         the guest, or a tool that it called, failed: look there
+    │   ├── GuestTrapped · DeploymentFailed · DeliveryFailed                                  500
+    │   └── ToolFailed                                                                        502
     ├── UnavailableError   right request, wrong moment: wait, then try again
     │   ├── MailboxFull · RateLimited                                                         429
-    │   ├── ShuttingDown · DataDirLocked                                                      503
+    │   ├── ToolServerFailed                                                                  502
+    │   ├── ShuttingDown · DataDirLocked · ToolUnavailable                                    503
     │   └── ReplyTimeout 504 · StorageFull 507
     └── InternalError      we failed: read the log
         └── StoreError                                                                        500
@@ -170,6 +172,13 @@ class DeliveryFailed(AgentError):
     code = "MESSAGE_DELIVERY_FAILED"
 
 
+class ToolFailed(AgentError):
+    """The tool was called, and its answer is an error, or none that can be given on."""
+
+    code = "TOOL_FAILED"
+    status = 502
+
+
 class MailboxFull(UnavailableError):
     """The receiver's mailbox holds as many messages as it may."""
 
@@ -194,6 +203,19 @@ class DataDirLocked(UnavailableError):
     """Another process uses the data folder."""
 
     code = "DATA_DIR_LOCKED"
+
+
+class ToolUnavailable(UnavailableError):
+    """The tool was not called: its server is away or has enough to do, or the circuit breaker is open."""
+
+    code = "TOOL_UNAVAILABLE"
+
+
+class ToolServerFailed(UnavailableError):
+    """The tool was called, and its server gave no answer: what was asked may have been done."""
+
+    code = "TOOL_SERVER_FAILED"
+    status = 502
 
 
 class ReplyTimeout(UnavailableError):

@@ -65,6 +65,20 @@ class HealthCheck(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
 
 
+class CircuitBreaker(msgspec.Struct, frozen=True, kw_only=True):
+    """When a tool server that fails is left alone (`core/breaker.py`)."""
+
+    threshold: Annotated[
+        Positive,
+        Key("so many failed calls of an agent in a row, and it does not call the server any more", dynamic=YES),
+    ] = 5
+    timeout: Annotated[
+        float,
+        Meta(ge=0.001, extra={"unit": "duration"}),
+        Key("for so long; then one call tries whether it answers again", dynamic=YES),
+    ] = 30.0
+
+
 class SigningConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Ed25519 signatures of the agent's messages."""
 
@@ -78,6 +92,7 @@ class AgentDefaults(msgspec.Struct, frozen=True, kw_only=True):
 
     resources: Resources = Resources()
     health_check: HealthCheck = HealthCheck()
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +110,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     restart: RestartType = RestartType.PERMANENT
     supervision: Supervision = Supervision()
     health_check: HealthCheck | None = None  # None: as the server's configuration says
+    tools: Annotated[
+        tuple[str, ...], Key("that it may call, such as `files.*`; none when it is left out", dynamic=YES)
+    ] = ()
+    circuit_breaker: CircuitBreaker | None = None  # None: as the server's configuration says
     imports: Literal["", "trap", "strict"] = ""  # of a component; "": as runtime.component_imports says
     signing: SigningConfig = SigningConfig()
     metadata: dict[str, Any] = {}  # Any: the operator's own, JSON
@@ -133,6 +152,8 @@ def parse_agent_config(data: bytes | Mapping[str, Any], *, defaults: AgentDefaul
     if values.get("health_check") is not None:
         # only here, so that an agent which does not mention health checks follows the server's configuration later too
         base = msgspec.structs.replace(base, health_check=defaults.health_check)
+    if values.get("circuit_breaker") is not None:
+        base = msgspec.structs.replace(base, circuit_breaker=defaults.circuit_breaker)
     config = read(problems, AgentConfig, values, base=base)
     if config is not None:
         _check(config, defaults, problems)
@@ -179,7 +200,7 @@ def _check(config: AgentConfig, defaults: AgentDefaults, problems: list[str]) ->
         problems.append("resources.timeout: must be above 0s")
     if config.signing.sign and config.signing.public_key:
         problems.append("signing: with sign the server makes the key; leave public_key out, or sign and send it signed")
-    for key, texts in (("capabilities", config.capabilities), ("topics", config.topics)):
+    for key, texts in (("capabilities", config.capabilities), ("topics", config.topics), ("tools", config.tools)):
         for index, text in enumerate(texts):
             if not text or len(text.encode()) > 256 or "\0" in text:
                 problems.append(f"{key}[{index}]: {text!r} is not a name of 1 to 256 bytes")

@@ -36,6 +36,19 @@ class AgentMetrics(msgspec.Struct, frozen=True, kw_only=True):
     restarts: int = 0
 
 
+class BreakerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """The circuit breaker between one agent and one tool server.
+
+    `state` is closed, open or half-open; `retry_after` the seconds until the next call may be made.
+    """
+
+    agent_id: str
+    server: str
+    state: str
+    failures: int  # in a row
+    retry_after: float
+
+
 class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     """One agent as the node sees it. `status` is an `AgentState` value, or `removed` in the answer to a deletion."""
 
@@ -53,8 +66,32 @@ class AgentInfo(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: tuple[str, ...] = ()
     unavailable_imports: tuple[str, ...] = ()  # of a component: what it imports and the server does not have
     public_key: str = ""  # Ed25519, Base64
+    tools: tuple[str, ...] = ()  # that it may call
+    circuit_breakers: tuple[BreakerInfo, ...] = ()  # of the tool servers that it has called
     resources: AgentResources = AgentResources()
     metrics: AgentMetrics = AgentMetrics()
+
+
+class ToolInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool that agents may be allowed to call, by its whole name."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]  # Any: JSON Schema
+
+
+class ToolServerInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A tool server: `state` is connecting, connected or failing, `reason` says why it is not connected."""
+
+    name: str
+    address: str  # its URL, or the program
+    state: str
+    reason: str
+    since: float
+    connections: int  # that were made since the node started
+    protocol: str  # MCP's version, when it was connected last
+    running: int  # calls
+    tools: tuple[ToolInfo, ...]
 
 
 class EdgeLimits(msgspec.Struct, frozen=True, kw_only=True):

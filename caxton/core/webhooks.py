@@ -31,6 +31,8 @@ EVENTS = frozenset(
         "platform.learned", "platform.refused",
         "system.alert",
         "task.started", "task.completed",
+        "tool.server_connected", "tool.server_failed", "tool.list_changed",
+        "tool.breaker_opened", "tool.breaker_closed",
     }
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ from caxton.store.settings import Change
 
 # makes of the changes what is written in the same transaction
 Also = Callable[[Sequence[Change]], Callable[[apsw.Connection], None]]
+FROM_SERVER = ("health_check", "circuit_breaker")  # tables that an agent without them has from the server
 
 
 class LiveAgents:
@@ -75,8 +76,9 @@ class LiveAgents:
 def _with(config: AgentConfig, changes: Mapping[str, Any], defaults: AgentDefaults) -> AgentConfig:
     """The configuration with these changes, checked as a deployment is. Raises InvalidConfig."""
     tree = plain(config)
-    if config.health_check is None:
-        tree.pop("health_check")
+    for table in FROM_SERVER:
+        if getattr(config, table) is None:
+            tree.pop(table)
     for key, value in changes.items():
         tree = merge(tree, nested(key, value))
     # a limit of the server that became lower is no reason to refuse what has nothing to do with it
@@ -94,7 +96,8 @@ def _with(config: AgentConfig, changes: Mapping[str, Any], defaults: AgentDefaul
 
 def flat(config: AgentConfig, defaults: AgentDefaults) -> dict[str, Any]:
     """The keys that may change, with what holds, as people write them. Any: JSON."""
-    config = msgspec.structs.replace(config, health_check=config.health_check or defaults.health_check)
+    held = {table: getattr(config, table) or getattr(defaults, table) for table in FROM_SERVER}
+    config = msgspec.structs.replace(config, **held)
     found = {}
     for key, leaf in table_leaves(AgentConfig).items():
         if leaf.key.dynamic:

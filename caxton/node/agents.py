@@ -34,7 +34,7 @@ from caxton.core.errors import (
     StoreError,
 )
 from caxton.core.manifest import AgentConfig, AgentSpec, ImportPolicy
-from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, LogLine
+from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, BreakerInfo, LogLine
 from caxton.core.wasm_abi import AgentLimits
 from caxton.node.admission import Admission
 from caxton.node.agent_secrets import AgentSecrets
@@ -89,6 +89,7 @@ class Agents:
         self._promised = 0  # millicores, the same as the next
         self._arriving = 0  # instances whose deployment is under way
         self.on_deleted: Callable[[str], None] = lambda name: None  # the agent is gone for good
+        self.breakers: Callable[[str], Sequence[BreakerInfo]] = lambda name: ()
 
     # -- verbs --
 
@@ -142,6 +143,11 @@ class Agents:
     def spec(self, name: str) -> AgentSpec:
         """What the store knows of it. Raises AgentNotFound."""
         return self._spec(name)
+
+    def config_of(self, name: str) -> AgentConfig | None:
+        """None: there is no such agent."""
+        spec = self._specs.get(name)
+        return spec.config if spec is not None else None
 
     async def adjust(
         self, name: str, config: Callable[[AgentSpec], AgentConfig], also: Callable[[apsw.Connection], None]
@@ -241,6 +247,8 @@ class Agents:
             capabilities=spec.config.capabilities,
             unavailable_imports=self._unavailable.get(spec.module, ()),
             public_key=self._keys.public_key(name),
+            tools=spec.config.tools,
+            circuit_breakers=tuple(self.breakers(name)),
             resources=limits,
         )
         if (status := self._status(name)) is None:

@@ -91,6 +91,10 @@ def change_directory(node: "Node", config: Config) -> None:
     node.directory.change(directory_limits(config))
 
 
+def change_tools(node: "Node", config: Config) -> None:
+    node.tools.change(config.integrations.mcp)
+
+
 def change_interval(node: "Node", config: Config) -> None:
     node.settings.change_interval()
 
@@ -170,6 +174,9 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "server.tls.key_path": (change_listener,),
     "server.tls.ca_path": (change_listener,),
     "server.tls.min_version": (change_listener,),
+    "integrations.mcp.max_concurrent_per_agent": (change_tools,),
+    "integrations.mcp.max_result_size": (change_tools,),
+    "integrations.mcp.circuit_breaker": (change_tools, change_edge),
 }
 
 

@@ -21,7 +21,7 @@ import trio
 
 import caxton
 from caxton._fast.ledger import Batch
-from caxton._fast.scheduler import EVENT_CALL, EVENT_CONVERSATION, EVENT_REFILL, Scheduler
+from caxton._fast.scheduler import EVENT_CALL, EVENT_CONVERSATION, EVENT_EXITED, EVENT_REFILL, Scheduler
 from caxton._fast.wasm.engine import Engine
 from caxton.bus.bus import Bus
 from caxton.bus.gateway import Gateway
@@ -58,7 +58,7 @@ from caxton.node.settings import Settings
 from caxton.node.signing import SigningKeys
 from caxton.node.tasks import Tasks
 from caxton.node.webhooks import Webhooks
-from caxton.runtime.hostcalls import CallDesk, answer_call
+from caxton.runtime.hostcalls import CallDesk, call_desk
 from caxton.runtime.modules import ModuleCache
 from caxton.runtime.replica import AgentChange, RuntimeLimits
 from caxton.runtime.supervisor import Runtime, open_runtime
@@ -66,6 +66,7 @@ from caxton.store import Store, open_store
 from caxton.store.settings import Version
 from caxton.telemetry.failpoints import passes_left
 from caxton.telemetry.otlp import check_exporter
+from caxton.tools import Desk, check_sdk, open_tools
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +111,8 @@ async def open_node(
         check_http_client("integrations.webhooks.enabled", "webhooks")
     if config.observability.metrics.endpoint:
         check_exporter("observability.metrics.endpoint")
+    if config.integrations.mcp.enabled:
+        check_sdk()
     disk = config.resources.disk
     async with open_store(
         Path(disk.data_dir), temp_dir=Path(disk.temp_dir) if disk.temp_dir else None, max_temp_size=disk.max_temp_size
@@ -154,10 +157,13 @@ async def open_node(
                 node = Node(settings, store, scheduler, bus, committer)
                 committer.on_written = node.written
                 await node.conversations.recover()
-                async with open_runtime(
-                    scheduler, on_change=node.note, limits=RuntimeLimits.of(config), wall_clock=wall_clock
-                ) as runtime:
-                    node.furnish(engine, runtime, wall_clock)
+                async with (
+                    open_tools(config.integrations.mcp, bus.events.emit) as tools,
+                    open_runtime(
+                        scheduler, on_change=node.note, limits=RuntimeLimits.of(config), wall_clock=wall_clock
+                    ) as runtime,
+                ):
+                    node.furnish(engine, runtime, tools, wall_clock)
                     await tasks.start(node.webhooks.run)
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
@@ -270,6 +276,8 @@ class Node:
     metrics: Metrics
     modules: ModuleCache
     runtime: Runtime
+    tools: Desk
+    answer_call: CallDesk  # a stage has fake tools
 
     def __init__(self, settings: Settings, store: Store, scheduler: Scheduler, bus: Bus, committer: Committer) -> None:
         config = settings.config
@@ -286,7 +294,6 @@ class Node:
         self.signing_keys = SigningKeys(self._signing, store)
         self.secrets = AgentSecrets(config.security.secrets.agents)
         self.is_ready = False
-        self.answer_call: CallDesk = answer_call  # a stage has fake tools
         self.limits = edge_limits(config)
         self._committer = committer
         self._refills = Refills(scheduler, store)
@@ -307,7 +314,7 @@ class Node:
         self.housekeeping = Housekeeping(store, self.dead_letters, bus.events, config.messaging)
         self._started_at = time.time()
 
-    def furnish(self, engine: Engine, runtime: Runtime, wall_clock: Callable[[], float]) -> None:
+    def furnish(self, engine: Engine, runtime: Runtime, tools: Desk, wall_clock: Callable[[], float]) -> None:
         """The rooms that need each other: the runtime tells the node, the node's agents use the runtime."""
         config = self.settings.config
         self.modules = ModuleCache(
@@ -317,7 +324,8 @@ class Node:
             partial(_open_component_engine, self.started_with),
             self.store.temp.reserve,
         )
-        self.runtime = runtime
+        self.runtime, self.tools = runtime, tools
+        self.answer_call = call_desk(tools.answer_call)
         self.agents = Agents(
             self.scheduler,
             runtime,
@@ -355,7 +363,9 @@ class Node:
         self.capabilities = Capabilities(self.bus, self.directory, self.agents, self.config.messaging.queue_size)
         self.directory.public_key = self.signing_keys.public_key
         self.ams = AgentManagement(self.bus, runtime, self.agents, self.directory.is_live, self.store.meta.node_id)
-        self.agents.on_deleted = self.directory.deleted
+        self.agents.on_deleted = self._deleted
+        self.agents.breakers = tools.breakers
+        tools.name_of, tools.config_of = runtime.name_of, self.agents.config_of
         self.bus.streams.on_presence = self.directory.attached
         self.bus.suggest(self.directory.missing)
         self._refills.on_closed = self.agents.give_up
@@ -459,6 +469,8 @@ class Node:
         if kind == EVENT_CALL:
             self.answer_call(self.scheduler, port, a, *b)
             return
+        if kind == EVENT_EXITED:
+            self.tools.drop(port)
         if kind == EVENT_CONVERSATION:
             self.conversations.news()
             return
@@ -466,6 +478,10 @@ class Node:
             self._refills.put(port)
             return
         self.runtime.handle((kind, port, a, b))
+
+    def _deleted(self, name: str) -> None:
+        self.directory.deleted(name)
+        self.tools.forget(name)
 
     async def refill(self) -> None:
         """Bring backlogs from the store into mailboxes that have room, for as long as the node is open."""

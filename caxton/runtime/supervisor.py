@@ -216,6 +216,11 @@ class Runtime:
         replica = self._by_port.get(port)
         return (replica.agent.spec.name, replica.number, replica.owner) if replica else None
 
+    def name_of(self, port: int) -> str:
+        """Of the agent behind the port; empty: it is nobody's."""
+        replica = self._by_port.get(port)
+        return replica.agent.spec.name if replica else ""
+
     def check(self, spec: AgentSpec) -> None:
         """Raise InvalidConfig when `adjust` cannot do this: its supervisor is shared, and the others say otherwise."""
         agent, asked = self._agents[spec.name], spec.config.supervision

@@ -106,6 +106,7 @@ class SmallNode:
         self.gateway = None
         self.signing_keys: Any = None  # its agents have none
         self.webhooks: Any = None  # it tells nobody
+        self.tools: Any = None
         self.limits = limits or EdgeLimits()
         self.meter = SmallMeter()
         self.agents = SmallAgents(self)

@@ -36,6 +36,13 @@ def test_a_server_is_changed_while_it_runs(tmp_path: Path) -> None:
         rows = json.loads(box.run("config", "history", "-o", "json"))
         assert [row["action"] for row in rows] == ["rollback", "rollback", "set", "rollback", "set", "set"]
         assert "rollback" in box.run("config", "history")
+        breaker = ("--circuit-breaker.timeout=10s", "--circuit-breaker.threshold=3")
+        out = box.run("config", "set", "--agent", "ping", *breaker)
+        assert "agent ping: circuit_breaker.timeout: 30s -> 10s\n" in out
+        assert "agent ping: circuit_breaker.threshold: 5 -> 3\n" in out
+        out = box.run("config", "set", "--agent", "ping", "circuit_breaker.timeout=20s", 'tools=["a.*", "b"]')
+        assert "agent ping: circuit_breaker.timeout: 10s -> 20s\n" in out
+        assert 'agent ping: tools: [] -> ["a.*", "b"]\n' in out
         file.write_text("messaging: {queue_size: 200}\nserver: {host: localhost}\n")
         assert "messaging.queue_size: 100 -> 200" in box.run("config", "reload")
         file.write_text("messaging: {queue_size: 300}\n")

@@ -51,7 +51,7 @@ def test_the_guide_s_complete_example() -> None:
     assert config.agent_defaults.resources == Resources(memory=100 << 20, cpu=100, timeout=30.0)
     # a variable that nobody set is no mistake where nothing reads it
     assert config.security.authentication.oauth2.client_id == ""
-    assert "integrations.mcp.servers" in config.unserved
+    assert "coordination.cluster.seeds" in config.unserved
     assert [key for key in config.unserved if key.startswith("messaging.")] == ["messaging.persistence_path"]
     assert "server.port" not in config.unserved
 

@@ -38,6 +38,9 @@ STATUS_BY_CODE = {
     "SHUTTING_DOWN": 503,
     "DATA_DIR_LOCKED": 503,
     "STORE_ERROR": 500,
+    "TOOL_FAILED": 502,
+    "TOOL_SERVER_FAILED": 502,
+    "TOOL_UNAVAILABLE": 503,
 }
 
 BRANCHES = (RejectedError, AgentError, UnavailableError, InternalError)

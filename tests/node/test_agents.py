@@ -435,12 +435,12 @@ async def test_an_agent_that_crashes_too_often_is_quarantined_and_nobody_else(tm
 
 
 @both_kinds
-async def test_a_guest_that_asks_for_a_tool_is_told_that_there_are_none(tmp_path: Path) -> None:
+async def test_a_guest_that_asks_for_a_tool_of_a_server_without_is_told_so(tmp_path: Path) -> None:
     async with open_a_node(tmp_path) as node:
         await deploy(node, "a", guest("asker"))
         node.bus.post(message("a"))
         await until(node, lambda: log(node, "a", "err") != [])
-        assert log(node, "a", "err") == ["mcp_call is not available: this server has no tools yet"]
+        assert log(node, "a", "err") == ["this server has no tools: integrations.mcp.enabled is false"]
 
 
 async def test_a_component_lives_like_a_module(tmp_path: Path) -> None:

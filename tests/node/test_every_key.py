@@ -26,6 +26,7 @@ LOGS = "telemetry/test_log_files.py"
 HOOKS = "node/test_webhooks.py"
 METER = "node/test_meter.py"
 TALKS = "node/test_conversation_keys.py"
+TOOLS = "node/test_tools.py"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
     "runtime.max_agents": "node/test_keys_act.py::test_max_agents_and_max_module_size",
@@ -136,6 +137,12 @@ TESTED: dict[str, str] = {
     "observability.metrics.histogram_buckets": f"{METER}::test_other_buckets_are_new_histograms",
     "observability.metrics.endpoint": f"{METER}::test_pushed_to_a_collector",
     "observability.metrics.agent_series": f"{METER}::test_agents_beyond_the_bound_share_one_series",
+    "integrations.mcp.enabled": f"{TOOLS}::test_what_a_guest_is_told",
+    "integrations.mcp.servers": f"{TOOLS}::test_what_a_guest_is_told",
+    "integrations.mcp.max_concurrent_per_agent": f"{TOOLS}::test_of_one_agent_so_many_calls_at_a_time",
+    "integrations.mcp.max_result_size": f"{TOOLS}::test_a_larger_answer_from_now_on",
+    "integrations.mcp.circuit_breaker.threshold": f"{TOOLS}::test_the_circuit_breaker",
+    "integrations.mcp.circuit_breaker.timeout": f"{TOOLS}::test_a_breaker_of_the_server_s_configuration",
     "observability.logging.levels": f"{LOGS}::test_parts_have_levels_of_their_own_until_they_do_not",
     "observability.logging.output": f"{LOGS}::test_or_to_a_standard_stream",
     "observability.logging.file_path": f"{LOGS}::test_the_log_goes_to_the_file",
