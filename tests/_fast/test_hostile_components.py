@@ -257,6 +257,20 @@ def test_a_resource_that_is_misused_is_a_trap(what: str) -> None:
     assert (code, said in words) == (native.EXIT_TRAP, True), words
 
 
+@pytest.mark.parametrize("count", [1024, 1025])
+def test_so_many_pollables_and_no_more(count: int) -> None:
+    body = f"""(loop $more (drop {INSTANT}) (local.set $j (i32.add (local.get $j) (i32.const 1)))
+      (br_if $more (i32.lt_u (local.get $j) (i32.const {count})))) (call $int (local.get $j))"""
+    with open_stage(threads=1) as stage:
+        stage.host()
+        port = stage.seat("guest", build(Guest(body, CLOCK)), memory=MIB)
+        stage.send("guest")
+        if count == 1024:
+            stage.watch(lambda: stage.scheduler.statistics(port).handled == 1)
+        else:
+            assert "1024 at a time" in stage.exit_of(port)[1]
+
+
 def test_the_same_pollable_many_times_is_one() -> None:
     body = f"""(local.set $i {INSTANT})
       (loop $more (i32.store (i32.shl (local.get $j) (i32.const 2)) (local.get $i))

@@ -49,10 +49,10 @@ cdef int64_t new_pollable(guest_t* guest, int64_t due_ns) noexcept nogil:
         if guest.due_ns[i] == FREE_POLLABLE:
             guest.due_ns[i] = due_ns
             return i
+    if guest.due_used == MAX_POLLABLES:
+        return -1
     if guest.due_used == guest.due_room:
-        if guest.due_room >= MAX_POLLABLES:
-            return -1
-        room = guest.due_room * 2 + 8
+        room = min(guest.due_room * 2 + 8, <uint32_t>MAX_POLLABLES)
         larger = <int64_t*>realloc(guest.due_ns, room * sizeof(int64_t))
         if larger == NULL:
             return -1
