@@ -18,6 +18,7 @@ from caxton.core.errors import CaxtonError, InternalError, InvalidWasm, Resource
 from caxton.core.wasm_abi import AgentLimits
 from caxton.core.wasm_binary import export_globals
 from caxton.core.wasm_component import Shape
+from caxton.core.wasm_component_memory import SCALE
 from caxton.runtime.compile_child import REFUSED
 from caxton.runtime.modules import CompileLimits, ModuleCache, _child_environment, trailer
 from tests._fast.components import Guest, text
@@ -316,10 +317,21 @@ async def test_a_component_is_compiled_once_and_then_mapped_from_disk(tmp_path: 
     component = await modules.load(wasm, sha(wasm), AgentLimits(1 << 20))
     assert isinstance(component, Component)
     assert component.engine.components
+    assert component.exported[""] == {SCALE: "() -> u32"}
     assert await modules.load(wasm, sha(wasm), AgentLimits(1 << 20)) is component
     again = cache(tmp_path)
     assert (await again.load(wasm, sha(wasm), AgentLimits(1 << 20))).exports() == component.exports()
     assert (modules.compiled, again.compiled) == (1, 0)
+
+
+async def test_a_component_does_not_put_in_a_scale_of_its_own(tmp_path: Path) -> None:
+    spins = """(core module $s (func (export "f") (result i32) (loop $e (br $e)) i32.const 0))
+      (core instance $s (instantiate $s)) (func $s (result u32) (canon lift (core func $s "f")))"""
+    wasm = wat2wasm(text(Guest(extra=f'{spins} (export "{SCALE}" (func $s))')))
+    modules = cache(tmp_path)
+    with pytest.raises(InvalidWasm, match="a name that is Caxton's own"):
+        await modules.load(wasm, sha(wasm), AgentLimits(1 << 20))
+    assert modules.compiled == 0
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty", "tail"])
