@@ -11,8 +11,9 @@ from caxton.api.bodies import read_body
 from caxton.api.deployments import Deployment, body_limit, read_deployment
 from caxton.api.messages import check_json
 from caxton.api.ports import Node
-from caxton.api.wire import UNREADABLE, agent_detail, agent_summary, answer, moment, names, number, whole
+from caxton.api.wire import agent_detail, agent_summary, answer, moment, names, number, whole
 from caxton.core.agent import AgentState
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidRequest
 from caxton.core.views import AgentInfo
 

@@ -8,7 +8,8 @@ from quart import Blueprint, Response, request
 from caxton.api.bodies import read_body
 from caxton.api.messages import check_json
 from caxton.api.ports import Node
-from caxton.api.wire import UNREADABLE, answer, whole
+from caxton.api.wire import answer, whole
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidRequest
 
 LARGEST = 1 << 20  # bytes of a request

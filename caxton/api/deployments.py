@@ -15,8 +15,8 @@ from werkzeug.formparser import MultiPartParser
 from werkzeug.http import parse_options_header
 
 from caxton.api.errors import RequestTooLarge, UnsupportedMediaType
-from caxton.api.wire import UNREADABLE
 from caxton.core.config import decode
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidConfig, InvalidRequest
 from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentConfig, parse_agent_config

@@ -13,8 +13,9 @@ from quart import Blueprint, Response, request
 from caxton.api.bodies import read_body
 from caxton.api.messages import check_json
 from caxton.api.ports import Node
-from caxton.api.wire import UNREADABLE, answer, flag, moment, whole
+from caxton.api.wire import answer, flag, moment, whole
 from caxton.core.answer import Unanswered
+from caxton.core.decoding import UNREADABLE
 from caxton.core.directory.descriptions import (
     Constraints,
     Description,

@@ -31,7 +31,8 @@ from caxton.api.errors import as_caxton_error
 from caxton.api.messages import post_in_turns
 from caxton.api.ports import Node, Stream
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, UNREADABLE, flag, state_answer
+from caxton.api.wire import ENCODER, flag, state_answer
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import AgentNotFound, CaxtonError, InvalidTransition
 from caxton.core.manifest import parse_agent_config
 

@@ -11,7 +11,8 @@ from quart import Blueprint, Response, request
 from caxton.api.bodies import read_body
 from caxton.api.messages import check_json
 from caxton.api.ports import FailedDelivery, Node
-from caxton.api.wire import UNREADABLE, answer, flag, moment, whole
+from caxton.api.wire import answer, flag, moment, whole
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidRequest
 
 LARGEST = 1 << 20  # bytes of a request

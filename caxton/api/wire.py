@@ -18,8 +18,6 @@ from caxton.core.views import AgentInfo, Event, MessageRecord, MessageState, Rec
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
 ENCODER = msgspec.json.Encoder()
-# what decoding untrusted JSON raises: not JSON, nested too deep, or a member whose name is no UTF-8
-UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
 MIB = 1 << 20
 FLAGS = {"1": True, "true": True, "0": False, "false": False}
 

@@ -18,7 +18,8 @@ from quart import Blueprint, websocket
 
 from caxton.api.ports import Node
 from caxton.api.tracing import trace_id_of
-from caxton.api.wire import ENCODER, UNREADABLE, event_answer
+from caxton.api.wire import ENCODER, event_answer
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import CaxtonError, InvalidRequest, NotFound, ResourceLimitExceeded, error_body
 from caxton.core.performatives import canonical
 from caxton.core.views import EventFilter

@@ -6,6 +6,7 @@
 import msgspec
 
 from caxton._fast.scheduler import Scheduler
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidRequest
 from caxton.core.performatives import ACT_CODES, canonical
 
@@ -25,7 +26,7 @@ def subscribe(scheduler: Scheduler, port: int, text: bytes) -> None:
     """Carry it out. Raises InvalidRequest for what is no subscription."""
     try:
         wanted = _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidRequest(
             f"not a subscription: {error}", hint='such as {"topics": ["orders.*"], "performatives": ["inform"]}'
         ) from None

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidConfig
 from caxton.core.limits import format_bytes, format_millicores
 from caxton.core.secrets import named_secret
@@ -137,7 +138,7 @@ def parse_agent_config(data: bytes | Mapping[str, Any], *, defaults: AgentDefaul
     if isinstance(data, bytes):
         try:
             data = msgspec.json.decode(data)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise InvalidConfig(f"the agent configuration is not JSON: {error}") from None
     if not isinstance(data, Mapping):
         raise InvalidConfig(f"the agent configuration is {type(data).__name__}, not a table of keys")

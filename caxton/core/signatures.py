@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from caxton.core.acl.names import Home, split_name
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidMessage
 
 MARK = b"caxton-signature-1\n"
@@ -56,7 +57,6 @@ _signature = msgspec.json.Decoder(Signature).decode
 _text = msgspec.json.Decoder(str).decode
 _names = msgspec.json.Decoder(str | list[str]).decode
 _encode = msgspec.json.Encoder().encode
-UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 
 class Signable:

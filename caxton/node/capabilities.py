@@ -17,6 +17,7 @@ from caxton.bus.bus import Bus
 from caxton.bus.reserved import Answers
 from caxton.core.agent import AgentState
 from caxton.core.answer import Answer, Unanswered
+from caxton.core.decoding import UNREADABLE
 from caxton.core.directory.descriptions import Constraints, Description, Service, fold
 from caxton.core.directory.requests import check_mail
 from caxton.core.errors import AgentAlreadyExists, NotFound
@@ -129,7 +130,7 @@ class Capabilities:
         )
         try:
             asked = msgspec.json.decode(mail.content or b"{}", type=Question | None) or Question()
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             text = f'the content is {{"capability": "..."}}, or nothing: {error}'
             raise Unanswered("unrecognised-value", text, parameter="content") from None
         names = [fold(asked.capability)] if asked.capability else list(self._directory.capabilities())[:MANY]

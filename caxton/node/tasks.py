@@ -25,6 +25,7 @@ from caxton._fast.envelope import Envelope
 from caxton.bus.bus import Bus
 from caxton.bus.reserved import LATER, Answers
 from caxton.core.answer import Answer, Unanswered
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import (
     CaxtonError,
     InvalidRequest,
@@ -469,7 +470,7 @@ def _action(content: bytes) -> bytes:
     """The order in `{"action": {...}}`, or as it stands."""
     try:
         value: Any = msgspec.json.decode(content, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except UNREADABLE:
         return content
     return bytes(value["action"]) if set(value) == {"action"} else content
 
@@ -478,7 +479,7 @@ def _task_id(message: Envelope) -> str:
     """Which task a query or a cancel means."""
     try:
         value: Any = msgspec.json.decode(message.content or b"null")
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except UNREADABLE:
         return ""
     for name in ("query", "action"):
         if isinstance(value, dict) and isinstance(value.get(name), dict):

@@ -16,6 +16,7 @@ from caxton._fast.envelope import Envelope
 from caxton._fast.wasm.module import Module
 from caxton.core.agent import AgentState
 from caxton.core.config_keys import Config
+from caxton.core.decoding import UNREADABLE
 from caxton.core.manifest import AgentSpec, HealthCheck
 from caxton.core.supervision import Child, Exit, Phase, Supervisor
 from caxton.runtime.agent import Life, StopOrder
@@ -217,7 +218,7 @@ def declared_capabilities(text: bytes) -> tuple[str, ...]:
         return ()
     try:
         descriptor = _descriptor.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except UNREADABLE:
         return ()
     names: Sequence[str] = [*descriptor.capabilities, *(service.name for service in descriptor.services)]
     return tuple(dict.fromkeys(name for name in names if 0 < len(name.encode()) <= 200 and "\0" not in name))[

@@ -430,6 +430,27 @@ async def test_many_at_a_time(tmp_path: Path) -> None:
         assert {key: held.value for key, held in found[0].state.items()} == last
 
 
+@pytest.mark.parametrize("agent", ["", "a"])
+async def test_who_leaves_meanwhile_has_changed_all_of_it_or_nothing(tmp_path: Path, agent: str) -> None:
+    key = "resources.timeout" if agent else "messaging.delivery_timeout"
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a")
+        made = 0
+        for steps in range(8):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(partial(node.settings.set, {key: f"{steps + 3}s"}, who=WHO, agent=agent))
+                for _ in range(steps):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            of_agent, of_all = node.agents.spec("a").config.resources.timeout, node.config.messaging.delivery_timeout
+            versions = await node.settings.versions(100)
+            made += (of_agent if agent else of_all) == steps + 3
+            assert len(versions) == node.settings.describe()["version"] == made
+        assert 0 < made < 8
+        await node.settings.set({key: "1s"}, who=WHO, agent=agent)
+        assert len(await node.settings.versions(100)) == made + 1
+
+
 async def test_what_was_written_and_not_applied_holds_after_the_next_start(tmp_path: Path) -> None:
     """The process ended between the two."""
     async with open_a_node(tmp_path) as node:

@@ -23,6 +23,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import Raw, Struct
 
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidMessage
 from caxton.core.performatives import canonical
 
@@ -135,7 +136,7 @@ _decode_raw = msgspec.json.Decoder(Raw).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_params = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
-UNREADABLE = (msgspec.DecodeError, UnicodeError, RecursionError, ValueError)
+WRONG = (*UNREADABLE, ValueError)
 
 
 # -- from JSON --------------------------------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ def from_json(data: bytes) -> AclMessage:
     """The ACL message of a JSON message that `Envelope.to_json` wrote. Raises InvalidMessage."""
     try:
         message = _decode(data)
-    except UNREADABLE as error:
+    except WRONG as error:
         raise InvalidMessage(f"not a JSON message: {error}") from None
     extras: list[tuple[str, str]] = []
     content = _text_of(message, extras)
@@ -177,7 +178,7 @@ def _text_of(message: _Json, extras: list[tuple[str, str]]) -> str | None:
         try:
             text: str = _decode_text(raw)
             text.encode()  # half of a surrogate pair is JSON, and no text
-        except UNREADABLE:
+        except WRONG:
             text = "\0"
         if "\0" not in text:
             return text
@@ -219,7 +220,7 @@ def _plain_text(raw: Raw) -> str | None:
     try:
         text: str = _decode_text(raw)
         text.encode()
-    except UNREADABLE:
+    except WRONG:
         return None
     return None if "\0" in text else text
 
@@ -269,7 +270,7 @@ def to_json(message: AclMessage) -> bytes:
         fields["params"] = params
     try:
         return _encode(fields)
-    except UNREADABLE as error:
+    except WRONG as error:
         raise InvalidMessage(f"the message cannot be written as JSON: {error}") from None
 
 
@@ -279,7 +280,7 @@ def _gathered(extras: dict[str, tuple[str, str]]) -> dict[str, object]:
     if rest is not None:
         try:
             members = _decode_params(rest[1].encode())
-        except UNREADABLE as error:
+        except WRONG as error:
             raise InvalidMessage(f"X-{PARAMS} is no JSON object: {error}") from None
         if double := params.keys() & members.keys():
             raise InvalidMessage(f"parameter {min(double)} comes twice, by itself and in X-{PARAMS}")
@@ -291,7 +292,7 @@ def _json_value(text: str) -> Raw:
     """*text* as it is, when it is one JSON value: nothing that follows may become a field of the message."""
     try:
         return Raw(_decode_raw(text.encode()))
-    except UNREADABLE as error:
+    except WRONG as error:
         raise InvalidMessage(
             f"the content is said to be JSON and is not: {error}",
             hint="leave :language json out, or send JSON",

@@ -20,6 +20,7 @@ import attrs
 import msgspec
 
 from caxton.core.answer import Answer, Unanswered
+from caxton.core.decoding import UNREADABLE
 from caxton.core.directory.descriptions import (
     Constraints,
     Description,
@@ -349,7 +350,7 @@ def _query(content: bytes) -> Asked:
     """A subscription may say just the template: {"query": {...}}; nothing at all is everybody."""
     try:
         value = msgspec.json.decode(content) if content else {}
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Unanswered("unrecognised-value", f"the content is not JSON: {error}", parameter="content") from None
     if not isinstance(value, dict) or set(value) - {"query"}:
         raise Unanswered(

@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from caxton.core.answer import Unanswered
+from caxton.core.decoding import UNREADABLE
 
 ONTOLOGY = "fipa-agent-management"
 ARGUMENTS = ("action", "description", "constraints")
@@ -71,7 +72,7 @@ def read_request(content: bytes, actions: Collection[str]) -> Asked:
     """Raise Unanswered for what is no request, or for another action than these."""
     try:
         value = msgspec.json.decode(content) if content else None
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise Unanswered("unrecognised-value", f"the content is not JSON: {error}", parameter="content") from None
     if not isinstance(value, dict):
         raise Unanswered(

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from caxton.core.decoding import UNREADABLE
 from caxton.core.performatives import Performative
 
 PLATFORM = "ams"  # says `failure` for who could not be reached
@@ -202,7 +203,7 @@ def read_json(content: bytes) -> Any:
         value = msgspec.json.decode(content)
         if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
             value = msgspec.json.decode(value)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except UNREADABLE:
         return None
     return value
 
@@ -211,7 +212,7 @@ def keep_json(content: bytes) -> msgspec.Raw:
     """The content as it is; what is no JSON, as a string."""
     try:
         msgspec.json.decode(content)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
+    except UNREADABLE:
         return msgspec.Raw(ENCODE(content.decode(errors="replace")))
     return msgspec.Raw(bytes(content))
 

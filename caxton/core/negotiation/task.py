@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidRequest
 from caxton.core.manifest import RESERVED_NAMES
 from caxton.core.negotiation.auctions import Auction, DutchAuction, EnglishAuction
@@ -128,7 +129,7 @@ def read_order(data: bytes) -> Order:
     """What a client wrote. Raises InvalidRequest."""
     try:
         order = _order(data)
-    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise InvalidRequest(
             f"the request does not describe a task: {error}",
             hint='such as {"name": "weigh", "data": {...}, "participants": ["a", "capability:weighing"]}',
