@@ -8,7 +8,8 @@ from quart import Blueprint, Response, request
 from caxton.api.bodies import read_body
 from caxton.api.messages import check_json
 from caxton.api.ports import Node
-from caxton.api.wire import UNREADABLE, answer, moment
+from caxton.api.wire import answer, moment
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import InvalidRequest
 from caxton.core.tools import LONGEST
 
