@@ -86,7 +86,8 @@ ctypedef struct port_t:
     uint64_t handled
     uint64_t failed
     uint64_t sent
-    uint64_t turns_ns
+    uint64_t turns_ns           # from a turn's begin to its end, what it waited for with it
+    uint64_t cpu_ns             # inside the guest in this life, of the turn that runs too; its thread writes it
     uint64_t waited_ns
     char pad_after[64]      # the name follows
 

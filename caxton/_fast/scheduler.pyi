@@ -91,6 +91,7 @@ class PortStatistics:
     failed: int
     sent: int
     turns_ns: int
+    cpu_ns: int
     waited_ns: int
     waiting: int  # in the mailbox
     backlog: int  # in the store

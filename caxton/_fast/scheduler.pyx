@@ -228,7 +228,7 @@ cdef class Receipt:
 cdef class PortStatistics:
     """Counters of one port since it was opened; times in ns, sizes in bytes."""
 
-    cdef readonly uint64_t received, handled, failed, sent, turns_ns, waited_ns, waiting, mailbox_bytes, memory_bytes, state_bytes
+    cdef readonly uint64_t received, handled, failed, sent, turns_ns, cpu_ns, waited_ns, waiting, mailbox_bytes, memory_bytes, state_bytes
     cdef readonly uint64_t backlog, backlog_bytes, retrying
     cdef readonly str state
 
@@ -800,7 +800,7 @@ cdef class Scheduler:
         if cx_load_ptr(&port.agent) != NULL:
             raise InvalidTransition(f"port {port_id} has an instance already", hint="drop it first")
         memset(&limits, 0, sizeof(limits_t))
-        limits.memory = memory
+        limits.memory = min(memory, <int64_t>module.engine.max_memory)
         limits.elements = module.engine.max_table_elements
         limits.timeout_ns = min(timeout_ns, <int64_t>1 << 60)
         limits.millicores = cpu_millicores
@@ -810,6 +810,7 @@ cdef class Scheduler:
         if agent == NULL:
             raise MemoryError
         agent.next_timer = next_timer
+        cx_poke_u64(&port.cpu_ns, 0)
         try:
             for key, value in state:
                 if state_restore(agent_state(agent), key, <uint32_t>len(key), value, <uint32_t>len(value)):
@@ -1214,6 +1215,7 @@ cdef class Scheduler:
         s.failed = port.failed
         s.sent = port.sent
         s.turns_ns = port.turns_ns
+        s.cpu_ns = cx_peek_u64(&port.cpu_ns)
         s.waited_ns = port.waited_ns
         s.waiting = port.mailbox.count
         s.backlog = port.backlog

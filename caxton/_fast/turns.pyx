@@ -68,6 +68,7 @@ from caxton._fast.platform cimport (
     cx_peek_i32,
     cx_peek_u32,
     cx_peek_u64,
+    cx_poke_u64,
     cx_peek_u8,
     cx_realtime_us,
     cx_sleep_ns,
@@ -880,6 +881,7 @@ cdef void run(pool_t* pool, worker_t* worker, port_t* port) noexcept nogil:
         end = cx_monotonic_ns()
         agent.spent_ns += end - now
         agent.window_spent_ns += end - now
+        cx_poke_u64(&port.cpu_ns, port.cpu_ns + <uint64_t>(end - now))
         now = end
         if (outcome == TURN_YIELDED or outcome == TURN_SUSPENDED) and now >= agent.deadline_ns:
             agent_crash(agent, EXIT_TIMEOUT, b"the turn took longer than the agent's timeout", 45)

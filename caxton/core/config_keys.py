@@ -64,7 +64,11 @@ KEYS_OF_TOOLS = "a tool's key stands with its server, in headers or env of integ
 NO_LOGIN = "there is no authentication yet: let a proxy in front of the server do it"
 
 Stack = Annotated[int, Meta(ge=16 << 10, le=64 << 20, extra={"unit": "bytes"})]
-Fiber = Annotated[int, Meta(ge=64 << 10, le=256 << 20, extra={"unit": "bytes"})]
+Fiber = Annotated[int, Meta(ge=64 << 10, le=128 << 20, extra={"unit": "bytes"})]
+Slots = Annotated[int, Meta(ge=0, le=1_000_000)]
+SomeSlots = Annotated[int, Meta(ge=1, le=1_000_000)]
+Reservation = Annotated[int, Meta(ge=0, le=64 << 30, extra={"unit": "bytes"})]
+Elements = Annotated[int, Meta(ge=1, le=10_000_000)]
 AgentMemory = Annotated[int, Meta(ge=PAGE, le=1 << 32, extra={"unit": "bytes"})]
 SomeTime = Annotated[float, Meta(ge=0.001, extra={"unit": "duration"})]
 
@@ -109,9 +113,9 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     scheduler_threads: Annotated[
         Annotated[int, Meta(ge=0, le=256)], Key("native threads that run agents; 0 is one a core")
     ] = 0
-    pool_slots: Annotated[Count, Key("instances there is room for; 0 is `max_agents` and a few more for restarts")] = 0
+    pool_slots: Annotated[Slots, Key("instances there is room for; 0 is `max_agents` and a few more for restarts")] = 0
     memory_reservation: Annotated[
-        Bytes, Key("address space per instance; the server takes less, with a warning, where there is little")
+        Reservation, Key("address space per instance; the server takes less, with a warning, where there is little")
     ] = 4 << 30
     max_wasm_stack: Annotated[Stack, Key("stack of an agent")] = 64 << 10
     async_stack_size: Annotated[Fiber, Key("stack of the fiber it runs on; twice the former at least")] = 256 << 10
@@ -124,9 +128,9 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=64 << 20, extra={"unit": "bytes"})], Key("of compiling a module", dynamic=YES)
     ] = 1 << 30
     max_table_elements: Annotated[
-        Count, Key("of all tables of an agent; a component may have 40000 where this is less")
+        Elements, Key("of all tables of an agent; a component may have 40000 where this is less")
     ] = 10_000
-    component_slots: Annotated[Count, Key("component instances there is room for, such as agents in Python")] = 256
+    component_slots: Annotated[SomeSlots, Key("component instances there is room for, such as agents in Python")] = 256
     component_stack: Annotated[Stack, Key("stack of a component: an interpreter needs more of it")] = 1 << 20
     component_imports: Annotated[
         ImportPolicy,
@@ -401,6 +405,11 @@ def check(problems: list[str], config: Config) -> None:
         problems.append(
             f"runtime.async_stack_size: {format_bytes(runtime.async_stack_size)} is too small; host functions run on "
             f"this stack too: it must be twice runtime.max_wasm_stack ({format_bytes(runtime.max_wasm_stack)}) or more"
+        )
+    if runtime.keep_resident > runtime.max_memory_per_agent:
+        problems.append(
+            f"runtime.keep_resident: {format_bytes(runtime.keep_resident)} is more than an agent may have: "
+            f"runtime.max_memory_per_agent is {format_bytes(runtime.max_memory_per_agent)}"
         )
     if 0 < runtime.pool_slots < runtime.max_agents:
         problems.append(

@@ -47,8 +47,9 @@ class Admission:
         self.limits = limits
         self.machine = machine
 
-    def check(self, promised: int, more: int) -> None:
-        """Raise ResourceLimitExceeded when *more* millicores beside those *promised*, or any memory, are too much."""
+    def check(self, promised: int, more: int, *, is_new: bool = True) -> None:
+        """Raise ResourceLimitExceeded when *more* millicores beside those *promised* are too much, or any memory for an
+        instance that is new."""
         cpu = self.limits.cpu
         if cpu.overcommit_ratio and more:
             there = self.machine.millicores()
@@ -63,7 +64,7 @@ class Admission:
                     details={"promised": promised, "asked": more, "limit": room},
                 )
         free, reserve = self.machine.free_memory(), self.reserve()
-        if more and free is not None and free < reserve:
+        if more and is_new and free is not None and free < reserve:
             raise ResourceLimitExceeded(
                 f"the machine has {_rough(free)} of memory left, and {_rough(reserve)} are kept for the system",
                 hint="free some, delete agents, or lower resources.memory.reserve_system",

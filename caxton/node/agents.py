@@ -10,7 +10,7 @@ Rule 2: an agent is in the store when `deploy` returns, and not before it has st
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
@@ -33,6 +33,7 @@ from caxton.core.errors import (
     ResourceLimitExceeded,
     StoreError,
 )
+from caxton.core.limits import format_bytes
 from caxton.core.manifest import AgentConfig, AgentSpec, ImportPolicy
 from caxton.core.views import AgentInfo, AgentMetrics, AgentResources, BreakerInfo, LogLine
 from caxton.core.wasm_abi import AgentLimits
@@ -166,8 +167,9 @@ class Agents:
                 write_agent(connection, spec)
                 also(connection)
 
-            await self._store.write(write)
-            self._specs[name] = spec
+            with self._room_for(0, _millicores(spec) - _millicores(old)):
+                await self._store.write(write)
+                self._specs[name] = spec
             if self._runtime.knows(name):
                 self._runtime.adjust(spec)
             self._bus.events.emit("agent.updated", {"agent_id": name, "version": spec.version})
@@ -346,6 +348,9 @@ class Agents:
             await self._store.modules.prune(used.__contains__)  # those of agents that were deleted or updated go
         except StoreError as error:
             log.warning("modules that nobody uses could not be removed: %s", error)
+        if (there := sum(map(_instances, specs))) > self.max_agents:
+            text = "there are %d agents, and runtime.max_agents is %d: they stay, and no other is added"
+            log.warning(text, there, self.max_agents)
         async with trio.open_nursery() as nursery:
             for spec in specs:
                 self._specs[spec.name] = spec
@@ -488,7 +493,7 @@ class Agents:
         more, millicores = max(more, 0), max(millicores, 0)
         if self.admission is not None:
             promised = sum(map(_millicores, self._specs.values())) + self._promised
-            self.admission.check(promised, millicores)
+            self.admission.check(promised, millicores, is_new=more > 0)
         have = sum(map(_instances, self._specs.values())) + self._arriving
         if more and have + more > self.max_agents:
             raise ResourceLimitExceeded(
@@ -510,9 +515,14 @@ class Agents:
         if wasm is None:
             wasm = await self._store.modules.get(spec.module)
         engine = self._modules.engine
-        module = await self._modules.load(
-            wasm, spec.module, AgentLimits(spec.config.resources.memory, engine.max_table_elements)
-        )
+        asked = spec.config.resources.memory
+        memory = min(asked, engine.max_memory)  # which may have become less since the agent was deployed
+        try:
+            module = await self._modules.load(wasm, spec.module, AgentLimits(memory, engine.max_table_elements))
+        except InvalidWasm as error:
+            if memory < asked and "memory" in error.details:
+                error.hint = f"raise runtime.max_memory_per_agent, which is below the agent's {format_bytes(asked)}"
+            raise
         if isinstance(module, Component) and module.outside:
             if (spec.config.imports or self._imports) == "strict":
                 names = ", ".join(f"`{name}`" for name in module.outside)
@@ -561,7 +571,7 @@ class Agents:
         resources = msgspec.structs.replace(
             limits,
             memory_used=sum(each.memory_bytes for each in counters),
-            cpu_used=spent / 1e9 / up if up else 0.0,
+            cpu_used=sum(each.cpu_ns for each in counters) / 1e9 / up if up else 0.0,
         )
         metrics = AgentMetrics(
             messages_processed=handled,
@@ -571,6 +581,11 @@ class Agents:
             restarts=status.restarts,
         )
         return resources, metrics
+
+
+def wasm_instances(specs: Iterable[AgentSpec]) -> int:
+    """How many the engine needs room for when all of them run."""
+    return sum(_instances(spec) for spec in specs if spec.kind == "wasm")
 
 
 def _instances(spec: AgentSpec) -> int:
@@ -592,6 +607,7 @@ COUNTERS = (
     "failed",
     "sent",
     "turns_ns",
+    "cpu_ns",
     "waited_ns",
     "waiting",
     "mailbox_bytes",

@@ -39,7 +39,7 @@ from caxton.core.views import Profile
 from caxton.node.admission import Admission, Machine
 from caxton.node.agent_secrets import AgentSecrets
 from caxton.node.agent_settings import LiveAgents
-from caxton.node.agents import Agents
+from caxton.node.agents import Agents, wasm_instances
 from caxton.node.ams import AgentManagement
 from caxton.node.backlog import Refills, recover
 from caxton.node.capabilities import Capabilities
@@ -73,6 +73,8 @@ log = logging.getLogger(__name__)
 DURABLE, VOLATILE = 1, 3  # DELIVERY_* of envelope.pxd
 COMPONENT_TABLE_ELEMENTS = 40_000  # an interpreter comes with 8,000, and more with each library
 HOST_STACK = 256 << 10  # of a component's fiber, below the guest's: values are converted there
+MOST_SLOTS = 1_000_000
+MOST_STACK = 128 << 20
 SPARE_SLOTS = 16  # instances beside max_agents: an old one may not be freed yet when its successor starts
 CLOSING_GRACE = 1.5  # seconds that agents have for what waits when the server ends
 
@@ -120,7 +122,7 @@ async def open_node(
         settings = Settings(loaded, store.settings, reload)
         await settings.recall()
         config = settings.config
-        engine = _open_engine(settings.room)
+        engine = _open_engine(settings.room, wasm_instances(await store.agents.list()))
         scheduler = Scheduler(
             engine,
             threads=config.runtime.scheduler_threads,
@@ -205,10 +207,11 @@ async def open_node(
                     await node.record_the_rest()
 
 
-def _open_engine(config: Config) -> Engine:
+def _open_engine(config: Config, there: int) -> Engine:
+    """With room for the instances that are *there* too, though runtime.max_agents has become less."""
     runtime = config.runtime
     engine = Engine(
-        pool_slots=runtime.pool_slots or runtime.max_agents + SPARE_SLOTS,
+        pool_slots=runtime.pool_slots or min(max(runtime.max_agents, there) + SPARE_SLOTS, MOST_SLOTS),
         max_memory=runtime.max_memory_per_agent,
         memory_reservation=runtime.memory_reservation,
         max_table_elements=runtime.max_table_elements,
@@ -246,7 +249,7 @@ def _open_component_engine(config: Config) -> Engine:
         memory_reservation=runtime.memory_reservation,
         max_table_elements=max(runtime.max_table_elements, COMPONENT_TABLE_ELEMENTS),
         max_wasm_stack=runtime.component_stack,
-        async_stack_size=runtime.component_stack + max(runtime.async_stack_size, HOST_STACK),
+        async_stack_size=min(runtime.component_stack + max(runtime.async_stack_size, HOST_STACK), MOST_STACK),
         keep_resident=runtime.keep_resident,
     )
     for warning in engine.warnings:

@@ -37,7 +37,14 @@ from caxton._fast.scheduler import (
 )
 from caxton._fast.wasm.module import Module
 from caxton.core.agent import AgentState
-from caxton.core.errors import AgentNotFound, CaxtonError, DeploymentFailed, InvalidConfig, InvalidTransition
+from caxton.core.errors import (
+    AgentNotFound,
+    CaxtonError,
+    DeploymentFailed,
+    InvalidConfig,
+    InvalidTransition,
+    ResourceLimitExceeded,
+)
 from caxton.core.manifest import DELIVERY_CLASSES, AgentSpec
 from caxton.core.supervision import Action, Exit, ExitReason, Phase, Quarantined, Start, Stop, Supervisor
 from caxton.runtime.agent import Life, StopOrder
@@ -58,6 +65,7 @@ from caxton.runtime.timers import TimerRounds
 log = logging.getLogger(__name__)
 
 ON_THE_WAY = (AgentState.LOADED, AgentState.READY)  # steps that nobody waits for
+NO_SLOT = "maximum concurrent limit of"  # as the engine says that its pool is full
 PATIENCE = 5.0  # seconds for a child that its supervisor stops (OTP's shutdown time of a worker)
 
 SchedulerEvent = tuple[int, int, Any, Any]  # kind, port, and what scheduler.pyi says of it (Any)
@@ -450,6 +458,12 @@ class Runtime:
         if agent.failure is not None:
             for replica in agent.replicas:
                 self._scheduler.set_accepting(replica.port, False)
+            if NO_SLOT in agent.failure.text:
+                raise ResourceLimitExceeded(
+                    f"the agent {agent.spec.name!r} did not start: {agent.failure.text}",
+                    hint="delete agents; or raise runtime.component_slots, of modules runtime.pool_slots, and start "
+                    "the server again",
+                )
             raise DeploymentFailed(
                 f"the agent {agent.spec.name!r} did not start: {agent.failure}",
                 hint=f"see what it wrote: caxton logs --agents {agent.spec.name}",

@@ -266,7 +266,7 @@ def test_client_certificates_let_in_only_some() -> None:
 def test_lint_finds_what_may_be_regretted() -> None:
     write(
         "server: {host: 0.0.0.0}\n"
-        "runtime: {scheduler_threads: 64, keep_resident: 1GB, default_agent_timeout: 1h}\n"
+        "runtime: {scheduler_threads: 64, keep_resident: 100MB, default_agent_timeout: 1h}\n"
         "messaging: {enable_persistence: false, retry_attempts: 50, retry_delay: 1ms, history_bytes: 2GB, "
         "dedup_size: 100000000, max_message_size: 1GB}\n"
         "observability: {logging: {level: trace}}\n"

@@ -110,6 +110,19 @@ async def test_agents_are_refused_and_admitted_again(tmp_path: Path) -> None:
         assert {info.status for info in node.agents.list(None, 100, 0)[0]} == {"running"}
 
 
+async def test_one_that_runs_is_promised_no_more_than_there_is(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "resources.cpu.overcommit_ratio=1", "resources.cpu.reserve_system=0") as node:
+        node.admission.machine = Box()
+        await deploy(node, "a", resources={"cpu": "900m"}, replicas=4)
+        await deploy(node, "b", resources={"cpu": "100m"})
+        with pytest.raises(ResourceLimitExceeded, match="3700m of the processors"):
+            await node.settings.set({"resources.cpu": "600m"}, who="a test", agent="b")
+        assert node.agents.get("b").resources.cpu_limit == 0.1
+        node.admission.machine = Box(free=100 * MB)  # too little for somebody new
+        await node.settings.set({"resources.cpu": "400m"}, who="a test", agent="b")
+        assert node.agents.get("b").resources.cpu_limit == 0.4
+
+
 async def test_no_other_module_for_an_agent(tmp_path: Path) -> None:
     async with open_a_node(tmp_path, "runtime.enable_hot_reload=false") as node:
         await deploy(node, "a")

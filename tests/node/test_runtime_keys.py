@@ -9,11 +9,12 @@ import pytest
 import trio
 
 from caxton._fast.wasm.module import wat2wasm
-from caxton.core.errors import CaxtonError, DeploymentFailed, InvalidWasm, ResourceLimitExceeded
+from caxton.core.errors import CaxtonError, InvalidConfig, InvalidWasm, ResourceLimitExceeded
 from caxton.node import Node
+from caxton.node.node import _open_component_engine, _open_engine
 from tests._fast.components import Guest, text
 from tests.core.wasm_guests import agent
-from tests.node.opened import config, deploy, log, open_a_node, tell, until
+from tests.node.opened import config, config_of, deploy, log, open_a_node, tell, until
 from tests.node.wat import message
 from tests.runtime.test_modules import heavy
 
@@ -158,12 +159,65 @@ async def test_pool_slots(tmp_path: Path) -> None:
             await node.settings.set({"runtime.max_agents": 3}, who="a test")
 
 
+async def test_who_came_before_has_room_though_there_may_be_fewer(tmp_path: Path) -> None:
+    async with open_a_node(tmp_path, "runtime.max_agents=20") as node:
+        await deploy(node, "a", replicas=20)
+    async with open_a_node(tmp_path, "runtime.max_agents=2") as node:
+        assert node.agents.get("a").replicas_ready == 20
+        with pytest.raises(ResourceLimitExceeded, match="there are 20 agents, and 1 more were asked for"):
+            await deploy(node, "b")
+
+
+async def test_who_came_before_has_less_memory_when_there_is_less(tmp_path: Path) -> None:
+    large = agent(memory='(memory (export "memory") 160)')
+    async with open_a_node(tmp_path) as node:
+        await deploy(node, "a", wat2wasm(GROWS % "memory.grow (i32.const 127)"), resources={"memory": "50MB"})
+        await deploy(node, "b", large, resources={"memory": "50MB"})
+    for reservation in ("4GB", "0"):
+        sets = ("runtime.max_memory_per_agent=8MB", f"runtime.memory_reservation={reservation}")
+        async with open_a_node(tmp_path, *sets) as node:
+            assert await tell(node, "a", 1) == ["refused"]
+            assert node.agents.get("b").status == "failed"
+            assert node.agents.get("b").reason == (
+                "the module starts with 10485760 bytes of memory; the agent may have 8388608"
+            )
+            with pytest.raises(InvalidWasm) as caught:
+                await node.agents.start("b")
+            assert caught.value.hint == "raise runtime.max_memory_per_agent, which is below the agent's 50MB"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("keep_resident=200MB", "200MB is more than an agent may have: runtime.max_memory_per_agent is 100MB"),
+        ("memory_reservation=65GB", "is too large"),
+        ("max_table_elements=0", "is too small"),
+        ("max_table_elements=10000001", "is too large"),
+        ("pool_slots=1000001", "is too large"),
+        ("component_slots=0", "is too small"),
+        ("async_stack_size=129MB", "is too large"),
+    ],
+)
+def test_sizes_that_cannot_be_are_said_before_a_server_starts(tmp_path: Path, written: str, said: str) -> None:
+    with pytest.raises(InvalidConfig, match=said):
+        config_of(tmp_path, f"runtime.{written}")
+
+
+def test_the_largest_sizes_that_are_allowed_make_an_engine(tmp_path: Path) -> None:
+    """And the largest stacks, in which a component needs room too."""
+    sets = ("max_agents=1000000", "max_memory_per_agent=64KB", "async_stack_size=128MB", "component_stack=64MB")
+    config = config_of(tmp_path, *(f"runtime.{each}" for each in sets))
+    assert _open_engine(config, 0).pool_slots == 1_000_000
+    assert _open_component_engine(config).async_stack_size == 128 << 20
+
+
 async def test_component_slots(tmp_path: Path) -> None:
     wasm = wat2wasm(text(Guest()))
     async with open_a_node(tmp_path, "runtime.component_slots=1") as node:
         await deploy(node, "a", wasm)
-        with pytest.raises(DeploymentFailed, match="limit of 1 for component instances reached"):
+        with pytest.raises(ResourceLimitExceeded, match="limit of 1 for component instances reached") as caught:
             await deploy(node, "b", wasm)
+        assert "runtime.component_slots" in caught.value.hint
         await node.agents.delete("a")
         await deploy(node, "b", wasm)
 
