@@ -246,6 +246,13 @@ def _try_out(config: "Config") -> None:
             server_context(config.server.tls)
         except InvalidConfig as error:
             raise Failure(what, why=error.message, fix=error.hint) from None
+    if config.resources.memory.oom_kill_disable:
+        from caxton.node.oom import spare_from_oom_killer
+
+        try:
+            spare_from_oom_killer()
+        except InvalidConfig as error:
+            raise Failure(what, why=error.message, fix=error.hint) from None
     log = Path(config.observability.logging.file_path)
     if config.observability.logging.output == "file" and not os.access(log if log.exists() else log.parent, os.W_OK):
         fix = "make its folder, for the user that the server runs as, or choose another file"

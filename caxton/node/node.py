@@ -53,6 +53,7 @@ from caxton.node.housekeeping import Housekeeping, tidy_log_files
 from caxton.node.live import apply_change, cannot_be, ceilings, compile_limits, directory_limits, edge_limits, reloaded
 from caxton.node.meter import Meter
 from caxton.node.metrics import Metrics
+from caxton.node.oom import spare_from_oom_killer
 from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
 from caxton.node.signing import SigningKeys
@@ -115,6 +116,8 @@ async def open_node(
         check_exporter("observability.metrics.endpoint")
     if config.integrations.mcp.enabled:
         check_sdk()
+    if config.resources.memory.oom_kill_disable:
+        spare_from_oom_killer()
     disk = config.resources.disk
     async with open_store(
         Path(disk.data_dir), temp_dir=Path(disk.temp_dir) if disk.temp_dir else None, max_temp_size=disk.max_temp_size

@@ -156,6 +156,7 @@ TESTED: dict[str, str] = {
     "resources.cpu.overcommit_ratio": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
     "resources.memory.reserve_system": "node/test_admission.py::test_agents_are_refused_and_admitted_again",
     "resources.disk.data_dir": "cli/test_server.py::test_one_server_per_data_folder",
+    "resources.memory.oom_kill_disable": "node/test_shares.py::test_a_server_that_is_spared_when_memory_is_short",
     "resources.disk.temp_dir": f"{TEMP}::test_the_copy_of_a_backup_is_in_the_folder_named",
     "resources.disk.max_temp_size": f"{TEMP}::test_what_does_not_fit_is_refused",
     "resources.disk.cleanup_interval": f"{TEMP}::test_modules_that_nobody_has_go_in_time",

@@ -1,6 +1,8 @@
 """What agents may have of the processors and of memory, measured."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +10,8 @@ import pytest
 import trio
 
 from caxton._fast.wasm.module import wat2wasm
+from caxton.core.errors import InvalidConfig
+from caxton.node import oom
 from tests._fast.components import Guest, text
 from tests.node.opened import deploy, open_a_node
 from tests.node.test_runtime_keys import linux, proc
@@ -55,3 +59,40 @@ async def test_a_guest_that_grows_has_its_share_of_memory(tmp_path: Path, wasm: 
             await trio.lowlevel.checkpoint()
             most = max(most, proc("VmRSS"))
         assert 15 << 10 < most - before < 26 << 10
+
+
+async def test_a_server_that_is_spared_when_memory_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    score = tmp_path / "oom_score_adj"
+    monkeypatch.setattr(oom, "SCORE", score)
+    score.write_text("0\n")
+    async with open_a_node(tmp_path / "data"):
+        assert score.read_text() == "0\n"
+    async with open_a_node(tmp_path / "data", "resources.memory.oom_kill_disable=true"):
+        assert score.read_text() == "-1000"
+    score.unlink()
+    with pytest.raises(InvalidConfig, match="oom_kill_disable: the system does not permit it: No such file"):
+        async with open_a_node(tmp_path / "data", "resources.memory.oom_kill_disable=true"):
+            pass
+
+
+# of this process: what the system says to it, and then to a compiler
+CHILD = """
+from caxton.core.errors import InvalidConfig
+from caxton.node.oom import SCORE, spare_from_oom_killer
+from caxton.runtime.compile_child import limit
+try:
+    spare_from_oom_killer()
+    print("spared", SCORE.read_text().strip())
+except InvalidConfig as error:
+    print("refused", error)
+limit(1 << 30, 10)
+print(SCORE.read_text().strip())
+"""
+
+
+@linux
+def test_what_the_system_says_to_it(tmp_path: Path) -> None:
+    said = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True, check=True).stdout
+    first, last = said.splitlines()
+    assert first == "spared -1000" or ("refused" in first and "Permission denied" in first)
+    assert last == "500"
