@@ -1,7 +1,7 @@
 """The composition: store, engine, scheduler, bus and runtime, opened in this order and closed in reverse.
 
-    open_node → store → engine, scheduler → [pump, committer] → runtime → agents come back → the block → agents rest →
-    all closed
+    open_node → store → engine, scheduler → [pump, committer] → tools → runtime → agents come back → the block →
+    agents rest → all closed
 
 It decides nothing: what the scheduler says goes to the room that understands it (`_pump`), what agents changed goes
 to the store

@@ -13,7 +13,7 @@ URL = "/api/v1/tools"
 async def test_tools_are_listed_and_called(tmp_path: Path) -> None:
     async with open_node_with_tools(tmp_path, "integrations.mcp.circuit_breaker.threshold=1") as (node, _):
         async with open_server(node=node) as server:
-            await deploy(node, "a", caller("demo.hangs", timeout_ms=5), tools=["demo.*"])
+            await deploy(node, "a", caller("demo.hangs", timeout_ms=50), tools=["demo.*"])
             await said(node)
             found = (await server.http.get(URL)).json()
             (shown,) = found["servers"]
@@ -37,7 +37,7 @@ async def test_tools_are_listed_and_called(tmp_path: Path) -> None:
             for path, body, expected in [
                 ("nothing", {}, (404, "NOT_FOUND")),
                 ("fails", {"arguments": {"why": "no"}}, (502, "TOOL_FAILED")),
-                ("hangs", {"timeout_ms": 5}, (502, "TOOL_SERVER_FAILED")),
+                ("hangs", {"timeout_ms": 50}, (502, "TOOL_SERVER_FAILED")),
                 ("add", {"arguments": []}, (400, "INVALID_REQUEST")),
                 ("add", {"timeout_ms": -1}, (400, "INVALID_REQUEST")),
                 ("add", {"argument": {}}, (400, "INVALID_REQUEST")),

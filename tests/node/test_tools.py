@@ -14,7 +14,7 @@ import trio
 from caxton.core.errors import InvalidConfig
 from caxton.core.views import Event
 from caxton.node import Node
-from tests.node.opened import deploy, log, open_a_node, until
+from tests.node.opened import config_of, deploy, log, open_a_node, until
 from tests.node.wat import guest, message
 from tests.tools.mcp_server import make_server
 from tests.tools.serving import Notes, open_http
@@ -65,7 +65,7 @@ CALLS = [
     ("demo.long", {"arguments": {"size": 1 << 20}},
      "0105 demo.long: its answer has 1048589 bytes, and 1048576 are the most; raise integrations.mcp.max_result_size"),
     ("demo.long", {"arguments": {"size": 9000}}, "9013 the buffer is too short"),
-    ("demo.hangs", {"timeout_ms": 20}, "0105 demo.hangs: no answer within 0.0"),
+    ("demo.hangs", {"timeout_ms": 50}, "0105 demo.hangs: no answer within 0.0"),
     ("demo.nothing", {}, "0104 the tool server 'demo' has no tool 'nothing'; it has add, dies, environment"),
     ("other.add", {}, "0104 there is no tool 'other.add'; there are demo.add, demo.dies"),
     ("demo.add", {"arguments": [1]}, "0102 not a call of a tool: Expected `object | null`, got `array` - at `$.arg"),
@@ -125,7 +125,7 @@ async def test_a_call_ends_with_its_guest(tmp_path: Path, how: str) -> None:
 @pytest.mark.slow
 async def test_the_circuit_breaker(tmp_path: Path) -> None:
     async with open_node_with_tools(tmp_path, "integrations.mcp.circuit_breaker.threshold=3") as (node, notes):
-        await deploy(node, "a", caller("demo.hangs", timeout_ms=10), tools=ALL)
+        await deploy(node, "a", caller("demo.hangs", timeout_ms=50), tools=ALL)
         await deploy(node, "b", caller("demo.add", arguments={"a": 1, "b": 2}), tools=ALL)
         for _ in range(2):
             assert (await said(node)).startswith("0105 demo.hangs: no answer within")
@@ -163,7 +163,7 @@ async def test_the_circuit_breaker(tmp_path: Path) -> None:
 async def test_a_breaker_of_the_server_s_configuration(tmp_path: Path) -> None:
     key = "integrations.mcp.circuit_breaker"
     async with open_node_with_tools(tmp_path, f"{key}.threshold=1", f"{key}.timeout=1h") as (node, _):
-        await deploy(node, "a", caller("demo.hangs", timeout_ms=5), tools=ALL)
+        await deploy(node, "a", caller("demo.hangs", timeout_ms=50), tools=ALL)
         assert (await said(node)).startswith("0105")
         assert (await said(node)).startswith(
             "0104 the circuit breaker of the tool server 'demo' is open: 1 call in a row failed"
@@ -212,10 +212,16 @@ BROKEN = [
 
 @pytest.mark.parametrize(("servers", "expected"), BROKEN)
 def test_a_configuration_that_makes_no_sense(tmp_path: Path, servers: list[Any], expected: str) -> None:
-    from tests.node.opened import config_of
-
     with pytest.raises(InvalidConfig, match=expected):
         config_of(tmp_path, f"integrations.mcp.servers={json.dumps(servers)}")
+
+
+async def test_without_the_sdk_it_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("caxton.tools.desk.version", lambda name: "1.9.4")
+    with pytest.raises(InvalidConfig, match=r"integrations\.mcp\.enabled: mcp 1\.9\.4 is installed") as raised:
+        async with open_a_node(tmp_path, "integrations.mcp.enabled=true"):
+            pass
+    assert raised.value.hint == "pip install 'caxton[mcp]'"
 
 
 def free_port() -> int:
