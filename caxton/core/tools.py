@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from caxton.core.decoding import UNREADABLE
 from caxton.core.errors import Forbidden, InvalidRequest, NotFound
 
 # the tools of each server that may be used
@@ -39,7 +40,7 @@ def decode_request(text: bytes) -> ToolRequest:
     """Raises InvalidRequest."""
     try:
         request = _request.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise InvalidRequest(
             f"not a call of a tool: {error}", hint='{"tool": "server.tool", "arguments": {}, "timeout_ms": 5000}'
         ) from None

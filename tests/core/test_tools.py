@@ -81,7 +81,7 @@ def test_a_request_is_read() -> None:
 @pytest.mark.parametrize(
     "text",
     [b"", b"{}", b"[]", b"\xff", b'{"tool":1}', b'{"tool":"x","arguments":[]}', b'{"tool":"x","timeout_ms":-1}',
-     b'{"tool":"x","timeout_ms":1e300}', b'{"tool":"\xff"}'],
+     b'{"tool":"x","timeout_ms":1e300}', b'{"tool":"\xff"}', b'{"tool":"x","arguments":' + b'{"a":' * 20_000],
 )  # fmt: skip
 def test_or_refused(text: bytes) -> None:
     with pytest.raises(InvalidRequest):
