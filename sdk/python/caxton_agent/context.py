@@ -112,7 +112,7 @@ class Shared:
 class Context(Shared):
     """Given to methods of an agent that are `def`. What waits is a plain call."""
 
-    def tool(self, name: str, timeout: float | None = None, **arguments: Any) -> Any:
+    def tool(self, name: str, /, timeout: float | None = None, **arguments: Any) -> Any:
         """Call a tool; the agent waits for its answer and holds no thread. Unavailable, CallFailed."""
         request: dict[str, Any] = {"tool": name, "arguments": arguments}
         if timeout is not None:
@@ -134,7 +134,7 @@ class AsyncContext(Shared):
         super().__init__()
         self._plain = Context()
 
-    async def tool(self, name: str, timeout: float | None = None, **arguments: Any) -> Any:  # noqa: ASYNC109 (the host's)
+    async def tool(self, name: str, /, timeout: float | None = None, **arguments: Any) -> Any:  # noqa: ASYNC109 (the host's)
         """Call a tool; the agent waits for its answer and holds no thread. Unavailable, CallFailed."""
         return self._plain.tool(name, timeout, **arguments)
 
