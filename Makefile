@@ -101,7 +101,7 @@ docs: build ## check that every link and anchor in the documents leads somewhere
 	@$(BIN)/python docs/check_links.py
 
 sdk-test: sdk-toolchains ## install the SDKs' toolchains into build/sdk (PyPI, npm, Debian) and run each language's acceptance tests
-	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/pytest -rs tests/sdk tests/cli/projects/test_build.py $(PYTEST_ARGS)
+	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/pytest -rs tests/sdk tests/examples/test_chat.py tests/cli/projects/test_build.py $(PYTEST_ARGS)
 
 polyglot-demo: sdk-toolchains ## for each language: create an agent, build it, test it, deploy it, ask it
 	@CAXTON_TOOLCHAINS=$(CURDIR)/$(SDK) $(BIN)/python -m examples.polyglot
