@@ -22,11 +22,11 @@ def compiled(wat: str, memories: int = 1) -> Component:
     return Component.compile(engine(), wat2wasm(wat), memories)
 
 
-def end_of(component: Component, content: object = None, *, memory: int = MIB) -> tuple[int, str]:
+def end_of(component: Component, *, timeout: float = 10.0) -> tuple[int, str]:
     """How an agent ends that gets one message, and what is said of it; a neighbour does not notice."""
     with open_stage(threads=1) as stage, unharmed(stage):
-        port = stage.seat("guest", component, memory=memory, timeout=0.1, ready=False)
-        stage.send("guest", content)
+        port = stage.seat("guest", component, memory=MIB, timeout=timeout, ready=False)
+        stage.send("guest")
         return stage.exit_of(port)
 
 
@@ -45,7 +45,7 @@ def end_of(component: Component, content: object = None, *, memory: int = MIB) -
     ],
 )
 def test_an_allocator_that_lies_ends_its_component(code: str, reason: int, said: str) -> None:
-    found, words = end_of(build(Guest(HANDS, alloc=code)))
+    found, words = end_of(build(Guest(HANDS, alloc=code)), timeout=0.1 if code == SPIN else 10.0)
     assert found == reason
     assert said in words
 
@@ -100,7 +100,7 @@ def test_what_runs_after_the_answer_is_held_to_the_same(code: str, reason: int, 
         '(canon lift (core func $main "handle-message")',
         '(canon lift (core func $main "handle-message") (post-return (core func $main "post"))',
     )
-    found, words = end_of(compiled(wat))
+    found, words = end_of(compiled(wat), timeout=0.1 if code == SPIN else 10.0)
     assert (found, said in words) == (reason, True)
 
 
@@ -237,6 +237,12 @@ MISUSED = {
         "pollable",
         "unknown handle",
     ),
+    "streams without end": (
+        "(loop $more (drop (call $stdout.get-stdout)) (br $more))",
+        OUTPUT,
+        "output",
+        "handle limit",
+    ),
     "poll of too many": (
         f"""(local.set $i {INSTANT})
         (loop $more (i32.store (i32.shl (local.get $j) (i32.const 2)) (local.get $i))
@@ -255,6 +261,18 @@ def test_a_resource_that_is_misused_is_a_trap(what: str) -> None:
     body, calls, drop, said = MISUSED[what]
     code, words = end_of(build(Guest(body, calls, (drop,))))
     assert (code, said in words) == (native.EXIT_TRAP, True), words
+
+
+def test_resources_of_its_own_have_a_bound_too() -> None:
+    own = "(type $mine (resource (rep i32))) (core func $new (canon resource.new $mine))"
+    wat = text(Guest("(loop $more (drop (call $new (i32.const 1))) (br $more))", extra=own))
+    wat = wat.replace('(with "h" (instance ))', '(with "h" (instance (export "new" (func $new))))')
+    wat = wat.replace('(import "m" "at"', '(import "h" "new" (func $new (param i32) (result i32))) (import "m" "at"')
+    with open_stage(threads=1) as stage, unharmed(stage):
+        port = stage.seat("guest", compiled(wat), memory=MIB, timeout=10)
+        stage.send("guest")
+        code, said = stage.exit_of(port)
+    assert (code, "handle limit" in said) == (native.EXIT_TRAP, True), said
 
 
 @pytest.mark.parametrize("count", [1024, 1025])
