@@ -525,7 +525,6 @@ def share_of_a_core(millicores: int, seconds: float) -> float:
         return (time.process_time() - before) / (time.monotonic() - began)
 
 
-@both_kinds
 @pytest.mark.slow
 def test_a_spinning_agent_gets_its_share_of_a_core() -> None:
     tenth = share_of_a_core(100, 1.0)
