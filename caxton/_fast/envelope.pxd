@@ -138,6 +138,8 @@ cdef envelope_t* envelope_to(const envelope_t* envelope, const char* names, uint
 # a copy whose sender is *name* (the runtime overwrites the sender); NULL only when there is no memory.
 # Takes over the caller's reference to *envelope*: when the sender is already *name*, or the block is unshared and has room, no copy is made.
 cdef envelope_t* envelope_with_sender(envelope_t* envelope, const char* name, uint32_t length) noexcept nogil
+# a copy with this traceparent of *length* bytes; NULL only when there is no memory. Takes over the caller's reference to *envelope*.
+cdef envelope_t* envelope_with_traceparent(envelope_t* envelope, const char* text, uint32_t length) noexcept nogil
 
 # -- sharing --
 cdef void envelope_retain(envelope_t* envelope) noexcept nogil

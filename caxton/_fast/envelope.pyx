@@ -111,6 +111,14 @@ cdef envelope_t* envelope_with_sender(envelope_t* envelope, const char* name, ui
     return copy
 
 
+cdef envelope_t* envelope_with_traceparent(envelope_t* envelope, const char* text, uint32_t length) noexcept nogil:
+    cdef envelope_t* copy = block_copy(envelope, F_TRACEPARENT, text, length)
+    if copy != NULL:
+        copy.escapes &= ~<uint16_t>(1 << F_TRACEPARENT)
+    envelope_release(envelope)
+    return copy
+
+
 cdef envelope_t* envelope_to(const envelope_t* envelope, const char* names, uint32_t length, uint32_t count) noexcept nogil:
     cdef envelope_t* copy = block_copy(envelope, F_RECEIVER, names, length)
     if copy != NULL:

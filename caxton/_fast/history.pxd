@@ -13,6 +13,7 @@ from caxton._fast.envelope cimport envelope_t
 from caxton._fast.journal cimport record_t
 from caxton._fast.meters cimport Meters
 from caxton._fast.router cimport Router
+from caxton._fast.spans cimport Spans
 
 cdef enum:
     # latencies are counted in BUCKETS: 16 per power of two of nanoseconds, 6 % wide
@@ -32,6 +33,7 @@ ctypedef struct entry_t:
 
 cdef class History:
     cdef Router router
+    cdef public Spans spans         # is told of every turn of a message that it keeps; None: nothing is traced
     cdef public Meters meters       # is told of every record too; None: metrics are off
     cdef char* _bytes
     cdef uint64_t _capacity     # of the bytes

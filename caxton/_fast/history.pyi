@@ -1,12 +1,14 @@
 from caxton._fast.envelope import Envelope
 from caxton._fast.meters import Meters
 from caxton._fast.router import Router
+from caxton._fast.spans import Spans
 
 class History:
     accepted: int
     handled: int
     failed: int
     newest: int
+    spans: Spans | None  # is told of every turn of a message that it keeps; None: nothing is traced
     meters: Meters | None  # is told of every record too; None: metrics are off
 
     def __init__(self, router: Router, messages: int, size: int) -> None: ...

@@ -84,6 +84,8 @@ cdef class History:
 
     cdef int turn_done(self, const record_t* record) except -1:
         cdef port_t* port
+        cdef entry_t* entry
+        cdef const envelope_t* block
         if record.turn == KIND_MESSAGE and record.delivery != DELIVERY_UNSAID and self._buried != record.sequence:
             self.ended_one(record.sequence, record.outcome, self._clock_us + record.at_ns // 1000)
         self._buried = 0
@@ -93,6 +95,11 @@ cdef class History:
             self.meters.turn_done(record)
         if record.turn != KIND_MESSAGE:
             return 0
+        if self.spans is not None:
+            entry = self._entry(record.sequence)
+            if entry != NULL:
+                block = <const envelope_t*>(self._bytes + entry.offset % self._capacity)
+                self.spans.turn(record, block, self.router.find(record.port), self._clock_us)
         port = self.router.find(record.port)
         self._hops[bucket_of(<uint64_t>(record.waited_ns + record.spent_ns))] += 1
         if record.outcome:

@@ -14,6 +14,7 @@ from caxton._fast.history import History
 from caxton._fast.ledger import Ledger
 from caxton._fast.profile import Profile
 from caxton._fast.router import Router
+from caxton._fast.spans import Spans
 from caxton._fast.tracker import Tracker
 from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.module import Module
@@ -255,10 +256,12 @@ class Scheduler:
 
     # -- messages --
     @overload
-    def submit(self, json: bytes, *, sender: str = "", known: None = None) -> Receipt: ...
+    def submit(self, json: bytes, *, sender: str = "", known: None = None, traceparent: str = "") -> Receipt: ...
     @overload
-    def submit(self, json: bytes, *, sender: str = "", known: dict[bytes, K]) -> Receipt | K:
+    def submit(self, json: bytes, *, sender: str = "", known: dict[bytes, K], traceparent: str = "") -> Receipt | K:
         """One message from outside. When it brings an id that is a key of *known*, what stands there is the answer.
+
+        *traceparent* is its caller's, for a message without one; what is none is as if there were none.
 
         Without *sender* it is who the message says, but no reserved name. Raises InvalidMessage, MessageTooLarge,
         Forbidden, AgentNotFound, MailboxFull, StorageFull, InvalidTransition (volatile, and its receiver drains, is
@@ -324,6 +327,8 @@ class Scheduler:
         """Begin to count what the threads do. Raises InvalidTransition while another profile runs."""
     def stop_profile(self) -> Profile:
         """End it; what was counted. Also after stop(), which ends it where it is."""
+    def set_tracing(self, spans: Spans | None) -> None:
+        """Who is told of spans from now on; None: nobody. A traceparent is carried on in any case."""
     def refusals(self) -> dict[int, int]:
         """Messages that were not accepted, by their SEND_* code, sent from outside or by a turn.
 

@@ -29,11 +29,14 @@ from caxton._fast.envelope cimport (
     envelope_parse,
     envelope_release,
     envelope_retain,
+    envelope_stamp,
     envelope_t,
     envelope_with_sender,
+    envelope_with_traceparent,
     envelope_wrap,
     E_TOO_LARGE,
     F_SENDER,
+    F_TRACEPARENT,
     KIND_HEALTH,
     KIND_INIT,
     KIND_MESSAGE,
@@ -115,6 +118,7 @@ from caxton._fast.router cimport (
     WAY_NEVER_KEPT,
     WAY_SIGNS,
 )
+from caxton._fast.spans cimport is_traceparent, Spans
 from caxton._fast.state cimport state_bytes, state_restore
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport wasmtime_memory_data_size
@@ -1034,7 +1038,7 @@ cdef class Scheduler:
             receipt.not_found = tuple(targets_missing(&self.targets, envelope))
         return receipt
 
-    def submit(self, bytes json not None, *, str sender="", dict known=None):
+    def submit(self, bytes json not None, *, str sender="", dict known=None, str traceparent=""):
         """One message from outside, as JSON. When its id is a key of *known*, only what stands there is given back."""
         cdef envelope_error_t error
         cdef Receipt receipt
@@ -1050,8 +1054,35 @@ cdef class Scheduler:
         envelope.sender_port = 0
         envelope.hop_count = 0
         envelope.delivery_attempt = 0
-        receipt = self._post(envelope, sender)
+        if self.records.spans is not None or traceparent:
+            receipt = self._post_traced(envelope, sender, traceparent.encode())
+        else:
+            receipt = self._post(envelope, sender)
         receipt.brought = brought
+        return receipt
+
+    cdef Receipt _post_traced(self, envelope_t* envelope, str sender, bytes header):
+        """Takes over the reference. With the trace that the message has already, else the one of its caller, else perhaps a new one."""
+        cdef Spans spans = self.records.spans
+        cdef int64_t began = cx_realtime_us()
+        cdef tuple trace = None, span = None
+        cdef Receipt receipt
+        cdef bytes text = b""
+        if spans is not None:
+            trace = spans.begin(envelope, header)
+            text = trace[0] if trace is not None else b""
+        elif envelope_field_length(envelope, F_TRACEPARENT) == 0 and is_traceparent(<const char*>header, <uint32_t>len(header)):
+            text = header
+        if text:
+            envelope = envelope_with_traceparent(envelope, <const char*>text, <uint32_t>len(text))
+            if envelope == NULL:
+                raise MemoryError
+        if trace is not None:
+            envelope_stamp(envelope, began)
+            span = spans.send(trace, envelope, sender, began)
+        receipt = self._post(envelope, sender)
+        if span is not None:
+            spans.put(span)
         return receipt
 
     cdef object _invalid(self, envelope_error_t* error, size_t length):
@@ -1187,6 +1218,11 @@ cdef class Scheduler:
         """*code* above 0: it was accepted, and not handled."""
         if -SEND_CODES < code < 0:
             self.refused[-code] += 1
+
+    def set_tracing(self, Spans spans):
+        """Who is told of spans from now on; None: nobody."""
+        self.records.spans = spans
+        cx_poke_u64(&self.world.span_salt, spans.salt if spans is not None else 0)
 
     def refusals(self):
         """Messages that were not accepted, by their SEND_* code."""

@@ -82,7 +82,7 @@ class Front:
                     error=MessageTooLarge,
                 )
             check_json(headers.get(b"content-type", b"").decode("latin-1"))
-            answer = await post_one(self.node, body)
+            answer = await post_one(self.node, body, headers.get(b"traceparent", b"").decode("latin-1"))
         except ClientGone:
             return
         except Exception as error:  # here the request ends

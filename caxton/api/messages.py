@@ -5,6 +5,7 @@ it without Quart, by `post_one()` like the route below.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -45,8 +46,8 @@ class Conversation(msgspec.Struct):
 CONVERSATION = msgspec.json.Decoder(Conversation)
 
 
-async def post_one(node: Node, body: bytes) -> bytes:
-    (outcome,) = await node.bus.settle([node.bus.post(body)])
+async def post_one(node: Node, body: bytes, traceparent: str) -> bytes:
+    (outcome,) = await node.bus.settle([node.bus.post(body, traceparent=traceparent)])
     if isinstance(outcome, CaxtonError):
         raise outcome
     return ENCODER.encode(receipt_answer(outcome))
@@ -74,10 +75,12 @@ async def post_in_turns(
     return [outcome_answer(outcome, trace_id) for outcome in await node.bus.settle(outcomes)]
 
 
-async def post_batch(node: Node, body: bytes, trace_id: str) -> Response:
+async def post_batch(node: Node, body: bytes, trace_id: str, traceparent: str) -> Response:
     """One outcome line per message line, in order; 207 when any of them is an error, which then names its line."""
     numbered = [(at, line) for at, line in enumerate(body.split(b"\n"), start=1) if line.strip()]
-    answers = await post_in_turns(node, node.bus.post_many, [line for _, line in numbered], trace_id)
+    answers = await post_in_turns(
+        node, partial(node.bus.post_many, traceparent=traceparent), [line for _, line in numbered], trace_id
+    )
     failed = 0
     for (at, _), outcome in zip(numbered, answers, strict=True):
         if isinstance(outcome, dict):
@@ -97,6 +100,9 @@ def messages_blueprint(node: Node) -> Blueprint:
     async def body_of_request(limit: int) -> bytes:
         return await read_body(request.body, length=request.content_length, limit=limit, error=MessageTooLarge)
 
+    def traceparent() -> str:
+        return str(request.headers.get("traceparent", ""))
+
     async def json_of_request() -> bytes:
         body = await body_of_request(node.limits.max_message_size)
         check_json(request.content_type or "")
@@ -108,13 +114,13 @@ def messages_blueprint(node: Node) -> Blueprint:
             lines = await body_of_request(node.limits.max_message_size * BATCH_MESSAGES)
             if "wait" in request.args:
                 raise InvalidRequest("wait= belongs to a single message, this is a batch")
-            return await post_batch(node, lines, trace_id_of(request.scope))
+            return await post_batch(node, lines, trace_id_of(request.scope), traceparent())
         body = await json_of_request()
         if "wait" not in request.args:
-            return Response(await post_one(node, body), content_type=JSON)
+            return Response(await post_one(node, body, traceparent()), content_type=JSON)
         seconds = number(request.args, "wait", 0, 0.001, MAX_WAIT)
         try:
-            reply = await node.bus.request(body, timeout=seconds)
+            reply = await node.bus.request(body, timeout=seconds, traceparent=traceparent())
         except ReplyTimeout as error:
             error.details["conversation_id"] = CONVERSATION.decode(body).conversation_id
             raise

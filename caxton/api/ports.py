@@ -84,14 +84,16 @@ class Stream(Protocol):
 
 
 class Bus(Protocol):
-    def post(self, data: bytes, *, sender: str | None = None) -> Receipt: ...
-    def post_many(self, lines: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
+    def post(self, data: bytes, *, sender: str | None = None, traceparent: str = "") -> Receipt:
+        """*traceparent*: the trace that the caller is in; what is none is as if there were none."""
+
+    def post_many(self, lines: Sequence[bytes], traceparent: str = "") -> Sequence[Receipt | CaxtonError]:
         """One outcome per line, in order."""
 
     async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
         """The same when what was posted is on the disk, as far as it has to be."""
 
-    async def request(self, data: bytes, *, timeout: float) -> Message:  # noqa: ASYNC109 (it also becomes the message's reply_by)
+    async def request(self, data: bytes, *, timeout: float, traceparent: str = "") -> Message:  # noqa: ASYNC109 (the bus waits)
         """Post as `client:<id>` and wait for the answer. Raises ReplyTimeout."""
 
     def validate(self, data: bytes) -> Message:

@@ -85,16 +85,19 @@ class Bus:
 
     # -- messages in --
 
-    def post(self, data: bytes, *, sender: str | None = None) -> Receipt:
-        """Accept one message of a client. *sender* is who it was authenticated as; None: who it says it is."""
-        return self._poster.post(data, sender or "")
+    def post(self, data: bytes, *, sender: str | None = None, traceparent: str = "") -> Receipt:
+        """Accept one message of a client. *sender* is who it was authenticated as; None: who it says it is.
+
+        *traceparent*: the trace that its caller is in, when the message names none.
+        """
+        return self._poster.post(data, sender or "", traceparent)
 
     def suggest(self, missing: Missing) -> None:
         """Who asks for a capability that nobody has is told this too."""
         self._missing = self._poster.missing = missing
 
-    def post_many(self, lines: Sequence[bytes]) -> list[Receipt | CaxtonError]:
-        return self._poster.post_many(lines, "")
+    def post_many(self, lines: Sequence[bytes], traceparent: str = "") -> list[Receipt | CaxtonError]:
+        return self._poster.post_many(lines, "", traceparent)
 
     def post_again(self, data: bytes, *, sender: str) -> Receipt:
         """Accept a message that was accepted before and given up: its id is known, and it counts all the same."""
@@ -147,11 +150,11 @@ class Bus:
         elif not self.reserved.arrived(port):
             self.streams.mail(port)
 
-    async def request(self, data: bytes, *, timeout: float) -> Envelope:  # noqa: ASYNC109 (?wait=)
+    async def request(self, data: bytes, *, timeout: float, traceparent: str = "") -> Envelope:  # noqa: ASYNC109 (?wait=)
         """Post as `client:<id>` and wait for the answer; an `agree` only announces it. Raises ReplyTimeout."""
         agreed = False
         with self._replies.open() as (address, waiter):
-            receipt = self._poster.post(data, address)
+            receipt = self._poster.post(data, address, traceparent)
             if receipt.status == "duplicate":
                 raise InvalidTransition(
                     f"the message {receipt.message_id} was accepted before; its answer went to whoever sent it first",

@@ -127,5 +127,7 @@ def failure_for(
         "conversation_id": message.conversation_id,
         "in_reply_to": message.reply_with,
         "protocol": message.protocol if message.conversation_id else None,
+        "traceparent": message.traceparent,
+        "tracestate": message.tracestate,
     }
     return msgspec.json.encode({key: value for key, value in answer.items() if value is not None})

@@ -20,22 +20,22 @@ class Poster:
         self.missing: Callable[[str], dict[str, Any]] = lambda capability: {}  # Any: JSON; see Bus.suggest
         self.sign: Callable[[str, bytes], bytes] | None = None  # puts the sender's signature into a message
 
-    def post(self, data: bytes, sender: str) -> Receipt:
+    def post(self, data: bytes, sender: str, traceparent: str = "") -> Receipt:
         """Accept one message: when this returns, it is in the mailboxes of its receivers.
 
-        One whose id is known is not delivered again; its receipt says `duplicate`. Raises RejectedError or
-        UnavailableError.
+        One whose id is known is not delivered again; its receipt says `duplicate`. *traceparent* is its caller's.
+        Raises RejectedError or UnavailableError.
         """
         if sender and self.sign is not None:
             data = self.sign(sender, data)
         try:
-            accepted = self._submit(data, sender=sender, known=self._known.receipts)
+            accepted = self._submit(data, sender=sender, known=self._known.receipts, traceparent=traceparent)
         except AgentNotFound as error:
             raise self._explained(error) from None
         if isinstance(accepted, Receipt):
             if self._known.is_recent(accepted):
                 return as_duplicate(accepted)
-            return self.post_again(data, sender)
+            return self.post_again(data, sender, traceparent)
         return self._receipt(accepted)
 
     def _explained(self, error: AgentNotFound) -> AgentNotFound:
@@ -51,9 +51,9 @@ class Poster:
             details={"receiver": receiver, **details},
         )
 
-    def post_again(self, data: bytes, sender: str) -> Receipt:
+    def post_again(self, data: bytes, sender: str, traceparent: str = "") -> Receipt:
         """The same, also when its id is known."""
-        accepted = self._submit(data, sender=sender)
+        accepted = self._submit(data, sender=sender, traceparent=traceparent)
         return self._receipt(accepted)
 
     def _receipt(self, accepted: Accepted) -> Receipt:
@@ -70,12 +70,12 @@ class Poster:
             self._known.add(accepted.brought, receipt)
         return receipt
 
-    def post_many(self, lines: Sequence[bytes], sender: str) -> list[Receipt | CaxtonError]:
+    def post_many(self, lines: Sequence[bytes], sender: str, traceparent: str = "") -> list[Receipt | CaxtonError]:
         """One outcome per line, in order; a bad line costs the others nothing."""
         outcomes: list[Receipt | CaxtonError] = []
         for line in lines:
             try:
-                outcomes.append(self.post(line, sender))
+                outcomes.append(self.post(line, sender, traceparent))
             except CaxtonError as error:
                 outcomes.append(error)
         return outcomes

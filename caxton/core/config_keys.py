@@ -2,9 +2,9 @@
 
 Rule 1: keys, units and defaults are those of the configuration guide. Some differ: the server listens on 127.0.0.1
         until told otherwise, an agent may have a whole core (1000m), what is not built is off, the log goes to
-        standard error, clients need no certificate, histograms have buckets for microseconds too, temporary files are
-        in the data folder, and the processors may be promised without bound (`resources.cpu.overcommit_ratio`): 1000
-        agents of 100m are 100 cores.
+        standard error, clients need no certificate, histograms have buckets for microseconds too, traces go to the
+        port of OTLP over HTTP, temporary files are in the data folder, and the processors may be promised without bound
+        (`resources.cpu.overcommit_ratio`): 1000 agents of 100m are 100 cores.
 Rule 2: a key is one line here: `name: Annotated[Type, Key("what it means")] = default`. The documents and the schema
         are made from it (`docs/make_configuration.py`). Parts that are not built yet are in `core/config_later.py`.
 Rule 3: a key without effect says so (`inactive`), and what has the effect instead; `Config.unserved` names those that
@@ -32,12 +32,11 @@ from caxton.core.config_later import (
     StorageConfig,
     StrategiesConfig,
     TokenConfig,
-    TracingConfig,
 )
 from caxton.core.config_logging import LoggingConfig, check_logging
 from caxton.core.config_mcp import check_mcp
 from caxton.core.config_secrets import SecretsConfig, check_secrets
-from caxton.core.config_telemetry import MetricsConfig, check_metrics
+from caxton.core.config_telemetry import MetricsConfig, TracingConfig, check_metrics, check_tracing
 from caxton.core.config_tls import TlsConfig
 from caxton.core.config_web import CorsConfig, RateLimitConfig, check_web
 from caxton.core.config_webhooks import check_webhooks
@@ -308,9 +307,7 @@ class HostConfig(msgspec.Struct, frozen=True, kw_only=True):
 class ObservabilityConfig(msgspec.Struct, frozen=True, kw_only=True):
     logging: LoggingConfig = LoggingConfig()
     metrics: MetricsConfig = MetricsConfig()
-    tracing: Annotated[
-        TracingConfig, Key("the way of a message over several servers", inactive="traces are not exported yet")
-    ] = TracingConfig()
+    tracing: TracingConfig = TracingConfig()
 
 
 class AuthenticationConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -430,6 +427,7 @@ def check(problems: list[str], config: Config) -> None:
     check_fipa(problems, config.integrations.fipa)
     check_logging(problems, config.observability.logging)
     check_metrics(problems, config.observability.metrics)
+    check_tracing(problems, config.observability.tracing)
     check_webhooks(problems, config.integrations.webhooks)
     check_secrets(problems, config.security.secrets)
     check_mcp(problems, config.integrations.mcp)

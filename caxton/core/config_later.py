@@ -35,18 +35,6 @@ class PartitionConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_queue_size: Annotated[Count, Key("how many of them")] = 10_000
 
 
-class TracingConfig(msgspec.Struct, frozen=True, kw_only=True):
-    enabled: Annotated[bool, Key("send traces")] = False
-    backend: Annotated[Literal["otlp", "jaeger", "zipkin"], Key("what the endpoint speaks")] = "otlp"
-    endpoint: Annotated[str, Key("where traces go", env="OTEL_EXPORTER_OTLP_ENDPOINT")] = "http://localhost:4317"
-    sample_rate: Annotated[Percent, Key("share of the traces that are kept", env="OTEL_TRACES_SAMPLER_ARG")] = 0.1
-    export_timeout: Annotated[Seconds, Key("of one export")] = 10.0
-    service_name: Annotated[str, Key("this server's name in them", env="OTEL_SERVICE_NAME")] = "caxton"
-    resource_attributes: Annotated[
-        str, Key("more about this server: key=value,key=value", env="OTEL_RESOURCE_ATTRIBUTES")
-    ] = ""
-
-
 class TokenConfig(msgspec.Struct, frozen=True, kw_only=True):
     header_name: Annotated[str, Key("header that carries the token")] = "X-Caxton-Token"
     tokens_file: Annotated[str, Key("file of tokens")] = "/etc/caxton/tokens.yaml"

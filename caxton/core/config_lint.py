@@ -39,6 +39,7 @@ def lint(loaded: Loaded, machine: Machine) -> list[Finding]:
     for key in inactive_keys(merged(loaded.layers)):
         findings.append(Finding("inactive", key, leaves()[key].key.inactive))
     findings += [Finding("security", key, text) for key, text in _security(loaded, machine)]
+    findings += [Finding("note", key, text) for key, text in _telemetry(loaded.config)]
     findings += [Finding("performance", key, text) for key, text in _performance(loaded, machine)]
     return findings
 
@@ -108,6 +109,15 @@ def _security(loaded: Loaded, machine: Machine) -> Iterator[tuple[str, str]]:
                 yield key, f"a secret in {layer.name}; write ${{A_VARIABLE}} there, and keep the value out of the file"
         if layer.file in machine.writable_by_others:
             yield "", f"others on this machine may write to {layer.name}: `chmod go-w {layer.name}`"
+
+
+def _telemetry(config: Config) -> Iterator[tuple[str, str]]:
+    tracing = config.observability.tracing
+    if tracing.enabled and urlsplit(tracing.endpoint).port == 4317:
+        yield (
+            "observability.tracing.endpoint",
+            f"{tracing.endpoint} is where collectors speak gRPC, and traces are sent over HTTP: mostly port 4318",
+        )
 
 
 def _networks(config: Config) -> Iterator[tuple[str, Sequence[str]]]:

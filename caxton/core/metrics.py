@@ -168,6 +168,11 @@ CATALOGUE: dict[str, Metric] = {
             "Events for webhooks: `delivered`, `failed` after the last attempt, `left-out` of a full queue.",
             ("outcome",),
         ),
+        Metric(
+            "caxton.spans", "counter", "{span}",
+            "Spans of traces: `exported`, `failed` (the collector did not take them), `dropped` (they came too fast).",
+            ("outcome",),
+        ),
         # -- the process --
         Metric("caxton.ready", "gauge", "{server}", "1 when `GET /ready` answers 200, else 0."),
         Metric("caxton.scheduler.threads", "gauge", "{thread}", "Native threads that run agents."),

@@ -36,6 +36,10 @@ def change_metrics(node: "Node", config: Config) -> None:
     node.meter.change(config.observability)
 
 
+def change_tracing(node: "Node", config: Config) -> None:
+    node.tracer.change(config.observability.tracing)
+
+
 def change_messages(node: "Node", config: Config) -> None:
     messaging = config.messaging
     node.bus.max_message_size = messaging.max_message_size
@@ -121,6 +125,7 @@ PARTS: Mapping[str, tuple[Part, ...]] = {
     "observability.logging.max_age": (change_logging,),
     "observability.logging.compress": (change_logging,),
     "observability.metrics": (change_metrics,),
+    "observability.tracing": (change_tracing, change_metrics),
     "runtime.max_agents": (change_agents,),
     "runtime.enable_hot_reload": (change_agents,),
     "resources.cpu.reserve_system": (change_admission,),
@@ -224,8 +229,7 @@ def cannot_be(node: "Node", config: Config, is_reload: bool) -> Sequence[str]:
     except InvalidConfig as error:
         problems.append(f"{error.message}; {error.hint}")
     try:
-        if config.observability.metrics.endpoint:
-            check_exporter("observability.metrics.endpoint")
+        check_telemetry(config)
     except InvalidConfig as error:
         problems.append(f"{error.message}; {error.hint}")
     if is_reload and node.listener is not None:
@@ -237,6 +241,14 @@ def reloaded(node: "Node") -> None:
     """All files are read again, those that the configuration names too."""
     if node.listener is not None:
         node.listener.renew()
+
+
+def check_telemetry(config: Config) -> None:
+    """Raises InvalidConfig when something is to be pushed, and what pushes is not installed."""
+    if config.observability.metrics.enabled and config.observability.metrics.endpoint:
+        check_exporter("observability.metrics.endpoint")
+    if config.observability.tracing.enabled:
+        check_exporter("observability.tracing.enabled")
 
 
 def edge_limits(config: Config) -> EdgeLimits:

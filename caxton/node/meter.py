@@ -36,11 +36,12 @@ from caxton.core.performatives import ACTS_BY_CODE
 from caxton.node.committer import Committer
 from caxton.node.dead_letters import DeadLetters
 from caxton.node.metrics import resident_bytes
+from caxton.node.tracer import Tracer, resource_of
 from caxton.node.webhooks import Webhooks
 from caxton.runtime.replica import AgentChange
 from caxton.runtime.supervisor import Runtime
 from caxton.telemetry.instruments import Requests, distribution
-from caxton.telemetry.otlp import MetricsPusher
+from caxton.telemetry.otlp import Pusher
 from caxton.telemetry.prometheus import render
 
 LOOK_SECONDS = 0.5  # between two looks at how late the loop is
@@ -82,6 +83,7 @@ class Meter:
         committer: Committer,
         letters: DeadLetters,
         webhooks: Webhooks,
+        tracer: Tracer,
         is_ready: Callable[[], bool],
         node_id: str,
     ) -> None:
@@ -91,6 +93,7 @@ class Meter:
         self._committer = committer
         self._letters = letters
         self._webhooks = webhooks
+        self._tracer = tracer
         self._is_ready = is_ready
         self._node_id = node_id
         self._started_at = time.time()
@@ -157,13 +160,13 @@ class Meter:
     async def _push_to(self, endpoint: str) -> None:
         """Until metrics are off, or pushed elsewhere."""
         is_failing = False
-        pusher = MetricsPusher(endpoint, PUSH_SECONDS)
+        pusher = Pusher(endpoint, PUSH_SECONDS)
         try:
             while self.is_on and self._config.metrics.endpoint == endpoint:
                 with trio.move_on_after(self._config.metrics.export_interval):
                     await self._changed.wait()
                     continue
-                push = partial(pusher.push, self.collect())
+                push = partial(pusher.push_metrics, self.collect())
                 is_taken = await trio.to_thread.run_sync(push, abandon_on_cancel=True)
                 if is_failing and is_taken:
                     log.info("metrics are pushed to %s again", endpoint)
@@ -210,13 +213,7 @@ class Meter:
             for name, held in values:
                 points = [Point(labels, value) for labels, value in held.items()]
                 families.append(Family(CATALOGUE[name], points, since))
-        who = self._config.tracing
-        resource = {
-            "service.name": who.service_name,
-            "service.version": caxton.__version__,
-            "service.instance.id": self._node_id,
-        }
-        return Collected(families, resource, time.time())
+        return Collected(families, resource_of(self._config.tracing, self._node_id), time.time())
 
     def _counted(self, counting: Counting) -> Iterator[tuple[str, Values]]:
         native, bounds = counting.native, counting.bounds
@@ -306,6 +303,7 @@ class Meter:
         yield "caxton.commit.failures", {(): self._committer.failures}
         yield "caxton.store.writable", {(): int(self._committer.condition == "ok")}
         yield "caxton.webhook.deliveries", {(outcome,): n for outcome, n in self._webhooks.outcomes.items()}
+        yield "caxton.spans", {(outcome,): n for outcome, n in self._tracer.outcomes.items()}
         yield "caxton.ready", {(): int(self._is_ready())}
 
 

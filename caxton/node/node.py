@@ -50,7 +50,16 @@ from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping, tidy_log_files
-from caxton.node.live import apply_change, cannot_be, ceilings, compile_limits, directory_limits, edge_limits, reloaded
+from caxton.node.live import (
+    apply_change,
+    cannot_be,
+    ceilings,
+    check_telemetry,
+    compile_limits,
+    directory_limits,
+    edge_limits,
+    reloaded,
+)
 from caxton.node.meter import Meter
 from caxton.node.metrics import Metrics
 from caxton.node.oom import spare_from_oom_killer
@@ -58,6 +67,7 @@ from caxton.node.profile import run_profile
 from caxton.node.settings import Settings
 from caxton.node.signing import SigningKeys
 from caxton.node.tasks import Tasks
+from caxton.node.tracer import Tracer
 from caxton.node.webhooks import Webhooks
 from caxton.runtime.hostcalls import CallDesk, call_desk
 from caxton.runtime.modules import ModuleCache
@@ -66,7 +76,6 @@ from caxton.runtime.supervisor import Runtime, open_runtime
 from caxton.store import Store, open_store
 from caxton.store.settings import Version
 from caxton.telemetry.failpoints import passes_left
-from caxton.telemetry.otlp import check_exporter
 from caxton.tools import Desk, check_sdk, open_tools
 
 log = logging.getLogger(__name__)
@@ -112,8 +121,7 @@ async def open_node(
         check_http_client("integrations.fipa.http_mtp.enabled", "fipa")
     if config.integrations.webhooks.enabled:
         check_http_client("integrations.webhooks.enabled", "webhooks")
-    if config.observability.metrics.endpoint:
-        check_exporter("observability.metrics.endpoint")
+    check_telemetry(config)
     if config.integrations.mcp.enabled:
         check_sdk()
     if config.resources.memory.oom_kill_disable:
@@ -173,6 +181,7 @@ async def open_node(
                     tasks.start_soon(node.pump)
                     tasks.start_soon(committer.run)
                     tasks.start_soon(node.meter.run)
+                    tasks.start_soon(node.tracer.run)
                     tasks.start_soon(settings.watch_secrets)
                     tasks.start_soon(node.refill)
                     tasks.start_soon(committer.watch_store)
@@ -278,6 +287,7 @@ class Node:
     capabilities: Capabilities
     directory: DirectoryDesk
     tasks: Tasks
+    tracer: Tracer
     meter: Meter
     metrics: Metrics
     modules: ModuleCache
@@ -376,6 +386,7 @@ class Node:
         self.bus.suggest(self.directory.missing)
         self._refills.on_closed = self.agents.give_up
         self.metrics = Metrics(self.scheduler, runtime, self.agents, self.dead_letters, self.store.data_dir)
+        self.tracer = Tracer(config.observability.tracing, self.scheduler, self.store.meta.node_id)
         self.meter = Meter(
             config.observability,
             self.scheduler,
@@ -383,6 +394,7 @@ class Node:
             self._committer,
             self.dead_letters,
             self.webhooks,
+            self.tracer,
             lambda: self.ready()[0],
             self.store.meta.node_id,
         )

@@ -1,13 +1,14 @@
-"""Metrics as OpenTelemetry's collectors take them: OTLP over HTTP, by the official exporter.
+"""Metrics and spans as OpenTelemetry's collectors take them: OTLP over HTTP, by the official exporters.
 
-It belongs to the extra `caxton[otlp]` and is imported when a server pushes. It blocks while it sends, so whoever calls
-`push` does that in a thread of its own. Its own variables (`OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE`,
+They belong to the extra `caxton[otlp]` and are imported when a server pushes. They block while they send, so whoever
+calls `push` does that in a thread of its own. Its own variables (`OTEL_EXPORTER_OTLP_HEADERS`, `…_CERTIFICATE`,
 `…_COMPRESSION`) hold here too.
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import caxton
 from caxton.core.errors import InvalidConfig
@@ -15,6 +16,8 @@ from caxton.core.metrics import Collected, Distribution, Family, Metric, Point
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics import export
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import ReadableSpan
 
 SCOPE = "caxton"
 
@@ -29,7 +32,19 @@ def check_exporter(key: str) -> None:
         raise InvalidConfig(f"{key}: OpenTelemetry's exporter is not installed", hint="pip install 'caxton[otlp]'")
 
 
-class MetricsPusher:
+class SpanRecord(NamedTuple):
+    name: str
+    kind: Literal["PRODUCER", "CONSUMER"]
+    trace: str
+    span: str
+    parent: str  # empty: a root
+    began_us: int  # since the epoch
+    ended_us: int
+    attributes: Mapping[str, str]
+    error: str  # empty: it ended well
+
+
+class Pusher:
     """One connection to a collector. Made and used in threads, one at a time."""
 
     def __init__(self, endpoint: str, seconds: float) -> None:
@@ -37,22 +52,61 @@ class MetricsPusher:
         self._seconds = seconds
         self._exporter: Any = None  # Any: of the extra
 
-    def push(self, collected: Collected) -> bool:
+    def push_metrics(self, collected: Collected) -> bool:
         """Whether the collector has taken it. It is tried again for a while where that may help; never raises."""
         from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.sdk.metrics.export import MetricExportResult
 
         if self._exporter is None:
             self._exporter = OTLPMetricExporter(self._endpoint, timeout=self._seconds)
-        is_taken = bool(self._exporter.export(metrics_data(collected)) is MetricExportResult.SUCCESS)
-        # what it says of a failure is of use once, not at each push until the collector is back
-        logging.getLogger("opentelemetry").setLevel(logging.NOTSET if is_taken else logging.CRITICAL)
-        return is_taken
+        return _said_once(
+            self._exporter.export(metrics_data(collected)) is MetricExportResult.SUCCESS, "metric_exporter"
+        )
+
+    def push_spans(self, spans: Sequence[SpanRecord], who: Mapping[str, str]) -> bool:
+        """The same with spans of this server."""
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        from opentelemetry.sdk.resources import Resource
+        from opentelemetry.sdk.trace.export import SpanExportResult
+
+        if self._exporter is None:
+            self._exporter = OTLPSpanExporter(self._endpoint, timeout=self._seconds)
+        resource = Resource(dict(who))
+        readable = [_readable(span, resource) for span in spans]
+        return _said_once(self._exporter.export(readable) is SpanExportResult.SUCCESS, "trace_exporter")
 
     def close(self) -> None:
         """A push that waits for its next attempt ends."""
         if self._exporter is not None:
             self._exporter.shutdown()
+
+
+def _said_once(is_taken: bool, exporter: str) -> bool:
+    """What an exporter says of a failure is of use once, not at each push until the collector is back."""
+    name = f"opentelemetry.exporter.otlp.proto.http.{exporter}"
+    logging.getLogger(name).setLevel(logging.NOTSET if is_taken else logging.CRITICAL)
+    return is_taken
+
+
+def _readable(span: SpanRecord, resource: "Resource") -> "ReadableSpan":
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+    from opentelemetry.trace import SpanContext, SpanKind, Status, StatusCode, TraceFlags
+
+    trace, sampled = int(span.trace, 16), TraceFlags(TraceFlags.SAMPLED)
+    parent = SpanContext(trace, int(span.parent, 16), is_remote=False, trace_flags=sampled) if span.parent else None
+    return ReadableSpan(
+        name=span.name,
+        context=SpanContext(trace, int(span.span, 16), is_remote=False, trace_flags=sampled),
+        parent=parent,
+        resource=resource,
+        attributes=span.attributes,
+        kind=SpanKind[span.kind],
+        status=Status(StatusCode.ERROR, span.error) if span.error else Status(StatusCode.UNSET),
+        start_time=span.began_us * 1000,
+        end_time=span.ended_us * 1000,
+        instrumentation_scope=InstrumentationScope(SCOPE, caxton.__version__),
+    )
 
 
 def metrics_data(collected: Collected) -> "export.MetricsData":

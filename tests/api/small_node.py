@@ -291,7 +291,7 @@ class SmallBus:
             raise InvalidMessage(f"the message is not sound: {error}") from None
         return msgspec.structs.replace(letter, performative=canonical(letter.performative))
 
-    def post(self, data: bytes, *, sender: str | None = None) -> Receipt:
+    def post(self, data: bytes, *, sender: str | None = None, traceparent: str = "") -> Receipt:
         number = next(self.sequence)
         letter = self.validate(data)
         letter = msgspec.structs.replace(letter, message_id=f"m-{number}", sender=sender or letter.sender)
@@ -337,7 +337,7 @@ class SmallBus:
     async def settle(self, outcomes: Sequence[Receipt | CaxtonError]) -> Sequence[Receipt | CaxtonError]:
         return outcomes
 
-    def post_many(self, lines: Sequence[bytes]) -> Sequence[Receipt | CaxtonError]:
+    def post_many(self, lines: Sequence[bytes], traceparent: str = "") -> Sequence[Receipt | CaxtonError]:
         outcomes: list[Receipt | CaxtonError] = []
         for line in lines:
             try:
@@ -346,7 +346,7 @@ class SmallBus:
                 outcomes.append(error)
         return outcomes
 
-    async def request(self, data: bytes, *, timeout: float) -> Letter:  # noqa: ASYNC109
+    async def request(self, data: bytes, *, timeout: float, traceparent: str = "") -> Letter:  # noqa: ASYNC109
         name = f"client:{next(self.sequence)}"
         mailbox = self.clients[name] = Mailbox()
         try:

@@ -1,5 +1,6 @@
 """Metrics over HTTP: at the API's port, at a port of their own, and of the API itself."""
 
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator
@@ -106,6 +107,26 @@ async def test_refused_requests_are_counted(tmp_path: Path) -> None:
             await server.post(request_to("nobody"))
         assert await samples(server.http, "caxton_http_rate_limited_total") == {("messages",): 1}
         assert (await requests(server.http, 5))["POST", "429", ""] == 1
+
+
+async def test_a_request_s_trace_is_its_message_s(tmp_path: Path) -> None:
+    sampled = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with served(tmp_path) as server:
+        await deploy(server.node, "a")
+        headers = {"traceparent": sampled}
+        posted = [
+            await server.http.post("/api/v1/messages", json=request_to("a"), headers=headers),
+            await server.http.post("/api/v1/messages?", json=request_to("a"), headers=headers),
+            await server.http.post(
+                "/api/v1/messages", content=json.dumps(request_to("a")),
+                headers={**headers, "content-type": "application/x-ndjson"},
+            ),
+            await server.http.post("/api/v1/messages", json=request_to("a"), headers={"traceparent": b"\xfc"}),
+            await server.http.post("/api/v1/messages", json=request_to("a", traceparent="own"), headers=headers),
+        ]  # fmt: skip
+        assert [answer.status_code for answer in posted] == [200] * 5
+        seen, _ = server.node.scheduler.history(None, 0, 10)
+        assert [one.traceparent for _, one in seen] == [sampled, sampled, sampled, None, "own"]
 
 
 # -- a listener of its own --

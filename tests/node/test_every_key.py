@@ -27,6 +27,8 @@ HOOKS = "node/test_webhooks.py"
 METER = "node/test_meter.py"
 TALKS = "node/test_conversation_keys.py"
 TOOLS = "node/test_tools.py"
+TRACER = "node/test_tracer.py"
+ONE_TRACE = f"{TRACER}::test_a_request_and_the_turns_that_it_causes_are_one_trace"
 ROUTES = f"{GATE}::test_each_kind_has_its_own_rate"
 TESTED: dict[str, str] = {
     "runtime.max_agents": "node/test_keys_act.py::test_max_agents_and_max_module_size",
@@ -143,6 +145,13 @@ TESTED: dict[str, str] = {
     "integrations.mcp.max_result_size": f"{TOOLS}::test_a_larger_answer_from_now_on",
     "integrations.mcp.circuit_breaker.threshold": f"{TOOLS}::test_the_circuit_breaker",
     "integrations.mcp.circuit_breaker.timeout": f"{TOOLS}::test_a_breaker_of_the_server_s_configuration",
+    "observability.tracing.enabled": f"{TRACER}::test_changed_while_it_runs",
+    "observability.tracing.backend": f"{TRACER}::test_jaeger_takes_otlp_and_the_port_of_grpc_is_told",
+    "observability.tracing.endpoint": f"{TRACER}::test_changed_while_it_runs",
+    "observability.tracing.sample_rate": f"{TRACER}::test_changed_while_it_runs",
+    "observability.tracing.export_timeout": f"{TRACER}::test_an_export_that_takes_too_long_is_given_up",
+    "observability.tracing.service_name": ONE_TRACE,
+    "observability.tracing.resource_attributes": ONE_TRACE,
     "observability.logging.levels": f"{LOGS}::test_parts_have_levels_of_their_own_until_they_do_not",
     "observability.logging.output": f"{LOGS}::test_or_to_a_standard_stream",
     "observability.logging.file_path": f"{LOGS}::test_the_log_goes_to_the_file",

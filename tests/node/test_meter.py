@@ -181,7 +181,9 @@ async def test_the_loop_is_looked_at(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_meant(sets: list[str], said: str) -> None:
     with pytest.raises(InvalidConfig) as caught:
-        load_config(environ={"HOME": "/x"}, sets=[f"observability.metrics.{each}" for each in sets])
+        load_config(
+            environ={"HOME": "/x"}, sets=["server.port=0", ON, *(f"observability.metrics.{each}" for each in sets)]
+        )
     assert said in str(caught.value)
 
 

@@ -8,8 +8,10 @@ from queue import Queue
 
 import attrs
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 PATIENCE = 20
 
@@ -19,11 +21,19 @@ class Collector:
     url: str = ""
     status: int = 200  # of its answers
     pushed: "Queue[ExportMetricsServiceRequest]" = attrs.field(factory=Queue)
-    headers: list[dict[str, str]] = attrs.field(factory=list)
+    traced: "Queue[ExportTraceServiceRequest]" = attrs.field(factory=Queue)
+
+    @property
+    def base(self) -> str:
+        return self.url.removesuffix("/v1/metrics")
 
     def next(self) -> ExportMetricsServiceRequest:
         """What comes next; it waits, so it is for a thread."""
         return self.pushed.get(timeout=PATIENCE)
+
+
+def spans_of(request: ExportTraceServiceRequest) -> list[Span]:
+    return [span for resource in request.resource_spans for scope in resource.scope_spans for span in scope.spans]
 
 
 def metrics_of(request: ExportMetricsServiceRequest) -> dict[str, Metric]:
@@ -46,12 +56,15 @@ def open_collector() -> Iterator[Collector]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            collector.headers.append({name.lower(): value for name, value in self.headers.items()})
-            if self.path == "/v1/metrics" and collector.status == 200:
+            if self.path == "/v1/traces" and collector.status == 200:
+                collector.traced.put(ExportTraceServiceRequest.FromString(body))
+            elif self.path == "/v1/traces":
+                collector.traced.put(ExportTraceServiceRequest())
+            elif self.path == "/v1/metrics" and collector.status == 200:
                 collector.pushed.put(ExportMetricsServiceRequest.FromString(body))
             elif self.path == "/v1/metrics":
                 collector.pushed.put(ExportMetricsServiceRequest())
-            self.send_response(collector.status if self.path == "/v1/metrics" else 404)
+            self.send_response(collector.status if self.path in ("/v1/metrics", "/v1/traces") else 404)
             self.send_header("Content-Type", "application/x-protobuf")
             self.send_header("Content-Length", "0")
             self.end_headers()

@@ -120,6 +120,7 @@ ctypedef struct world_t:
     bint memories_stay          # a memory that grows does not move
     void* component_engine      # a wasm_engine_t, once there is a component; atomic
     envelope_limits_t limits
+    uint64_t span_salt          # of turns' spans (spans.pxd); 0: nobody tells of spans. Peeked
 
 ctypedef struct agent_t
 

@@ -37,12 +37,14 @@ from caxton._fast.envelope cimport (
     envelope_stamp,
     envelope_t,
     envelope_with_sender,
+    envelope_with_traceparent,
     envelope_write_json,
     F_CONVERSATION_ID,
     F_RECEIVER,
     F_REPLY_TO,
     F_REPLY_WITH,
     F_SENDER,
+    F_TRACEPARENT,
     KIND_INIT,
     KIND_MESSAGE,
     KIND_SHUTDOWN,
@@ -76,6 +78,7 @@ from caxton._fast.router cimport (
     targets_free,
     WAY_SIGNS,
 )
+from caxton._fast.spans cimport carry_on, TRACEPARENT
 from caxton._fast.state cimport state_free, state_new, state_rollback, state_t
 from caxton._fast.wasm.blueprint cimport Blueprint, Linker
 from caxton._fast.wasm.c_api cimport *
@@ -259,6 +262,7 @@ cdef int queue(agent_t* agent, envelope_t* envelope, port_t* target) noexcept no
 cdef envelope_t* parse_own(agent_t* agent, const char* json, uint32_t length, envelope_error_t* error) noexcept nogil:
     """A message of this agent: whatever it says, the sender is its own name."""
     cdef envelope_t* envelope
+    cdef char[TRACEPARENT] traceparent
     set_activity(agent.activity, DO_ENVELOPE)
     envelope = envelope_parse(json, length, &agent.world.limits, error)
     if envelope == NULL:
@@ -273,6 +277,11 @@ cdef envelope_t* parse_own(agent_t* agent, const char* json, uint32_t length, en
     envelope.hop_count = 1
     if agent.turn != NULL and agent.turn.kind == KIND_MESSAGE:
         envelope.hop_count = min(agent.turn.hop_count + 1, 255)
+        if agent.turn.fields[F_TRACEPARENT].length and envelope.fields[F_TRACEPARENT].length == 0:
+            if carry_on(traceparent, agent.turn, cx_peek_u64(&agent.world.span_salt), agent.port.id, agent.started_ns):
+                envelope = envelope_with_traceparent(envelope, traceparent, TRACEPARENT)
+                if envelope == NULL:
+                    error.code = E_MEMORY
     return envelope
 
 
