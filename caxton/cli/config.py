@@ -302,8 +302,7 @@ def _set_in_file(settings: Settings, file: str, pairs: Mapping[str, str]) -> Non
     environ = {name: value for name, value in os.environ.items() if name != "CAXTON_ENV"}
     before = load(file, environ=environ)
     *_, layer = [layer for layer in before.layers if layer.file]
-    with path.open(encoding="utf-8", newline="") as stream:
-        text = stream.read()
+    found = text = _read(path)
     for key, value in pairs.items():
         if key not in leaves():
             raise Failure(what, why=unknown_key(key))
@@ -317,6 +316,8 @@ def _set_in_file(settings: Settings, file: str, pairs: Mapping[str, str]) -> Non
     tree.pop("extends", None)
     changed = [one if one is not layer else layer._replace(tree=tree, places=places) for one in before.layers]
     build(changed, environ)  # the keys together
+    if _read(path) != found:
+        raise Failure(what, why=f"{file} was changed by somebody else just now", fix="look at it, and try again")
     _write(path.resolve(), text)
     print_done(f"{file} changed")
     for key in pairs:
@@ -334,6 +335,11 @@ def _said_above(settings: Settings, file: str, own: str, key: str) -> str:
         return ""
     above = layers[[layer.file for layer in layers].index(own) + 1 :]
     return next((layer.name for layer in reversed(above) if _says(layer.tree, key)), "")
+
+
+def _read(path: Path) -> str:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return stream.read()
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,6 +15,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from math import inf
 from random import Random
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from caxton.bus.webhook_client import WebhookClient
 from caxton.core.config_webhooks import WebhookEndpoint
 from caxton.core.errors import StoreError
 from caxton.core.webhooks import SIGNATURE, sign, wait_before
-from caxton.store.webhooks import Delivery, Outcome, WebhookRoom
+from caxton.store.webhooks import Counts, Delivery, Outcome, WebhookRoom
 
 AHEAD = 50  # deliveries that are read from the store at a time
 IN_MEMORY = 100  # of what the store cannot take
@@ -94,6 +95,7 @@ class WebhookQueue:
     async def run(self, client: WebhookClient) -> None:
         """Send what waits, for as long as the endpoint is one."""
         self.forget()
+        await self._count()
         while True:
             delivery = await self._next()
             try:
@@ -104,6 +106,10 @@ class WebhookQueue:
                 await self._give_up(delivery, delivery.attempts, type(error).__name__)
 
     # -- inside --
+
+    async def _count(self) -> None:
+        with suppress(StoreError):  # then it is counted from here on, and again when nothing waits
+            self.waiting = (await self.room.counts()).get(self.id, Counts()).waiting
 
     async def _next(self) -> Delivery:
         while True:
@@ -129,6 +135,8 @@ class WebhookQueue:
             self._more = True
             self._note_store(str(error))
             return False
+        if not found and not self._more:
+            self.waiting = 0
         if found:
             self._more = True
             self._after = found[-1].id
@@ -177,7 +185,9 @@ class WebhookQueue:
         self._unwritten[outcome.id] = outcome
         if outcome.is_final:
             self.waiting = max(0, self.waiting - 1)
-        await self._write()
+        # an answer that came is noted, also when its endpoint is no more by now
+        with trio.move_on_after(STORE_PAUSE, shield=True):
+            await self._write()
 
     async def _write(self) -> None:
         try:

@@ -51,7 +51,7 @@ class Webhooks:
     wait_written: Callable[[], Awaitable[None]]
     verify: ssl.SSLContext | bool = True  # which certificates count
     _queues: dict[str, WebhookQueue] = attrs.field(factory=dict)  # of what the configuration names
-    _serving: dict[str, trio.CancelScope] = attrs.field(factory=dict)  # of these, those that are sent to
+    _senders: "_Senders | None" = None  # None: webhooks are off
     _pending: deque[Event] = attrs.field(factory=deque)  # their subject is not in the store yet
     _changed: trio.Event = attrs.field(factory=trio.Event)
     _waits: bool = False  # for a store that fails
@@ -60,12 +60,13 @@ class Webhooks:
     def change(self, config: WebhooksConfig) -> None:
         """Other endpoints, or other bounds, from now on; what is on its way to one that is no more ends."""
         self.config = config
+        self._arrange()
         self._changed.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """For as long as the node is open; started when every endpoint watches."""
         first: trio.TaskStatus[None] = task_status
-        await self._describe()
+        self._arrange()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tidy)
             while True:
@@ -73,7 +74,8 @@ class Webhooks:
                     await self._serve(first)
                 else:
                     first.started()
-                    await self._wait_changed()
+                    await self._changed.wait()
+                    self._changed = trio.Event()
                 first = trio.TASK_STATUS_IGNORED
 
     async def finish(self) -> None:
@@ -150,30 +152,22 @@ class Webhooks:
 
     # -- endpoints come and go --
 
-    async def _wait_changed(self) -> None:
-        await self._changed.wait()
-        self._changed = trio.Event()
-        await self._describe()
-
-    async def _describe(self) -> None:
-        """A queue for each endpoint that the configuration names now."""
-        counts: Mapping[str, Counts] = {}
-        try:
-            counts = await self.store.webhooks.counts()
-        except StoreError as error:
-            log.warning("how much waits for webhooks is not known: %s", error)
-        endpoints = dict(
-            zip(endpoint_ids([one.url for one in self.config.endpoints]), self.config.endpoints, strict=True)
-        )
+    def _arrange(self) -> None:
+        """A queue for each endpoint that the configuration names now, and while webhooks are on somebody who sends."""
+        found = self.config.endpoints
+        endpoints = dict(zip(endpoint_ids([one.url for one in found]), found, strict=True))
         for name in [name for name in self._queues if name not in endpoints]:
             self._outcomes.update(_outcomes_of(self._queues.pop(name)))
         for name, endpoint in endpoints.items():
             if (queue := self._queues.get(name)) is not None:
                 queue.endpoint = endpoint
                 continue
-            queue = WebhookQueue(name, endpoint, self.store.webhooks, lambda: self.config.queue_size, self._failed)
-            queue.waiting = counts.get(name, Counts()).waiting
-            self._queues[name] = queue
+            self._queues[name] = WebhookQueue(
+                name, endpoint, self.store.webhooks, lambda: self.config.queue_size, self._failed
+            )
+        if self._senders is not None:
+            self._senders.arrange(self.config, self._queues)
+            self.events.watch(self._senders.events, self._filter())
 
     async def _serve(self, task_status: trio.TaskStatus[None]) -> None:
         """Until webhooks are switched off."""
@@ -185,27 +179,20 @@ class Webhooks:
                     open_webhook_client(config.allowed_networks, config.timeout, self.verify) as client,
                     trio.open_nursery() as nursery,
                 ):
+                    self._senders = _Senders(client, nursery, events)
                     nursery.start_soon(self._take_in, events)
+                    self._arrange()
                     while self.config.enabled:
-                        client.allowed, client.seconds = self.config.allowed_networks, self.config.timeout
-                        self.events.watch(events, self._filter())
-                        self._start_and_end(nursery, client)
-                        await self._wait_changed()
+                        await self._changed.wait()
+                        self._changed = trio.Event()
                     nursery.cancel_scope.cancel()
             finally:
-                self._serving.clear()
+                self._senders = None
                 self._drain(events)
 
-    def _start_and_end(self, nursery: trio.Nursery, client: WebhookClient) -> None:
-        for name in [name for name in self._serving if name not in self._queues]:
-            self._serving.pop(name).cancel()
-        for name, queue in self._queues.items():
-            if name not in self._serving:
-                scope = self._serving[name] = trio.CancelScope()
-                nursery.start_soon(_run_in, scope, queue, client)
-
     def _filter(self) -> EventFilter:
-        types = {pattern for endpoint in self.config.endpoints for pattern in endpoint.events}
+        endpoints = self.config.endpoints if self.config.enabled else ()
+        types = {pattern for endpoint in endpoints for pattern in endpoint.events}
         return EventFilter(types=tuple(sorted(types))) if types else NOBODY
 
     # -- events come in --
@@ -334,9 +321,29 @@ def _outcomes_of(queue: WebhookQueue) -> dict[str, int]:
     return {"delivered": queue.delivered, "left-out": queue.left_out}
 
 
-async def _run_in(scope: trio.CancelScope, queue: WebhookQueue, client: WebhookClient) -> None:
-    with scope:
-        await queue.run(client)
+@attrs.define(eq=False)
+class _Senders:
+    """A task for each queue, while webhooks are on."""
+
+    client: WebhookClient
+    nursery: trio.Nursery
+    events: trio.MemoryReceiveChannel[Event]
+    scopes: dict[str, trio.CancelScope] = attrs.field(factory=dict)
+
+    def arrange(self, config: WebhooksConfig, queues: Mapping[str, WebhookQueue]) -> None:
+        """Send to these, as this says."""
+        self.client.allowed, self.client.seconds = config.allowed_networks, config.timeout
+        wanted = queues if config.enabled else {}
+        for name in [name for name in self.scopes if name not in wanted]:
+            self.scopes.pop(name).cancel()
+        for name, queue in wanted.items():
+            if name not in self.scopes:
+                scope = self.scopes[name] = trio.CancelScope()
+                self.nursery.start_soon(self._run, scope, queue)
+
+    async def _run(self, scope: trio.CancelScope, queue: WebhookQueue) -> None:
+        with scope:
+            await queue.run(self.client)
 
 
 def _left_out(before: Event, missed: int) -> Event:

@@ -109,7 +109,7 @@ class WebhookRoom:
                 if one.gave_up is not None:
                     connection.execute(
                         "DELETE FROM webhook_deliveries WHERE id IN (SELECT id FROM webhook_deliveries "
-                        "WHERE endpoint = ? AND gave_up IS NOT NULL ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                        "WHERE endpoint = ? AND gave_up IS NOT NULL ORDER BY gave_up DESC LIMIT -1 OFFSET ?)",
                         (endpoint, keep),
                     )
 

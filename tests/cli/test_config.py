@@ -232,6 +232,20 @@ def test_set_changes_the_file_that_is_named_whatever_profile_is_chosen(monkeypat
         write("server:\n  port: 81\n")
 
 
+def test_set_does_not_undo_what_somebody_else_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    write("server:\n  port: 81\n")
+
+    def meanwhile(*given: object) -> str:
+        write("server:\n  port: 99\n")
+        return "server:\n  port: 82\n"
+
+    monkeypatch.setattr("caxton.core.config_edit.set_key", meanwhile)
+    result = invoke("config", "set", "-f", "config.yaml", "server.port=82")
+    assert result.exit_code == 1
+    assert "config.yaml was changed by somebody else just now" in result.stderr
+    assert Path("config.yaml").read_text() == "server:\n  port: 99\n"
+
+
 def test_set_says_what_binds_more(monkeypatch: pytest.MonkeyPatch) -> None:
     write("server:\n  port: 81\n")
     monkeypatch.setenv("CAXTON_PORT", "99")

@@ -554,31 +554,37 @@ async def test_what_an_attempt_came_to_is_kept_until_it_can_be_written(tmp_path:
 # -- endpoints come and go while it runs --
 
 
+async def change(webhooks: Webhooks, config: WebhooksConfig) -> None:
+    """Only on and off take a moment."""
+    webhooks.change(config)
+    with trio.fail_after(10):
+        while (webhooks._senders is not None) != config.enabled:
+            await trio.lowlevel.checkpoint()
+
+
 async def test_endpoints_come_and_go_and_change(tmp_path: Path) -> None:
     async with open_receiver() as first, open_receiver() as second:
         async with open_all(keys(to(first)), folder=tmp_path) as webhooks:
             happen(webhooks.events, number=1)
             await first.wait(1)
-            webhooks.change(keys(to(first), to(second, events=("agent.started",), secret=SECRET)))
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await change(webhooks, keys(to(first), to(second, events=("agent.started",), secret=SECRET)))
             happen(webhooks.events, number=2)
             happen(webhooks.events, "agent.started", number=3)
             await first.wait(2)
             await second.wait(1)
+            await settled(webhooks)
             assert "caxton-signature" in second.came[0][1]
-            webhooks.change(keys(to(second, events=("agent.stopped",))))
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await change(webhooks, keys(to(second, events=("agent.stopped",))))
             happen(webhooks.events, number=4)
             happen(webhooks.events, "agent.stopped", number=5)
             await second.wait(2)
+            await settled(webhooks)
             assert "caxton-signature" not in second.came[1][1]
-            webhooks.change(msgspec.structs.replace(webhooks.config, enabled=False))
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await change(webhooks, msgspec.structs.replace(webhooks.config, enabled=False))
             assert not webhooks.events.wants("agent.stopped")
             happen(webhooks.events, "agent.stopped", number=6)
             assert (await webhooks.list())["endpoints"][0]["status"] == "off"
-            webhooks.change(keys(to(second, events=("*",))))
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await change(webhooks, keys(to(second, events=("*",))))
             happen(webhooks.events, number=7)
             await second.wait(3)
             await settled(webhooks)
@@ -592,19 +598,18 @@ async def test_what_is_on_its_way_to_one_that_is_no_more_ends(tmp_path: Path) ->
         async with open_all(keys(to(receiver)), folder=tmp_path) as webhooks:
             happen(webhooks.events, number=1)
             await receiver.wait(1)
-            webhooks.change(keys())
+            await change(webhooks, keys())
             with trio.fail_after(5):
                 await receiver.left.wait()
             assert not webhooks.events.wants("agent.failed")
             (row,) = (await webhooks.list())["endpoints"]
             assert (row["status"], row["waiting"]) == ("removed", 1)
             receiver.gate.set()
-            webhooks.change(keys(to(receiver)))  # it comes back: what waited is sent
+            await change(webhooks, keys(to(receiver)))  # it comes back: what waited is sent
             await receiver.wait(2)
             await settled(webhooks)
             assert [body["number"] for body in receiver.bodies] == [1, 1]
-            webhooks.change(keys())
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await change(webhooks, keys())
             with pytest.raises(NotFound):
                 await webhooks.again(row["id"], [])
 
@@ -617,7 +622,7 @@ async def test_a_secret_and_where_to_may_change_between_two_attempts() -> None:
         async with open_all(keys(endpoint)) as webhooks:
             happen(webhooks.events)
             await receiver.wait(1)
-            webhooks.change(keys(msgspec.structs.replace(endpoint, secret=other)))
+            await change(webhooks, keys(msgspec.structs.replace(endpoint, secret=other)))
             await receiver.wait(4)
             secrets = []
             for _, headers, body in receiver.came:
@@ -628,7 +633,7 @@ async def test_a_secret_and_where_to_may_change_between_two_attempts() -> None:
                 )
             assert secrets[0] == SECRET
             assert secrets[-1] == other
-            webhooks.change(keys(endpoint, allowed_networks=()))
+            await change(webhooks, keys(endpoint, allowed_networks=()))
             event = await failure(webhooks.events, lambda: happen(webhooks.events))
             assert "is not public" in event.data["reason"]
 
