@@ -137,6 +137,7 @@ def test_what_is_built_has_nothing_for_debuggers(here: Path, run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_mistake_in_javascript_is_shown_in_its_line(here: Path, run: Run) -> None:
     hello = project(here, "javascript")
     try:
