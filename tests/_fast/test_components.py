@@ -10,6 +10,7 @@ from caxton._fast import scheduler as native
 from caxton._fast.envelope import Envelope
 from caxton._fast.wasm import component_calls, wasi2
 from caxton._fast.wasm.component import Component
+from caxton._fast.wasm.engine import Engine
 from caxton._fast.wasm.instance import Instance
 from caxton._fast.wasm.module import wat2wasm
 from caxton.core import wasm_component
@@ -19,6 +20,7 @@ from tests._fast.components import MIB, Guest, build, engine, refuse, text
 from tests._fast.scheduling import Stage, open_stage, unharmed
 
 HANDS = "(call $int (i32.const 1))"
+LONG = b"v" * 100_000
 SPIN = "(loop $ever (br $ever))"
 
 
@@ -205,6 +207,25 @@ def test_a_component_at_its_limit_leaves_the_others_theirs() -> None:
             stage.seat(name, module, memory=pages << 16)
         for name, pages in (("small", 8), ("large", 64)) * 2:
             assert stage.ask(me, name)["content"] == str(pages)
+
+
+def test_without_a_pool_the_limits_are_the_same() -> None:
+    """On demand a memory moves when it grows, here while values are handed over."""
+    grow = "(call $number (i64.extend_i32_u (memory.grow (i32.const {})))) "
+    body = grow.format(8) + "(call $state.load-bytes (i32.const 0) (i32.const 1) (i32.const 0x1000))" + grow.format(64)
+    wasm = wat2wasm(
+        text(Guest(body + "(call $int (i32.load (i32.const 0x100c)))", ("state.load-bytes",), data={0: "k"}))
+    )
+    with open_stage(threads=1) as stage, unharmed(stage):
+        me = stage.host()
+        on_demand = Engine(components=True, pooling=False)
+        port = stage.seat("guest", Component.compile(on_demand, weighed(wasm)), memory=16 << 16, state=((b"k", LONG),))
+        assert stage.ask(me, "guest")["content"] == f"4 {(1 << 32) - 1} {len(LONG)}"
+        assert stage.scheduler.statistics(port).memory_bytes >= 4 << 16
+        two = text(Guest(HANDS, extra="(core module $more (memory 1)) (core instance (instantiate $more))"))
+        port = stage.seat("two", Component.compile(on_demand, wat2wasm(two)), memory=MIB, ready=False)
+        code, said = stage.exit_of(port)
+        assert (code, "memory count too high" in said) == (native.EXIT_INIT, True)
 
 
 def test_more_memory_than_it_may_have_is_a_failed_start() -> None:
