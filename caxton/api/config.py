@@ -30,6 +30,8 @@ def config_blueprint(node: Node) -> Blueprint:
 
     @room.get("")
     async def get_config() -> Response:
+        if agent := request.args.get("agent"):
+            return answer({"agent": agent, "values": node.settings.of_agent(agent)})
         return answer(node.settings.describe())
 
     @room.patch("")

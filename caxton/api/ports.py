@@ -259,6 +259,9 @@ class Settings(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """All values, who said them, and what waits for a restart."""
 
+    def of_agent(self, name: str) -> Mapping[str, Any]:
+        """What may be changed of an agent while it runs, as it holds. Raises AgentNotFound."""
+
     async def versions(self, limit: int) -> Sequence[Any]:
         """Changes, the newest first."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from caxton.cli.errors import ERROR, Failure
+from caxton.cli.errors import ERROR, UNREACHABLE, Failure
 from caxton.cli.lazy import Group
 from caxton.cli.options import Settings, output_option, pass_settings, print_done, print_json, print_table
 
@@ -55,8 +55,10 @@ def validate(settings: Settings, secrets: bool, file: str | None, output: str) -
     if output == "json":
         print_json({"valid": True, "problems": [], "sources": loaded.config.sources, "inactive": inactive})
         return
-    where = ", ".join(layer.name for layer in loaded.layers if layer.file) or "the configuration"
+    where = ", ".join(layer.name for layer in loaded.layers if layer.file) or "the configuration, without a file"
     print_done(f"{where}: valid, {count} {'key' if count == 1 else 'keys'} set")
+    if not loaded.config.sources and Path("config.yaml").is_file():
+        click.echo("  config.yaml, which is here, was not read: name it, `caxton --config config.yaml ...`")
     for note in loaded.notes:
         click.echo(f"  note: {note}")
     if inactive:
@@ -141,7 +143,7 @@ def diff(settings: Settings, files: tuple[str, ...], output: str) -> None:
         names = (files[0], files[1]) if len(files) == 2 else ("default", files[0])
         origins = {name: after.origin(name) for name in old}
     else:
-        found = settings.client().request("GET", "/api/v1/config", what="No configuration")
+        found = _running(settings)
         after = settings.read()
         old, origins = found["values"], {name: after.origin(name) for name in found["values"]}
         names = ("running", "here")
@@ -184,19 +186,22 @@ def init(template: str, force: bool, file: str) -> None:
 
 @config.command()
 @click.argument("key", required=False, default="")
+@click.option("--agent", metavar="NAME", default="", help="What may be changed of this agent instead.")
 @file_option
 @output_option
 @pass_settings
-def get(settings: Settings, key: str, file: str | None, output: str) -> None:
+def get(settings: Settings, key: str, agent: str, file: str | None, output: str) -> None:
     """Print a key, a table of keys, or all keys of the running server."""
+    if agent and file is not None:
+        raise click.UsageError("--agent is of a running server, --file of none")
     if file is not None:
         from caxton.core.config_tree import shown_values
 
         rows = shown_values(settings.read(file).config)
         origins: Mapping[str, str] = {}
     else:
-        found = settings.client().request("GET", "/api/v1/config", what="No configuration")
-        rows, origins = found["values"], found["origins"]
+        found = _running(settings, agent)
+        rows, origins = found["values"], found.get("origins", {})
     rows = _below(key, rows)
     if output == "json":
         print_json(rows[key] if key in rows else _nested(rows))
@@ -204,6 +209,17 @@ def get(settings: Settings, key: str, file: str | None, output: str) -> None:
         click.echo(_text(rows[key]))
     else:
         _print_yaml(rows, origins)
+
+
+def _running(settings: Settings, agent: str = "") -> Any:  # Any: JSON
+    """The configuration of the running server, or of one of its agents."""
+    query = {"agent": agent} if agent else None
+    try:
+        return settings.client().request("GET", "/api/v1/config", what="No configuration", query=query)
+    except Failure as failure:
+        if failure.exit_code == UNREACHABLE:
+            failure.fix = (*failure.fix, "or look at what one would start with: `caxton config show --effective`")
+        raise
 
 
 @config.command("set", context_settings={"ignore_unknown_options": True})
@@ -386,7 +402,8 @@ def _below(key: str, rows: Mapping[str, Any]) -> dict[str, Any]:
 
     found = {name: value for name, value in rows.items() if not key or name == key or name.startswith(f"{key}.")}
     if not found:
-        raise Failure("No such key", why=unknown_key(key))
+        why = unknown_key(key) if "server.port" in rows else f"{key}: of an agent there are {', '.join(rows)}"
+        raise Failure("No such key", why=why)
     return found
 
 

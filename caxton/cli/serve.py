@@ -282,10 +282,12 @@ def _try_out(config: "Config") -> None:
         except OSError as error:
             raise _cannot_listen(config, error, key) from None
     url = server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
-    print_done(f"A server would start at {url} with the data folder {folder}")
-    click.echo(f"  configuration: {', '.join(config.sources) or 'all defaults'}")
-    if config.unserved:
-        click.echo(f"  not active in this version: {', '.join(config.unserved)}")
+    at = url if config.server.port else f"{url.removesuffix(':0')}, at a free port,"
+    print_done(f"A server would start at {at} with the data folder {folder}")
+    click.echo(f"  configuration: {', '.join(config.sources) or 'no file'}")
+    if count := len(config.unserved):
+        inactive = "1 key is" if count == 1 else f"{count} keys are"
+        click.echo(f"  {inactive} not active in this version: `caxton config lint` lists them")
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", folder: Path, log: Path, began: int, patience: float = 30.0) -> str:

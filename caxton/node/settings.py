@@ -131,6 +131,11 @@ class Settings:
             "after_restart": self._after_restart(wanted),
         }
 
+    def of_agent(self, name: str) -> Mapping[str, Any]:
+        """What may be changed of an agent while it runs, as it holds. Raises AgentNotFound."""
+        assert self.agents is not None
+        return self.agents.values(name)
+
     async def versions(self, limit: int) -> list[Version]:
         """The newest first."""
         return await self._room.list(limit)

@@ -46,7 +46,7 @@ def test_a_sound_file() -> None:
     write("server: {port: 81}\n")
     assert said("config", "validate", "--file", "config.yaml") == "✓ config.yaml: valid, 1 key set\n"
     assert said("--config", "config.yaml", "config", "validate") == "✓ config.yaml: valid, 1 key set\n"
-    assert said("config", "validate") == "✓ the configuration: valid, 0 keys set\n"
+    assert said("config", "validate").startswith("✓ the configuration, without a file: valid, 0 keys set\n")
 
 
 def test_the_guide_s_files() -> None:
@@ -381,10 +381,26 @@ def test_only_a_server_needs_its_secrets() -> None:
 # -- server start --dry-run --
 
 
+def test_a_file_that_was_not_named_is_not_read() -> None:
+    said("config", "init")
+    assert "config.yaml, which is here, was not read" in said("config", "validate")
+    assert "not read" not in said("--config", "config.yaml", "config", "validate")
+
+
+def test_without_a_server_it_says_what_else_can_be_looked_at() -> None:
+    for command in ("get", "diff"):
+        out = said("--server", "http://127.0.0.1:1", "config", command, code=3)
+        assert "caxton config show --effective" in out
+    assert "--agent is of a running server" in said("config", "get", "--agent", "a", "--file", "c.yaml", code=2)
+
+
 def test_dry_run_says_whether_a_server_would_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAXTON_DATA_DIR", "data")
     out = said("--set", "server.port=0", "server", "start", "--dry-run")
-    assert out.startswith("✓ A server would start at")
+    assert out.startswith("✓ A server would start at http://localhost, at a free port, with the data folder data\n")
+    inactive = ("--set", "runtime.agent_pool_size=3", "--set", "storage.type=memory")
+    out = said("--set", "server.port=0", *inactive, "server", "start", "--dry-run")
+    assert "2 keys are not active in this version: `caxton config lint` lists them" in out
     assert not Path("data").exists()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -31,6 +31,9 @@ def test_a_server_is_changed_while_it_runs(tmp_path: Path) -> None:
         assert list((tmp_path / "data").glob("server.log.*")), "the log of a detached server has bounds"
         out = box.run("config", "set", "--agent", "ping", "--resources.timeout=10s")
         assert out == "✓ Changed (version 4)\n  agent ping: resources.timeout: 30s -> 10s\n"
+        assert box.run("config", "get", "--agent", "ping", "resources.timeout") == "10s\n"
+        assert "  timeout: 10s\n" in box.run("config", "get", "--agent", "ping")
+        assert "there is no agent named 'pong'" in box.run("config", "get", "--agent", "pong", code=1)
         assert "resources.timeout: 10s -> 30s" in box.run("config", "rollback")
         assert "observability.logging.level: debug -> info" in box.run("config", "rollback", "0")
         rows = json.loads(box.run("config", "history", "-o", "json"))
