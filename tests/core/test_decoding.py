@@ -13,6 +13,7 @@ from caxton.core.errors import InvalidConfig, InvalidRequest
 from caxton.core.manifest import parse_agent_config
 from caxton.core.negotiation.messages import keep_json, read_json
 from caxton.core.negotiation.task import read_order
+from caxton.core.tools import decode_request
 from caxton.runtime.replica import declared_capabilities
 
 DEPTH = 100_000
@@ -23,6 +24,7 @@ DOORS: list[tuple[Callable[[bytes], Any], type[Exception]]] = [
     (_query, Unanswered),
     (parse_agent_config, InvalidConfig),
     (read_order, InvalidRequest),
+    (decode_request, InvalidRequest),
     (lambda text: subscribe(None, 1, text), InvalidRequest),  # type: ignore[arg-type]  # it does not come so far
 ]
 
