@@ -6,8 +6,8 @@ The tables are those of core/protocols, as arrays. The router asks `tracker_step
       session_t      one initiator, one participant, one protocol: a state, and a deadline in the heap of its shard
       violation_t    an act that changed nothing and was no repetition; the newest ones
 
-Rule 1: a shard is a mutex and what it guards: all conversations whose id has its hash. Under it only the locks of the events and of the outbox are
-    taken, and nobody keeps a pointer beyond it.
+Rule 1: a shard is a mutex and what it guards: all conversations whose id has its hash. Under it only the locks of the events, of the outbox and
+    of the parents are taken, and nobody keeps a pointer beyond it.
 Rule 2: an illegal act changes nothing but counters. Nothing here fails a message: what does not fit is counted and not followed.
 Rule 3: memory is bounded: conversations, sessions of one, ended ones that are still shown, violations, and events that nobody has read.
 Rule 4: no step takes longer the more sessions or deadlines there are: it walks no list that others can make long, and moves nothing in a heap when a
@@ -246,7 +246,16 @@ ctypedef struct conversation_event_t:
     uint16_t id_length
     uint16_t sender_length
     uint16_t receiver_length
-    char text[1]                # the conversation's id, the sender, the receiver
+    uint16_t parent_length
+    char text[1]                # the conversation's id, the sender, the receiver, the parent if this was the last open branch of it
+
+# a conversation that others name as their parent
+ctypedef struct parent_t:
+    parent_t* chain
+    uint32_t hash
+    uint32_t open               # branches that have not ended; there is one
+    uint16_t id_length
+    char id[1]
 
 # peeked and poked: tracker.pyx changes them while threads step
 ctypedef struct bounds_t:
@@ -306,6 +315,10 @@ ctypedef struct tracker_t:
     uint32_t events
     uint64_t events_lost
     int32_t announced           # atomic: EVENT_CONVERSATION is on its way
+    pthread_mutex_t branches    # guards the parents
+    parent_t** parents          # NULL: there was none
+    uint32_t parent_room
+    uint32_t parent_count
 
 cdef int tracker_init(tracker_t* tracker) noexcept nogil
 cdef void tracker_free(tracker_t* tracker) noexcept nogil
@@ -357,4 +370,5 @@ cdef bint is_waited_for(const tracker_t* tracker, const session_t* session) noex
 cdef int set_deadline(tracker_t* tracker, shard_t* shard, session_t* session, int64_t at_ns) noexcept nogil
 cdef void drop_conversation(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil
 cdef void not_dirty(shard_t* shard, conversation_t* conversation) noexcept nogil
+cdef uint32_t count_branch(tracker_t* tracker, const conversation_t* conversation, int by) noexcept nogil
 cdef void mark_ended(tracker_t* tracker, shard_t* shard, conversation_t* conversation) noexcept nogil

@@ -282,14 +282,14 @@ cdef int64_t tracker_next(tracker_t* tracker) noexcept nogil:
 
 cdef void tell(
     tracker_t* tracker, conversation_event_t fields, const char* id, uint32_t id_length, const char* sender, uint32_t sender_length,
-    const char* receiver, uint32_t receiver_length
+    const char* receiver, uint32_t receiver_length, const char* parent, uint32_t parent_length
 ) noexcept nogil:
     """Under a shard's lock or not; what nobody reads in time is counted."""
     cdef conversation_event_t* event = NULL
     pthread_mutex_lock(&tracker.lock)
-    # a late message is answered all the same: there are as many as were accepted
-    if tracker.events < EVENTS_AT_MOST or fields.late != NULL:
-        event = <conversation_event_t*>malloc(sizeof(conversation_event_t) + id_length + sender_length + receiver_length)
+    # a late message is answered all the same, and a broker's conversation ends: there are as many as were accepted
+    if tracker.events < EVENTS_AT_MOST or fields.late != NULL or parent_length:
+        event = <conversation_event_t*>malloc(sizeof(conversation_event_t) + id_length + sender_length + receiver_length + parent_length)
     if event == NULL:
         tracker.events_lost += 1
         pthread_mutex_unlock(&tracker.lock)
@@ -304,6 +304,9 @@ cdef void tell(
     memcpy(event.text, id, id_length)
     memcpy(event.text + id_length, sender, sender_length)
     memcpy(event.text + id_length + sender_length, receiver, receiver_length)
+    event.parent_length = <unsigned short>parent_length
+    if parent_length:
+        memcpy(event.text + id_length + sender_length + receiver_length, parent, parent_length)
     if tracker.last != NULL:
         tracker.last.following = event
     else:
@@ -314,8 +317,8 @@ cdef void tell(
     announce(tracker)
 
 
-cdef void tell_session(tracker_t* tracker, const session_t* session, int kind, int before, int64_t now_us) noexcept nogil:
-    """A session has moved without a message, or has ended."""
+cdef void tell_session(tracker_t* tracker, const session_t* session, int kind, int before, int64_t now_us, bint is_last=False) noexcept nogil:
+    """A session has moved without a message, or has ended. *is_last*: no other branch of its parent is open."""
     cdef conversation_event_t event
     memset(&event, 0, sizeof(event))
     event.kind = <uint8_t>kind
@@ -326,7 +329,8 @@ cdef void tell_session(tracker_t* tracker, const session_t* session, int kind, i
     event.at_us = now_us
     tell(
         tracker, event, session.conversation.id, session.conversation.id_length, session.names, session.initiator_length,
-        session.names + session.initiator_length, session.participant_length
+        session.names + session.initiator_length, session.participant_length,
+        session.conversation.parent, session.conversation.parent_length if is_last else 0
     )
 
 
@@ -348,7 +352,7 @@ cdef void tell_violation(tracker_t* tracker, const act_t* act, const session_t* 
         envelope_retain(event.late)
     tell(
         tracker, event, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID),
-        act.sender, act.sender_length, act.receiver, act.receiver_length
+        act.sender, act.sender_length, act.receiver, act.receiver_length, NULL, 0
     )
 
 
@@ -497,6 +501,7 @@ cdef void forget_answers(shard_t* shard, session_t* session) noexcept nogil:
 ctypedef fused item_t:
     conversation_t
     session_t
+    parent_t
 
 
 cdef item_t** twice_the_places(item_t** places, uint32_t room) noexcept nogil:
@@ -662,6 +667,8 @@ cdef void drop_conversation(tracker_t* tracker, shard_t* shard, conversation_t* 
     not_dirty(shard, conversation)
     if conversation.open:
         cx_add_i32(&tracker.total, -1)
+        if conversation.parent_length:
+            count_branch(tracker, conversation, -1)
     while session != NULL:
         following = session.following
         drop_session(tracker, shard, session)
@@ -753,6 +760,48 @@ cdef void mark_ended(tracker_t* tracker, shard_t* shard, conversation_t* convers
     shard.ended_count += 1
 
 
+cdef uint32_t count_branch(tracker_t* tracker, const conversation_t* conversation, int by) noexcept nogil:
+    """One of its parent's branches is open now (1), or is no more (-1): how many are. Without memory some are not counted, and the parent ends early."""
+    cdef uint32_t hash = hash_of(tracker, conversation.parent, conversation.parent_length), is_open = 0, i
+    cdef parent_t** link
+    cdef parent_t** larger
+    cdef parent_t* parent
+    pthread_mutex_lock(&tracker.branches)
+    if tracker.parents == NULL:
+        tracker.parents = <parent_t**>calloc(SMALLEST, sizeof(parent_t*))
+        tracker.parent_room = SMALLEST if tracker.parents != NULL else 0
+    link = &tracker.parents[hash & (tracker.parent_room - 1)] if tracker.parents != NULL else NULL
+    while link != NULL and link[0] != NULL and not (
+        link[0].hash == hash and is_same(link[0].id, link[0].id_length, conversation.parent, conversation.parent_length)
+    ):
+        link = &link[0].chain
+    parent = link[0] if link != NULL else NULL
+    if parent == NULL and link != NULL and by > 0:
+        parent = <parent_t*>malloc(sizeof(parent_t) + conversation.parent_length)
+        if parent != NULL:
+            parent.chain = NULL
+            parent.hash = hash
+            parent.open = 0
+            parent.id_length = conversation.parent_length
+            memcpy(parent.id, conversation.parent, conversation.parent_length)
+            link[0] = parent
+            tracker.parent_count += 1
+    if parent != NULL:
+        parent.open += by
+        is_open = parent.open
+        if is_open == 0:
+            link[0] = parent.chain
+            tracker.parent_count -= 1
+            free(parent)
+        elif tracker.parent_count > tracker.parent_room:
+            larger = twice_the_places(tracker.parents, tracker.parent_room)
+            if larger != NULL:
+                tracker.parents = larger
+                tracker.parent_room *= 2
+    pthread_mutex_unlock(&tracker.branches)
+    return is_open
+
+
 cdef inline void count_ending(tracker_t* tracker, const shard_t* shard, const session_t* session, int by) noexcept nogil:
     cdef uint32_t stripe = <uint32_t>(shard - tracker.shards) % ENDING_STRIPES
     cx_add_u64(&tracker.endings[(stripe * PROTOCOLS_AT_MOST + session.protocol) * STATES_AT_MOST + session.main], <uint64_t>by)
@@ -761,14 +810,17 @@ cdef inline void count_ending(tracker_t* tracker, const shard_t* shard, const se
 cdef void ended(tracker_t* tracker, shard_t* shard, session_t* session, int before, int64_t now_ns, int64_t now_us) noexcept nogil:
     """The session has come to a final state."""
     cdef conversation_t* conversation = session.conversation
+    cdef bint is_last = False
     count_ending(tracker, shard, session, 1)
     conversation.open -= 1
     if conversation.open == 0:
         conversation.active_ns = now_ns
         mark_ended(tracker, shard, conversation)
-        # of a branch it is told in any case: what it was opened for may have ended with it
-        if cx_load_i32(&tracker.watch_ended) or conversation.parent != NULL:
-            tell_session(tracker, session, TOLD_ENDED, before, now_us)
+        if conversation.parent_length:
+            is_last = count_branch(tracker, conversation, -1) == 0
+        # of the last branch it is told in any case: what it was opened for may have ended with it
+        if cx_load_i32(&tracker.watch_ended) or is_last:
+            tell_session(tracker, session, TOLD_ENDED, before, now_us, is_last)
 
 
 # -- a step ----------------------------------------------------------------------------------------------------------
@@ -891,6 +943,8 @@ cdef int sent_again(tracker_t* tracker, shard_t* shard, session_t* session, cons
     if conversation.open == 0:
         not_ended(shard, conversation)
         cx_add_i32(&tracker.total, 1)
+        if conversation.parent_length:
+            count_branch(tracker, conversation, 1)
     conversation.open += 1
     session.held_ns = deadline_after(tracker, session, act.role, act)
     session.waits = act.away and is_waited_for(tracker, session)
@@ -1016,7 +1070,7 @@ cdef void tell_unrouted(tracker_t* tracker, const envelope_t* envelope, int kind
     memcpy(event.message_id, envelope.message_id, 16)
     tell(
         tracker, event, envelope_field(envelope, F_CONVERSATION_ID), envelope_field_length(envelope, F_CONVERSATION_ID),
-        envelope_field(envelope, F_SENDER), envelope_field_length(envelope, F_SENDER), receiver, i
+        envelope_field(envelope, F_SENDER), envelope_field_length(envelope, F_SENDER), receiver, i, NULL, 0
     )
 
 
@@ -1143,7 +1197,7 @@ cdef void tell_loop(tracker_t* tracker, const act_t* act, int why) noexcept nogi
     memcpy(event.message_id, act.envelope.message_id, 16)
     tell(
         tracker, event, envelope_field(act.envelope, F_CONVERSATION_ID), envelope_field_length(act.envelope, F_CONVERSATION_ID),
-        act.sender, act.sender_length, act.receiver, act.receiver_length
+        act.sender, act.sender_length, act.receiver, act.receiver_length, NULL, 0
     )
 
 
@@ -1220,6 +1274,8 @@ cdef session_t* open_session(
     if conversation.open == 0:
         not_ended(shard, conversation)
         cx_add_i32(&tracker.total, 1)
+        if conversation.parent_length:
+            count_branch(tracker, conversation, 1)
     conversation.open += 1
     if not is_initiator(conversation.first, act.sender, act.sender_length):
         conversation.mixed = 1
@@ -1549,6 +1605,7 @@ cdef int tracker_init(tracker_t* tracker) noexcept nogil:
     cdef shard_t* shard
     memset(tracker, 0, sizeof(tracker_t))
     pthread_mutex_init(&tracker.lock, NULL)
+    pthread_mutex_init(&tracker.branches, NULL)
     tracker.shards = <shard_t*>cx_alloc_lines(SHARDS * sizeof(shard_t))
     tracker.protocols = <protocol_t*>calloc(PROTOCOLS_AT_MOST, sizeof(protocol_t))
     tracker.endings = <uint64_t*>cx_alloc_lines(ENDING_STRIPES * PROTOCOLS_AT_MOST * STATES_AT_MOST * sizeof(uint64_t))
@@ -1589,4 +1646,6 @@ cdef void tracker_free(tracker_t* tracker) noexcept nogil:
     free(tracker.shards)
     free(tracker.endings)
     free(tracker.protocols)
+    free(tracker.parents)       # empty: each conversation took its own out
+    pthread_mutex_destroy(&tracker.branches)
     pthread_mutex_destroy(&tracker.lock)

@@ -538,8 +538,8 @@ cdef class Tracker:
     cdef _told(self, conversation_event_t* event):
         protocol = PROTOCOLS[event.protocol] if event.protocol != NO_PROTOCOL else None
         states = self.states[event.protocol] if event.protocol != NO_PROTOCOL else ("",)
-        cdef bytes text = event.text[:event.id_length + event.sender_length + event.receiver_length]
-        cdef uint32_t a = event.id_length, b = event.id_length + event.sender_length
+        cdef uint32_t a = event.id_length, b = a + event.sender_length, c = b + event.receiver_length
+        cdef bytes text = event.text[:c + event.parent_length]
         before, after = states[event.before], states[event.after]
         act = ACTS_BY_CODE[event.act].value if event.act else ""
         if event.kind == TOLD_VIOLATION or event.kind == TOLD_LIMIT:
@@ -573,7 +573,7 @@ cdef class Tracker:
             told = ""
         return ConversationEvent(
             type=type, at=event.at_us / 1e6, conversation_id=text[:a].decode(), protocol=protocol.name if protocol is not None else "", sender=text[a:b].decode(),
-            receiver=text[b:].decode(), performative=act, message_id=format_id(event.message_id[:16]), state=before, after=after, told=told,
+            receiver=text[b:c].decode(), completes=text[c:].decode(), performative=act, message_id=format_id(event.message_id[:16]), state=before, after=after, told=told,
         )
 
     def undelivered(self, Envelope message not None, str receiver=""):
@@ -691,6 +691,8 @@ cdef class Tracker:
             for kept in found.violations:
                 self._keep(conversation, kept)
             cx_add_i32(&self.tracker.total, 1)
+            if conversation.open and conversation.parent_length:
+                count_branch(&self.tracker, conversation, 1)
             if conversation.open == 0:
                 mark_ended(&self.tracker, shard, conversation)
             return True

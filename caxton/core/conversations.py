@@ -114,6 +114,7 @@ class ConversationEvent(msgspec.Struct, frozen=True, kw_only=True):
     state: str = ""  # before
     after: str = ""
     told: str = ""  # what was expected, or what happened, in words
+    completes: str = ""  # the conversation of which the last open branch has ended with this
 
 
 class SessionRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -208,8 +208,8 @@ class Conversations:
             if event.type in TOLD_TO_SENDER and logged < LOGGED_AT_ONCE:
                 logged += 1
                 self._bus.write_log(event.sender, "system", line_of(event), event.at)
-            if event.type == "conversation.ended":
-                self._close_parent(event.conversation_id)
+            if event.completes and self.tracker.complete(event.completes):
+                self._committer.look()
         for message in late:
             self._reject(message)
 
@@ -218,17 +218,9 @@ class Conversations:
 
     def _emit(self, event: ConversationEvent) -> None:
         data = msgspec.structs.asdict(event)
-        del data["type"], data["at"]
+        del data["type"], data["at"], data["completes"]
         data["from"], data["to"] = data.pop("sender"), data.pop("receiver")
         self._bus.events.emit(event.type, data, event.at)
-
-    def _close_parent(self, conversation_id: str) -> None:
-        found = self.tracker.get(conversation_id)
-        if found is None or not found.parent:
-            return
-        others = self.tracker.list(parent=found.parent, is_open=True, limit=1).conversations
-        if not others and self.tracker.complete(found.parent):
-            self._committer.look()
 
     def _reject(self, message: Envelope) -> None:
         try:

@@ -195,6 +195,8 @@ class Round:
             message["conversation_id"] = f"c{rng.randrange(5)}"
             # no proposal: one that comes too late is not delivered
             message["protocol"], message["performative"] = rng.choice(OPENED)
+            if rng.randrange(3) == 0:
+                message["params"] = {"parent_conversation": f"c{rng.randrange(5)}"}
         receipt = self.scheduler.submit(json.dumps(message).encode(), sender="me")
         self.told[token] = receipt.delivered_to
 

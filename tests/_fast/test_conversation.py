@@ -581,6 +581,72 @@ def test_a_branch_names_its_parent(key: str) -> None:
     assert [c.id for c in rig.tracker.list(parent="trunk").conversations] == ["branch"]
 
 
+def branch(rig: Rig, act: str, id: str, parent: str, sender: str = "a", receiver: str = "b", **more: Any) -> Envelope:
+    data = {
+        "performative": act,
+        "sender": sender,
+        "receiver": receiver,
+        "conversation_id": id,
+        "protocol": "fipa-request",
+        "message_id": str(uuid.uuid4()),
+        "params": {"parent_conversation": parent},
+    }
+    message = Envelope.from_json(msgspec.json.encode(data))
+    rig.tracker.observe(message, receiver, now_ns=rig.clock.ns, now_us=rig.clock.us, **more)
+    return message
+
+
+def completed(rig: Rig) -> list[str]:
+    return [event.completes for event in rig.tracker.read_events()[0] if event.completes]
+
+
+def test_a_parent_is_named_when_its_last_branch_ends() -> None:
+    rig = Rig(kept_ended=0, first_answer=60.0)
+    for n in range(100):
+        for trunk in ("t1", "t2", f"own{n}"):
+            branch(rig, "request", f"{trunk}-{n}", trunk)
+    for n in range(100):
+        rig.say("inform", "b", "a", conversation_id=f"own{n}-{n}")
+        assert completed(rig) == [f"own{n}"]
+    for n in range(99):
+        rig.say("refuse", "b", "a", conversation_id=f"t1-{n}")
+        assert completed(rig) == []
+    rig.say("refuse", "b", "a", conversation_id="t1-99")
+    assert completed(rig) == ["t1"]
+    rig.clock.now = 61.0
+    assert rig.tick() == 100
+    assert completed(rig) == ["t2"]
+    # one that comes later is the only one again
+    branch(rig, "request", "late", "t1")
+    rig.say("inform", "b", "a", conversation_id="late")
+    assert completed(rig) == ["t1"]
+
+
+def test_branches_that_go_on_count_again_and_over_a_restart() -> None:
+    rig = Rig(keeps=True)
+    lost = branch(rig, "request", "b1", "trunk", durable=True)
+    branch(rig, "request", "b2", "trunk", durable=True)
+    rig.tracker.undelivered(lost, "b")
+    rig.tracker.observe(lost, "b", now_ns=rig.clock.ns, now_us=rig.clock.us, durable=True)
+    after = Rig(keeps=True)
+    for row in rows_of(rig).values():
+        assert row is not None
+        after.tracker.recover(row)
+    for each in (rig, after):
+        for id, expected in (("b2", []), ("b1", ["trunk"])):
+            each.say("inform", "b", "a", conversation_id=id)
+            assert completed(each) == expected
+
+
+def test_that_it_was_the_last_branch_is_told_though_nobody_reads() -> None:
+    rig = Rig()
+    branch(rig, "request", "b1", "trunk")
+    for _ in range(5000):
+        rig.say("inform", conversation_id="none")
+    rig.say("inform", "b", "a", conversation_id="b1")
+    assert completed(rig) == ["trunk"]
+
+
 # -- lists --
 
 
