@@ -62,7 +62,7 @@ cdef enum:
 
     SMALLEST = 16               # places of a shard's table
     FORGET_AT_ONCE = 16
-    SHARE_MORE = 8              # conversations that ended and that a shard keeps beyond its share
+    SHARE_LEAST = 8             # conversations that ended and that a shard keeps, though its share is less
     LOOP_STEPS = 32             # of one period at most
     LOOP_PAUSE_NS = 1_000_000_000       # a loop takes no longer between two steps
     CYCLE_SESSIONS = 64         # of a conversation in which cycles are looked for
@@ -692,8 +692,8 @@ cdef uint32_t forget_ended(tracker_t* tracker, shard_t* shard, int64_t now_ns) n
     cdef conversation_t* newer
     cdef uint32_t most = cx_peek_u32(&tracker.limits.ended), looked = 0, gone = 0
     cdef int64_t kept_ns = cx_peek_i64(&tracker.limits.ended_ns)
-    # a shard that by chance had more of the newest keeps them until all shards are looked at together
-    most = min(most, most // SHARDS + SHARE_MORE)
+    # where few are kept, a shard that by chance had more of the newest keeps them until all shards are looked at together
+    most = max(most // SHARDS + 1, min(most, <uint32_t>SHARE_LEAST))
     while conversation != NULL and looked < FORGET_AT_ONCE and (shard.ended_count > most or now_ns - conversation.active_ns > kept_ns):
         newer = conversation.newer
         looked += 1
