@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from fnmatch import fnmatchcase
 from math import inf
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import attrs
 import msgspec
@@ -226,13 +226,14 @@ class Server:
         Cancelled, it tells the server so.
         """
         from mcp import MCPError
-        from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS, METHOD_NOT_FOUND
+        from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS, METHOD_NOT_FOUND, RequestParamsMeta
 
         self.check_connected()
         assert self._client is not None
         name = f"{self.config.name}.{tool}"
         try:
-            answer = await self._client.call_tool(tool, arguments, meta=dict(meta) or None)  # type: ignore[arg-type]
+            # the SDK's type names one key, and MCP allows any
+            answer = await self._client.call_tool(tool, arguments, meta=cast("RequestParamsMeta", meta) or None)
         except MCPError as error:
             words = error.message[:WORDS]
             if (error.code, words) == (CONNECTION_CLOSED, CLOSED):  # the code alone may speak of one request

@@ -12,7 +12,7 @@ import trio
 
 from caxton.core.config_mcp import McpServer
 from caxton.core.errors import ToolServerFailed, ToolUnavailable
-from caxton.tools import Desk
+from caxton.tools import Desk, server
 from tests.tools.serving import Notes, open_desk
 
 HERE = Path(__file__).parents[2]
@@ -42,6 +42,7 @@ def is_there(pid: int) -> bool:
 async def test_a_program_is_called_dies_comes_back_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = tmp_path / "notes"
     monkeypatch.setenv("CAXTON_SECRET", "x")
+    monkeypatch.setattr(server, "FIRST_WAIT", 0.2)  # long enough to look at it meanwhile
     async with open_program(notes) as (desk, events):
         names = (await desk.call("environment", {}))["structuredContent"]["result"]
         assert "GIVEN" in names

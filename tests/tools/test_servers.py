@@ -9,7 +9,7 @@ import trio
 
 from caxton.core.config_mcp import McpServer
 from caxton.core.errors import CaxtonError, NotFound, ToolFailed, ToolServerFailed, ToolUnavailable
-from caxton.tools import Desk, desk
+from caxton.tools import Desk, desk, server
 from tests.tools.mcp_server import make_server
 from tests.tools.serving import Notes, open_desk, open_http
 
@@ -87,7 +87,8 @@ async def test_the_server_s_own_timeout_is_the_most() -> None:
 
 @both_ages
 @pytest.mark.slow
-async def test_a_server_that_goes_and_comes_back(is_old: bool) -> None:
+async def test_a_server_that_goes_and_comes_back(is_old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "FIRST_WAIT", 0.01)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
