@@ -108,6 +108,7 @@ def scripts() -> dict[str, bytes]:
         "call": sends("mcp_call", b'{"tool":"x"}', extra=(OUT, 64), answers=2),
         "call-short-buffer": sends("mcp_call", b'{"tool":"x"}', extra=(END - 16, 16), answers=3),
         "call-fails": sends("memory_search", b"{}", extra=(OUT, 64), answers=4, kind=1 | CAPABLE),
+        "call-kept": liar(1, *(step("mcp_call", 0, 2, OUT, room) for room in (1, 2, 64, 64)), answers=2),
         "call-twice": liar(1, step("mcp_call", 0, 2, OUT, 8), step("memory_search", 0, 2, OUT, 8), answers=9),
         "call-grows": liar(1 | ON_DEMAND, step("grow", 1), step("mcp_call", 0, 2, END - 16, 16), answers=2),
         "timers": liar(1, *[step("set_timer", delay) for delay in (0, 10**6, 1 << 63)], step("cancel_timer", 5)),
