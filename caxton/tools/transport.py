@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LINE = 8192  # bytes of a line of standard error
 CONNECTING = 10.0  # seconds for a connection
+SILENCE = 300.0  # seconds without a byte, beyond the longest call, after which nobody is there
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ async def open_http(server: McpServer, said: Said, event_size: int) -> AsyncIter
 
     async with httpx2.AsyncClient(
         headers=dict(server.headers),
-        timeout=httpx2.Timeout(CONNECTING, read=None),  # whoever calls says how long
+        timeout=httpx2.Timeout(CONNECTING, read=server.timeout + SILENCE),  # who calls has a time of his own
         trust_env=False,
         event_hooks={"response": [note]},
     ) as client:
