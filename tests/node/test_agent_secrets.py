@@ -9,11 +9,13 @@ import msgspec
 import pytest
 import trio
 
+from caxton._fast.wasm.module import wat2wasm
 from caxton.core.config import Loaded, load
 from caxton.core.errors import CaxtonError, Forbidden, InvalidConfig
 from caxton.node import Node, open_node
 from caxton.secrets import fetch
 from caxton.telemetry import logs
+from tests._fast.components import Guest, text
 from tests.node.opened import config, deploy, states, tell
 from tests.node.wat import guest
 
@@ -76,6 +78,22 @@ async def test_an_agent_has_the_secret_that_it_names(tmp_path: Path, caplog: pyt
     assert VALUE not in caplog.text
     assert VALUE.encode() not in path.read_bytes()
     assert VALUE.encode() not in (tmp_path / "data" / "local.db").read_bytes()
+
+
+COMPONENT = Guest(  # logs the name and the value of its first variable
+    """(call $environment.get-environment (i32.const 0x1000)) (local.set $i (i32.load (i32.const 0x1000)))
+    (call $log.info (i32.load (local.get $i)) (i32.load offset=4 (local.get $i)))
+    (call $log.info (i32.load offset=8 (local.get $i)) (i32.load offset=12 (local.get $i)))""",
+    ("environment.get-environment", "log.info"),
+)
+
+
+async def test_a_component_has_it_too(tmp_path: Path) -> None:
+    read = reading(tmp_path)
+    with trio.fail_after(30):
+        async with open_node(read(), read) as node:
+            await deploy(node, "scout", wat2wasm(text(COMPONENT)), environment=NAMED)
+            assert await tell(node, "scout", 2) == ["API_KEY", VALUE]
 
 
 async def test_who_may_not_have_it_is_refused(tmp_path: Path) -> None:

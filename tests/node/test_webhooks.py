@@ -638,6 +638,28 @@ async def test_a_secret_and_where_to_may_change_between_two_attempts() -> None:
             assert "is not public" in event.data["reason"]
 
 
+async def test_the_last_moments_of_a_node_are_told_by_the_next(tmp_path: Path) -> None:
+    async with open_receiver() as receiver:
+        endpoint = json.dumps([{"url": receiver.url, "events": ["agent.stopped"]}])
+        sets = (
+            "integrations.webhooks.enabled=true",
+            f"integrations.webhooks.endpoints={endpoint}",
+            'integrations.webhooks.allowed_networks=["127.0.0.1"]',
+        )
+        receiver.gate = trio.Event()  # nobody is answered while the first one ends
+        for gate in (receiver.gate, None):
+            receiver.gate = gate
+            async with open_a_node(tmp_path, *sets) as node:
+                if gate is not None:
+                    for name in ("a", "b", "c"):
+                        await deploy(node, name)
+                else:
+                    with trio.fail_after(10):
+                        while {body["agent_id"] for body in receiver.bodies} != {"a", "b", "c"}:
+                            await receiver.changed.wait()
+        assert len({headers["caxton-delivery"] for _, headers, _ in receiver.came}) >= 3
+
+
 # -- the keys --
 
 
