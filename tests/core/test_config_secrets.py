@@ -101,7 +101,7 @@ api_keys: {openai: {valueFrom: {vaultKeyRef: {path: a, key: gone}}}, other: "${s
         "3: runtime.max_agents: what the secret ${secret:file:/s#word} holds does not fit; "
         "expected a whole number from 1 to 1000000",
         "4: runtime.async_stack_size: what the secret ${secret:file:/s#stack} holds does not fit; "
-        "expected a size such as 100MB from 64KB to 256MB",
+        "expected a size such as 100MB from 64KB to 128MB",
         "5: server.host: there is no ${secret:vault:a/b#gone}: the safe is shut",
         "6: security.cors.allowed_origins[0]: what the secret ${secret:file:/s#word} holds does not fit",
     ]
