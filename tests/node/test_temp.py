@@ -14,12 +14,12 @@ import trio
 
 from caxton._fast.wasm.module import wat2wasm
 from caxton.core.errors import InvalidConfig, StorageFull
-from caxton.node import Node
+from caxton.node import Node, open_node
 from caxton.testing import open_stage, virtual_time
 from tests._fast.components import Guest, text
 from tests.api.serving import Served, code_of, open_server
 from tests.core.wasm_guests import agent
-from tests.node.opened import config, deploy, open_a_node
+from tests.node.opened import config, config_of, deploy, open_a_node
 from tests.node.wat import guest
 
 LARGE = agent(fields=f'(data (i32.const 0) "{"x" * 60_000}")')  # 60 KB; what it is compiled to is more
@@ -157,7 +157,8 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 
 async def test_a_full_disk_of_modules(tmp_path: Path) -> None:
     with small_disk(tmp_path / "modules", "1m"):
-        async with open_a_node(tmp_path) as node, open_server(node=node) as server:
+        # without what other tests have compiled, which may be more
+        async with open_node(config_of(tmp_path)) as node, open_server(node=node) as server:
             free = os.statvfs(tmp_path / "modules").f_bavail * os.statvfs(tmp_path / "modules").f_bsize
             (tmp_path / "modules" / "filler").write_bytes(bytes(free - (8 << 10)))
             refused = await upload(server, "a", LARGE)
