@@ -3,9 +3,8 @@
     open_node → store → engine, scheduler → [pump, committer] → tools → runtime → agents come back → the block →
     agents rest → all closed
 
-It decides nothing: what the scheduler says goes to the room that understands it (`_pump`), what agents changed goes
-to the store
-(`Committer`).
+It decides nothing: what the scheduler says goes to the room that understands it (`pump`), what agents changed goes
+to the store (`Committer`).
 """
 
 import logging
@@ -48,6 +47,7 @@ from caxton.node.committer import Committer
 from caxton.node.conversations import Conversations
 from caxton.node.dead_letters import DeadLetters
 from caxton.node.directory import DirectoryDesk
+from caxton.node.engines import open_component_engine, open_engine
 from caxton.node.expiry import Expiry
 from caxton.node.housekeeping import Housekeeping, tidy_log_files
 from caxton.node.live import (
@@ -81,11 +81,6 @@ from caxton.tools import Desk, check_sdk, open_tools
 log = logging.getLogger(__name__)
 
 DURABLE, VOLATILE = 1, 3  # DELIVERY_* of envelope.pxd
-COMPONENT_TABLE_ELEMENTS = 40_000  # an interpreter comes with 8,000, and more with each library
-HOST_STACK = 256 << 10  # of a component's fiber, below the guest's: values are converted there
-MOST_SLOTS = 1_000_000
-MOST_STACK = 128 << 20
-SPARE_SLOTS = 16  # instances beside max_agents: an old one may not be freed yet when its successor starts
 CLOSING_GRACE = 1.5  # seconds that agents have for what waits when the server ends
 
 # states that watchers are told, by the name of the event
@@ -133,7 +128,7 @@ async def open_node(
         settings = Settings(loaded, store.settings, reload)
         await settings.recall()
         config = settings.config
-        engine = _open_engine(settings.room, wasm_instances(await store.agents.list()))
+        engine = open_engine(settings.room, wasm_instances(await store.agents.list()))
         scheduler = Scheduler(
             engine,
             threads=config.runtime.scheduler_threads,
@@ -219,23 +214,6 @@ async def open_node(
                     await node.record_the_rest()
 
 
-def _open_engine(config: Config, there: int) -> Engine:
-    """With room for the instances that are *there* too, though runtime.max_agents has become less."""
-    runtime = config.runtime
-    engine = Engine(
-        pool_slots=runtime.pool_slots or min(max(runtime.max_agents, there) + SPARE_SLOTS, MOST_SLOTS),
-        max_memory=runtime.max_memory_per_agent,
-        memory_reservation=runtime.memory_reservation,
-        max_table_elements=runtime.max_table_elements,
-        max_wasm_stack=runtime.max_wasm_stack,
-        async_stack_size=runtime.async_stack_size,
-        keep_resident=runtime.keep_resident,
-    )
-    for warning in engine.warnings:
-        log.warning("%s", warning)
-    return engine
-
-
 def _home(config: Config, store: Store) -> Home:
     mtp = config.integrations.fipa.http_mtp
     host = f"[{config.server.host}]" if ":" in config.server.host else config.server.host
@@ -249,24 +227,6 @@ def _home(config: Config, store: Store) -> Home:
 async def _open_gateway(home: Home, config: Config, store: Store, scheduler: Scheduler, bus: Bus) -> Gateway:
     mtp = config.integrations.fipa.http_mtp
     return Gateway(bus, scheduler, mtp, home, learned=await store.platforms.all(), remember=store.platforms.put)
-
-
-def _open_component_engine(config: Config) -> Engine:
-    """Made when the first component comes: its address space and stacks are no business of a server without."""
-    runtime = config.runtime
-    engine = Engine(
-        components=True,
-        pool_slots=max(runtime.component_slots, 1),
-        max_memory=runtime.max_memory_per_agent,
-        memory_reservation=runtime.memory_reservation,
-        max_table_elements=max(runtime.max_table_elements, COMPONENT_TABLE_ELEMENTS),
-        max_wasm_stack=runtime.component_stack,
-        async_stack_size=min(runtime.component_stack + max(runtime.async_stack_size, HOST_STACK), MOST_STACK),
-        keep_resident=runtime.keep_resident,
-    )
-    for warning in engine.warnings:
-        log.warning("components: %s", warning)
-    return engine
 
 
 class Listener(Protocol):
@@ -337,7 +297,7 @@ class Node:
             engine,
             self.store.modules.folder,
             compile_limits(config),
-            partial(_open_component_engine, self.started_with),
+            partial(open_component_engine, self.started_with),
             self.store.temp.reserve,
         )
         self.runtime, self.tools = runtime, tools

@@ -163,7 +163,7 @@ async def test_the_circuit_breaker(tmp_path: Path) -> None:
 async def test_a_breaker_of_the_server_s_configuration(tmp_path: Path) -> None:
     key = "integrations.mcp.circuit_breaker"
     async with open_node_with_tools(tmp_path, f"{key}.threshold=1", f"{key}.timeout=1h") as (node, _):
-        await deploy(node, "a", caller("demo.hangs", timeout_ms=50), tools=ALL)
+        await deploy(node, "a", caller("demo.hangs", timeout_ms=300), tools=ALL)
         assert (await said(node)).startswith("0105")
         assert (await said(node)).startswith(
             "0104 the circuit breaker of the tool server 'demo' is open: 1 call in a row failed"
