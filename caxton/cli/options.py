@@ -70,7 +70,7 @@ class Settings(NamedTuple):
         return [*chosen, *(argument for one in self.sets for argument in ("--set", one))]
 
     def url(self) -> str:
-        """Where the server is: `--server`, or the host and port of the configuration."""
+        """Where the server is: `--server`, or the host and port of the configuration; who took a free port tells it."""
         if self.server:
             return self.server if "://" in self.server else f"http://{self.server}"
         from caxton.core.errors import InvalidConfig
@@ -79,7 +79,8 @@ class Settings(NamedTuple):
             config = self.load()
         except InvalidConfig as error:
             return self._url_all_the_same(error)
-        return server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
+        told = _address_in(config.data_dir) if config.server.port == 0 else ""
+        return told or server_url(config.server.host, config.server.port, secure=config.server.tls.enabled)
 
     def data_dir(self) -> "Path":
         """The data folder; of a configuration with mistakes too, where it can be told. Raises InvalidConfig."""
@@ -97,13 +98,8 @@ class Settings(NamedTuple):
 
     def _url_all_the_same(self, error: "InvalidConfig") -> str:
         """Of a configuration with mistakes: whoever holds the data folder says where he answers."""
-        from pathlib import Path
-
-        from caxton.store.lock import read_holder
-
         found = self._salvage()
-        holder = read_holder(Path(found.data_dir)) if found.data_dir else None
-        url = holder.address if holder and holder.address else server_url(found.host, found.port, secure=found.tls)
+        url = _address_in(found.data_dir) or server_url(found.host, found.port, secure=found.tls)
         warn(f"the configuration has mistakes; the server is looked for at {url}", error.message)
         return url
 
@@ -116,6 +112,16 @@ class Settings(NamedTuple):
         from caxton.cli.client import Client
 
         return Client(self.url(), ca=self.ca, cert=self.cert)
+
+
+def _address_in(data_dir: str) -> str:
+    """Of the server that holds this data folder; "" when there is none, or no folder."""
+    from pathlib import Path
+
+    from caxton.store.lock import read_holder
+
+    holder = read_holder(Path(data_dir)) if data_dir else None
+    return holder.address if holder else ""
 
 
 def duration_option(*names: str, help: str, default: str | None = None) -> Callable[[F], F]:

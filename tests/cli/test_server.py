@@ -156,6 +156,8 @@ def test_one_server_per_data_folder(tmp_path: Path) -> None:
     with open_box(tmp_path) as box:
         status = box.run("server", "status")
         assert status.startswith(f"✓ Server running at {box.environment['CAXTON_SERVER']}\n")
+        del box.environment["CAXTON_SERVER"]  # the port is 0: where it is, the data folder tells
+        assert box.run("server", "status").partition("\n")[0] == status.partition("\n")[0]
         assert box.run("server", "start", "--detach", code=1).startswith("✗ A server is running already\n")
         assert box.run("serve", code=1).startswith("✗ The server cannot run: data dir locked\n")
         assert box.run("server", "stop") == "✓ Server stopped\n"
